@@ -1,0 +1,4 @@
+"""The `reidlab` command."""
+
+
+def main() -> None: ...

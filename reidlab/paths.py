@@ -1,0 +1,46 @@
+"""Where the workbook lives: found from the package or REIDLAB_ROOT, never from the working directory."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from reidlab.errors import UserError
+
+__all__ = ["data_root", "reports_root", "root"]
+
+
+def root() -> Path:
+    """Give the folder that holds notebooks/, data/ and reports/.
+
+    REIDLAB_ROOT wins; otherwise it is the folder above the package (an editable install of a clone). Papermill
+    starts kernels in the caller's directory and JupyterLab in the notebook's, so the working directory says nothing.
+
+    Raises:
+        UserError: neither exists.
+    """
+    given = os.environ.get("REIDLAB_ROOT")
+    if given:
+        folder = Path(given).expanduser().resolve()
+        if not folder.is_dir():
+            raise UserError(f"REIDLAB_ROOT={given!r} is not a folder. Create it or point it at a clone of reidlab.")
+        return folder
+    folder = Path(__file__).resolve().parents[1]
+    if (folder / "pyproject.toml").is_file():
+        return folder
+    raise UserError(
+        "The workbook folder was not found: reidlab is installed outside a clone. "
+        "Set REIDLAB_ROOT to the folder that holds notebooks/, data/ and reports/."
+    )
+
+
+def data_root() -> Path:
+    """Give the folder of data sets: REIDLAB_DATA or data/ below the root; data/raw has originals, data/cache the rest."""
+    given = os.environ.get("REIDLAB_DATA")
+    return Path(given).expanduser().resolve() if given else root() / "data"
+
+
+def reports_root() -> Path:
+    """Give the folder of runs and pages: REIDLAB_REPORTS or reports/ below the root."""
+    given = os.environ.get("REIDLAB_REPORTS")
+    return Path(given).expanduser().resolve() if given else root() / "reports"
