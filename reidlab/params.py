@@ -1,0 +1,95 @@
+"""Parameters of the notebooks: one frozen model a notebook, checked before anything is computed.
+
+A notebook's parameters cell holds annotated literals only; papermill injects a second cell after it. The
+next cell says `p = params.Training.from_notebook(globals())` and from there on only `p` is used. To add a
+parameter: a field here (type, default, range, description) and the same name and default in the notebook's
+cell; a test compares the two. A new notebook: a model here and its name in `MODELS`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from reidlab.params_base import NotebookParams, Row, coerce, describe
+
+__all__ = [
+    "NOTEBOOKS",
+    "DataParams",
+    "DataPrep",
+    "NotebookParams",
+    "Retrieval",
+    "Row",
+    "Training",
+    "TripletGeneration",
+    "coerce",
+    "describe",
+]
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+
+
+class DataParams(NotebookParams):
+    """The data set and the seed, common to all notebooks."""
+
+    dataset: str = Field("pedestrians", min_length=1, description="data set; see `reidlab data list`")
+    root: str = Field("", description="its folder; empty: the usual place below data/raw")
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="seed of everything random")
+    val_share: float = Field(0.2, ge=0, le=0.9, description="share of the training part kept for validation")
+
+
+class DataPrep(DataParams):
+    """01: read, check, split and describe a data set."""
+
+    notebook: ClassVar[str] = "01_data_prep"
+    split: Literal["identity", "image", "test_to_val"] = Field(
+        "identity", description="validation by identity, by image, or taken from the test part"
+    )
+    height: int = Field(128, ge=16, le=1024, description="height of stored images, pixels")
+    width: int = Field(64, ge=16, le=1024, description="width of stored images, pixels")
+    audit: bool = Field(True, description="look for duplicates, dark, blurred and odd images")
+
+
+class TripletGeneration(DataParams):
+    """02: make triplets and look at them."""
+
+    notebook: ClassVar[str] = "02_triplet_generation"
+    strategy: Literal["random", "same_camera_negative", "hard"] = Field(
+        "random", description="how negatives are chosen"
+    )
+    per_anchor: int = Field(1, ge=1, le=100, description="triplets an anchor image")
+
+
+class Training(DataParams):
+    """03: train a model by a recipe."""
+
+    notebook: ClassVar[str] = "03_training"
+    recipe: str = Field("demo", min_length=1, description="recipe: a name in reidlab/recipes or a YAML file")
+    epochs: int | None = Field(None, ge=1, le=10_000, description="epochs; None: as the recipe says")
+    batch_size: int | None = Field(
+        None, ge=2, le=65_536, description="images a batch; None: as the recipe says"
+    )
+    learning_rate: float | None = Field(None, gt=0, le=10, description="top rate; None: as the recipe says")
+    device: Device = Field("auto", description="where to compute; auto: cuda, then mps, then cpu")
+    name: str = Field("", max_length=60, description="name of the run; empty: data set and recipe")
+
+
+class Retrieval(DataParams):
+    """04: rank the gallery for each query and analyse the result."""
+
+    notebook: ClassVar[str] = "04_retrieval_analysis"
+    recipe: str = Field("demo", min_length=1, description="recipe whose model is evaluated")
+    epochs: int | None = Field(None, ge=1, le=10_000, description="epochs; None: as the recipe says")
+    device: Device = Field("auto", description="where to compute; auto: cuda, then mps, then cpu")
+    metric: Literal["cosine", "euclidean"] = Field("cosine", description="distance of embeddings")
+    ap: Literal["plain", "trapezoid"] = Field(
+        "plain", description="average precision: plain, or as Market-1501's"
+    )
+    flip_test: bool = Field(False, description="add the embedding of the mirrored image")
+    bootstrap: int = Field(1000, ge=0, le=100_000, description="resamples for confidence intervals; 0: none")
+    n_examples: int = Field(6, ge=1, le=50, description="queries shown in each gallery")
+
+
+MODELS: tuple[type[NotebookParams], ...] = (DataPrep, TripletGeneration, Training, Retrieval)
+NOTEBOOKS: dict[str, type[NotebookParams]] = {model.notebook: model for model in MODELS}
