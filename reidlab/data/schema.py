@@ -1,0 +1,263 @@
+"""The image table: one pandas frame, a row an image, the only description of a data set.
+
+Identities are all int64 (public data sets) or all str (user data), never both; -1 or "-1" is junk.
+Distractors are the rows whose `distractor` column is True: the number 0 alone says nothing, because some data
+sets count people from 0. No camera column: no camera is known, and no camera rule can be applied.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from reidlab.data._columns import flags, labels, numbers, plain, refuse, texts
+from reidlab.errors import UserError, nearest
+
+__all__ = [
+    "COLUMNS",
+    "JUNK",
+    "REQUIRED",
+    "SCHEMA_VERSION",
+    "SPLITS",
+    "TEST_SPLITS",
+    "TRAIN_SPLITS",
+    "check_table",
+    "is_distractor",
+    "is_junk",
+    "load_table",
+    "notes_of",
+    "save_table",
+    "summarise",
+    "table_digest",
+]
+
+SCHEMA_VERSION = 1
+JUNK = -1
+TRAIN_SPLITS = ("train", "val")
+TEST_SPLITS = ("query", "gallery", "multi_query")
+SPLITS = TRAIN_SPLITS + TEST_SPLITS
+REQUIRED = ("path", "pid", "split")
+COLUMNS = {
+    "path": "absolute path of the image file",
+    "pid": "identity, all int64 or all str; -1 or '-1' is junk",
+    "camid": "camera, all int64 or all str; the column is absent where no camera is known",
+    "split": "train, val, query, gallery or multi_query",
+    "sequence": "number of the recording, -1 unknown",
+    "frame": "number of the frame in it, -1 unknown",
+    "dataset": "the name it was read by",
+}
+
+
+def check_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Check an image table and give it in its normal form; the frame given is not changed.
+
+    Normal form: RangeIndex; the columns of `COLUMNS` first (missing `sequence`, `frame` become -1, a missing
+    `dataset` becomes ""), the others behind them as they came; pid and camid int64 or str; a camera column
+    that is wholly null or empty removed. `attrs` are kept.
+
+    Raises:
+        UserError: a column is missing, or has rows that break its rule; the first five are named.
+    """
+    if not isinstance(table, pd.DataFrame):
+        raise UserError(f"An image table is a pandas DataFrame, not {type(table).__name__}.")
+    _check_columns(table)
+    checked = pd.DataFrame({"path": texts(table, "path"), "pid": labels(table, "pid")}, index=table.index)
+    split = texts(table, "split")
+    refuse(split, ~split.isin(SPLITS), "split", f"is none of {', '.join(SPLITS)}")
+    cameras = _cameras(table)
+    if cameras is not None:
+        checked["camid"] = cameras
+    checked["split"] = split
+    for column in ("sequence", "frame"):
+        checked[column] = numbers(table, column)
+    checked["dataset"] = table["dataset"].fillna("").astype(str) if "dataset" in table else ""
+    if "distractor" in table:
+        checked["distractor"] = flags(table, "distractor")
+    done = set(checked.columns) | {"camid"}
+    for column in [name for name in table.columns if name not in done]:
+        checked[column] = table[column]
+    pid = checked["pid"]
+    if pd.api.types.is_integer_dtype(pid):
+        refuse(pid, pid < JUNK, "pid", "is below -1 (identities count from 0 up; -1 is junk)")
+    _check_camera_numbers(checked)
+    repeated = checked.duplicated(["path", "split"], keep="first")
+    refuse(checked["path"], repeated, "path", "stands there already with the same split")
+    checked = checked.reset_index(drop=True)
+    checked.attrs = dict(table.attrs)
+    return checked
+
+
+def _check_columns(table: pd.DataFrame) -> None:
+    names = [str(name) for name in table.columns]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UserError(f"The image table has the column {twice[0]!r} more than once.")
+    for column in REQUIRED:
+        if column not in names:
+            raise UserError(
+                f"The image table has no column {column!r}.{nearest(column, names)} "
+                f"It needs {', '.join(REQUIRED)}; it has {', '.join(names) or 'none'}."
+            )
+
+
+def _cameras(table: pd.DataFrame) -> pd.Series | None:
+    """Give the camera column, or None where it is absent or says nothing at all."""
+    if "camid" not in table:
+        return None
+    values = plain(table["camid"])
+    absent = values.isna() | values.map(lambda value: isinstance(value, str) and not value.strip()).astype(
+        bool
+    )
+    if absent.all() and len(values):
+        return None
+    refuse(values, absent, "camid", "is empty (give every image a camera, or none)")
+    return labels(table, "camid")
+
+
+def _check_camera_numbers(checked: pd.DataFrame) -> None:
+    """Refuse negative cameras, save the -1 of a distractor or junk image: no rule ever looks at those."""
+    if "camid" in checked and pd.api.types.is_integer_dtype(checked["camid"]):
+        camid = checked["camid"]
+        free = (is_distractor(checked) | is_junk(checked)) & (camid == -1)
+        refuse(camid, (camid < 0) & ~free, "camid", "is negative")
+
+
+def is_junk(table: pd.DataFrame) -> pd.Series:
+    """Say for each row whether it is junk (pid -1 or "-1"): a box that counts neither right nor wrong."""
+    pid = table["pid"]
+    return pid == JUNK if pd.api.types.is_numeric_dtype(pid) else pid == str(JUNK)
+
+
+def is_distractor(table: pd.DataFrame) -> pd.Series:
+    """Say for each row whether it is a distractor: nobody we look for, but always a wrong answer."""
+    if "distractor" not in table:
+        return pd.Series(False, index=table.index)
+    return table["distractor"].astype(bool)
+
+
+def notes_of(table: pd.DataFrame) -> list[str]:
+    """Give what the reader or a later step wants the reader of a report to know about this table."""
+    return list(table.attrs.get("notes", []))
+
+
+def summarise(table: pd.DataFrame) -> pd.DataFrame:
+    """Count images, identities and cameras by split; the last row, "all", is the whole table.
+
+    Identities do not count junk and distractors, whose images stand in columns of their own (and are in
+    `images` too). Cameras are 0 where the table knows none.
+    """
+    rows = {}
+    for split in [*SPLITS, "all"]:
+        part = table if split == "all" else table[table["split"] == split]
+        if len(part) == 0 and split != "all":
+            continue
+        junk, distractor = is_junk(part), is_distractor(part)
+        known = part["camid"] if "camid" in part else pd.Series(dtype=np.int64)
+        rows[split] = {
+            "images": len(part),
+            "identities": part.loc[~junk & ~distractor, "pid"].nunique(),
+            "cameras": int(known[known != -1].nunique()),
+            "distractors": int((distractor & ~junk).sum()),
+            "junk": int(junk.sum()),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index", dtype=np.int64).rename_axis("split")
+
+
+def table_digest(table: pd.DataFrame, *, sizes: bool = True) -> str:
+    """Give the first 16 hex digits of the SHA-256 of what the table holds, in its order.
+
+    In it: file names below the folder that all of them share, identities, cameras, splits, the distractor
+    flag and (with `sizes`) the size of each file in bytes. Not in it: where that folder stands. A copy of a
+    data set on another machine has the same digest; a row more, less or moved gives another one.
+
+    Raises:
+        UserError: a file is missing (with `sizes`).
+    """
+    paths = table["path"].tolist()
+    shared = os.path.commonpath([os.path.dirname(path) for path in paths]) if paths else ""  # noqa: PTH120
+    parts = [
+        [os.path.relpath(path, shared).replace(os.sep, "/") for path in paths],
+        table["pid"].tolist(),
+        table["camid"].tolist() if "camid" in table else None,
+        table["split"].tolist(),
+        is_distractor(table).tolist(),
+        [_size(path) for path in paths] if sizes else None,
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size  # noqa: PTH116 (a Path for each of 60,000 files costs more than the stat)
+    except OSError as error:
+        raise UserError(
+            f"The image table names a file that cannot be read: {path} ({error.strerror})."
+        ) from None
+
+
+def save_table(table: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
+    """Check a table and write it as parquet, with the schema version and its notes in the metadata.
+
+    A reader never sees a half-written file: it is written beside and then renamed.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    target = Path(path)
+    checked = check_table(table)
+    about = {"schema": SCHEMA_VERSION, "notes": notes_of(checked)}
+    checked.attrs = {}
+    arrow = pa.Table.from_pandas(checked, preserve_index=False)
+    arrow = arrow.replace_schema_metadata(
+        {**(arrow.schema.metadata or {}), b"reidlab": json.dumps(about).encode()}
+    )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, beside = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".part")
+    os.close(handle)
+    try:
+        pq.write_table(arrow, beside)
+        Path(beside).replace(target)
+    except BaseException:
+        Path(beside).unlink(missing_ok=True)
+        raise
+    return target
+
+
+def load_table(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """Read a table that `save_table` wrote.
+
+    Raises:
+        UserError: there is no such file, it is damaged, it is another parquet file, or of a later schema.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    source = Path(path)
+    if not source.is_file():
+        raise UserError(f"There is no image table at {source}.")
+    try:
+        arrow = pq.read_table(source)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{source} is not a readable parquet file ({first}). Make it again.") from None
+    about = (arrow.schema.metadata or {}).get(b"reidlab")
+    if about is None:
+        raise UserError(
+            f"{source} is a parquet file, but reidlab.data.schema.save_table did not write it. "
+            "Read a table of your own with reidlab.data.read('table', path)."
+        )
+    found = json.loads(about)
+    if found["schema"] > SCHEMA_VERSION:
+        raise UserError(
+            f"{source} has schema version {found['schema']}; this reidlab knows up to {SCHEMA_VERSION}. "
+            "Update reidlab."
+        )
+    table = arrow.to_pandas()
+    table.attrs = {"notes": found["notes"]} if found["notes"] else {}
+    return check_table(table)
