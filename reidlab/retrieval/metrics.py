@@ -1,0 +1,189 @@
+"""Score a ranking: CMC, AP in both forms that are in use, INP, under the protocol of Market-1501.
+
+Junk (pid -1) is taken out of the gallery; gallery images of the query's identity *and* camera are neither right nor
+wrong; a query without any other image of its identity is counted and reported, never averaged as zero.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from reidlab.errors import UserError
+from reidlab.retrieval.confidence import bootstrap_intervals
+from reidlab.retrieval.inputs import Problem, check_choice, prepare
+from reidlab.retrieval.ranking import BLOCK_MIB, RULES, Matches, rank_matches
+from reidlab.retrieval.result import AP_FORMS, RetrievalResult
+
+__all__ = ["average_precision", "evaluate", "inverse_negative_penalty", "per_query_frame", "summarize"]
+
+Floats = npt.NDArray[np.float64]
+
+
+def _precisions(ranks: npt.NDArray[Any], position: npt.NDArray[Any], ap: str) -> Floats:
+    """Give what each match adds to n * AP; `position` is 1 for a query's first match, 2 for its second, ..."""
+    plain = position / ranks
+    if ap == "plain":
+        return plain
+    before = np.where(ranks > 1, (position - 1) / np.maximum(ranks - 1, 1), 1.0)
+    return (plain + before) / 2
+
+
+def _checked(ranks: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    values = np.asarray(ranks)
+    if values.ndim != 1 or not len(values) or (values < 1).any() or (np.diff(values) <= 0).any():
+        raise UserError(f"ranks must be positions from 1, each larger than the last; got {values.tolist()}.")
+    return values.astype(np.int64)
+
+
+def average_precision(ranks: npt.ArrayLike, ap: str = "plain") -> float:
+    """Give the AP of one query from the 1-based ranks of its true matches.
+
+    "plain" is the mean of i / r_i (torchreid, fast-reid, BoT, AGW, TransReID); "trapezoid" is the area under the
+    precision-recall curve by trapezia (Market-1501's own Matlab code, layumi). For matches at ranks 2, 3 and 5:
+
+    >>> round(average_precision([2, 3, 5]), 6), round(average_precision([2, 3, 5], ap="trapezoid"), 6)
+    (0.588889, 0.461111)
+    """
+    check_choice("ap", ap, AP_FORMS)
+    values = _checked(ranks)
+    return float(_precisions(values, np.arange(1, len(values) + 1), ap).mean())
+
+
+def inverse_negative_penalty(ranks: npt.ArrayLike) -> float:
+    """Give n / r_n: how few wrong images stand before the hardest match (Ye et al., AGW, TPAMI 2021).
+
+    >>> inverse_negative_penalty([2, 3, 5])
+    0.6
+    """
+    values = _checked(ranks)
+    return len(values) / int(values[-1])
+
+
+def evaluate(
+    query: Any,
+    gallery: Any,
+    *,
+    query_pids: Any,
+    gallery_pids: Any,
+    query_camids: Any = None,
+    gallery_camids: Any = None,
+    metric: str = "cosine",
+    ap: str = "plain",
+    max_rank: int = 50,
+    bootstrap: int = 0,
+    seed: int = 0,
+    rule: str = "official",
+    block_mib: float = BLOCK_MIB,
+) -> RetrievalResult:
+    """Rank the gallery for each query and score the ranking.
+
+    float32 vectors are compared in float32, anything wider in float64. At most `block_mib` of scores are held.
+
+    Args:
+        query: vectors [query, dim], a NumPy array or a torch tensor.
+        gallery: vectors [gallery, dim].
+        query_pids: identities [query], integers or strings; -1 is not allowed here.
+        gallery_pids: identities [gallery]; -1 (or "-1") is junk and is taken out.
+        query_camids: cameras [query]; without them (or those of the gallery) every gallery image is valid and the
+            result's `camera_rule` is False.
+        gallery_camids: cameras [gallery].
+        metric: "cosine" (1 - cosine) or "euclidean".
+        ap: "plain" or "trapezoid", see `average_precision`; the result names it.
+        max_rank: length of the CMC curve.
+        bootstrap: draws of query identities for 95 % intervals, 0 for none.
+        seed: of those draws.
+        rule: "official", "no_camera" or "drop_same_camera" (see `ranking.rank_matches`).
+        block_mib: memory for scores.
+
+    Raises:
+        UserError: the arrays do not fit together, cannot be ranked, or no query has a valid match.
+    """
+    check_choice("ap", ap, AP_FORMS)
+    check_choice("rule", rule, RULES)
+    if max_rank < 1 or bootstrap < 0:
+        raise UserError(f"max_rank={max_rank} must be at least 1 and bootstrap={bootstrap} at least 0.")
+    problem = prepare(
+        query,
+        gallery,
+        query_pids=query_pids,
+        query_camids=query_camids,
+        gallery_pids=gallery_pids,
+        gallery_camids=gallery_camids,
+        metric=metric,
+    )
+    if rule == "no_camera" or problem.query_cams is None:
+        rule = "no_camera"
+    matches = rank_matches(problem, rule=rule, block_mib=block_mib)
+    frame = per_query_frame(matches, ap=ap, pids=query_pids, camids=query_camids)
+    return summarize(frame, problem, rule=rule, ap=ap, max_rank=max_rank, bootstrap=bootstrap, seed=seed)
+
+
+def per_query_frame(matches: Matches, *, ap: str, pids: Any, camids: Any = None) -> pd.DataFrame:
+    """Give a row a query: its counts, the rank of its first match (0: none), AP and INP (NaN: no valid match)."""
+    n_query = len(matches.n_ignored)
+    n_matches = np.bincount(matches.query, minlength=n_query)
+    starts = np.cumsum(n_matches) - n_matches
+    position = np.arange(len(matches.query)) - starts[matches.query] + 1
+    total = np.bincount(matches.query, _precisions(matches.rank, position, ap), minlength=n_query)
+    valid = n_matches > 0
+    first = np.zeros(n_query, np.int64)
+    value, inp, distance = np.full(n_query, np.nan), np.full(n_query, np.nan), np.full(n_query, np.nan)
+    first[valid] = matches.rank[starts[valid]]
+    value[valid] = total[valid] / n_matches[valid]
+    inp[valid] = n_matches[valid] / matches.rank[starts[valid] + n_matches[valid] - 1]
+    distance[valid] = matches.distance[starts[valid]]
+    columns: dict[str, Any] = {"query": np.arange(n_query), "pid": np.asarray(pids)}
+    if camids is not None:
+        columns["camid"] = np.asarray(camids)
+    columns |= {"n_matches": n_matches, "n_ignored": matches.n_ignored, "valid": valid, "first_rank": first}
+    columns |= {"ap": value, "inp": inp, "match_distance": distance, "wrong_distance": matches.wrong_distance}
+    return pd.DataFrame(columns)
+
+
+def summarize(
+    frame: pd.DataFrame, problem: Problem, *, rule: str, ap: str, max_rank: int, bootstrap: int, seed: int
+) -> RetrievalResult:
+    """Average the valid rows of a per-query frame into a result."""
+    good = frame[frame["valid"]]
+    if good.empty:
+        raise UserError(_why_none(problem, rule))
+    first = good["first_rank"].to_numpy()
+    cmc = np.cumsum(np.bincount(np.minimum(first, max_rank + 1), minlength=max_rank + 2))[1 : max_rank + 1]
+    intervals = {}
+    if bootstrap:
+        values: dict[str, Any] = {f"rank{k}": first <= k for k in (1, 5, 10)}
+        values |= {"mAP": good["ap"], "mINP": good["inp"]}
+        groups = problem.query_codes[frame["valid"].to_numpy()]
+        intervals = bootstrap_intervals(values, groups, count=bootstrap, seed=seed)
+    return RetrievalResult(
+        mean_ap=float(good["ap"].mean()),
+        mean_inp=float(good["inp"].mean()),
+        cmc=cmc / len(good),
+        per_query=frame,
+        metric=problem.metric,
+        ap=ap,
+        rule=rule,
+        n_gallery=len(problem.gallery),
+        n_junk=problem.n_junk,
+        intervals=intervals,
+        bootstrap=bootstrap,
+        seed=seed,
+    )
+
+
+def _why_none(problem: Problem, rule: str) -> str:
+    """Explain why no query can be scored."""
+    n_query = len(problem.query)
+    if not np.isin(problem.query_codes, problem.gallery_codes).any():
+        return (
+            f"None of the {n_query} queries can be scored: no query identity is in the gallery. "
+            "Are both pids written the same way ('0001' is not '1')?"
+        )
+    return (
+        f"None of the {n_query} queries can be scored under the rule {rule!r}: each identity is seen by one camera "
+        "only (a gallery image of the query's own camera is ignored). Give no camids to count every image."
+    )

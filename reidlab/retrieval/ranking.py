@@ -1,0 +1,191 @@
+"""Find the rank of every true match, in blocks of queries.
+
+No index sort of whole rows and no full distance matrix: the rank of a match is 1 + the number of valid gallery images
+nearer to the query. A row's *values* are sorted in place (SIMD in NumPy 2, a tenth of the time of an argsort) and
+each match is looked up in them by bisection. Ties stand in gallery order. Inside, a score is larger-is-closer: the
+dot product scaled by the gallery norm (cosine) or less half its square (euclidean); both rank as the distance does.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from reidlab.retrieval.inputs import Problem
+
+__all__ = ["BLOCK_MIB", "RULES", "Matches", "Scorer", "rank_matches"]
+
+RULES = ("official", "no_camera", "drop_same_camera")
+BLOCK_MIB = 32
+CHUNK = 8  # rows sorted at a time: they stay in the second-level cache
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Matches:
+    """The true matches of all queries, ordered by query, then rank; `column` counts in the problem's gallery.
+
+    `distance` is 1 - cosine or Euclidean. A value a query: `n_ignored`, `wrong_distance` (nearest wrong image or NaN).
+    """
+
+    query: Ints
+    column: Ints
+    rank: Ints
+    distance: Floats
+    n_ignored: Ints
+    wrong_distance: Floats
+
+
+class Scorer:
+    """Score blocks of queries against the gallery; gallery factors are applied row by row, in the cache."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.cosine = problem.metric == "cosine"
+        squares = np.einsum("ij,ij->i", problem.gallery, problem.gallery)
+        self.factor = 1 / np.sqrt(squares) if self.cosine else squares / 2
+        self.query_squares = np.einsum("ij,ij->i", problem.query, problem.query).astype(np.float64)
+
+    def finish(self, dots: Floats, out: Floats) -> Floats:
+        """Turn dot products [row, gallery] into scores."""
+        return (np.multiply if self.cosine else np.subtract)(dots, self.factor, out=out)
+
+    def distance(self, query: Ints, score: Floats) -> Floats:
+        """Turn scores into distances (float64): 1 - cosine, or Euclidean."""
+        squares = self.query_squares[query]
+        score = score.astype(np.float64)
+        if self.cosine:
+            return 1 - score / np.sqrt(squares)
+        return np.sqrt(np.maximum(squares - 2 * score, 0))
+
+
+def _by_identity(problem: Problem) -> tuple[Ints, Ints, Ints]:
+    """Give the gallery columns ordered by identity and, for each query, where its identity begins and ends."""
+    order = np.argsort(problem.gallery_codes, kind="stable")
+    codes = problem.gallery_codes[order]
+    return order, np.searchsorted(codes, problem.query_codes), np.searchsorted(codes, problem.query_codes, "right")
+
+
+def _equal_before(row: Floats, column: int, score: Any) -> int:
+    """Count images of the same score that stand earlier in the gallery."""
+    return int(np.count_nonzero(row[:column] == score))
+
+
+class _Ranker:
+    """Work on one problem; `chunk` is called from several threads, each with its own buffer."""
+
+    def __init__(self, problem: Problem, rule: str) -> None:
+        self.problem, self.rule = problem, rule
+        self.scorer = Scorer(problem)
+        self.order, self.start, self.stop = _by_identity(problem)
+        cams = problem.gallery_cams
+        self.cameras = rule != "no_camera" and cams is not None
+        self.by_camera = {}
+        if rule == "drop_same_camera" and cams is not None:
+            self.by_camera = {int(cam): np.flatnonzero(cams == cam) for cam in np.unique(cams)}
+
+    def same_identity(self, queries: Ints) -> tuple[Ints, Ints, npt.NDArray[np.bool_]]:
+        """List all gallery images of the queries' identities: row in `queries`, column, ignored or not."""
+        counts = self.stop[queries] - self.start[queries]
+        row = np.repeat(np.arange(len(queries)), counts)
+        within = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
+        column = self.order[np.repeat(self.start[queries], counts) + within]
+        ignored = np.zeros(len(row), bool)
+        if self.cameras:
+            assert self.problem.query_cams is not None and self.problem.gallery_cams is not None
+            ignored = self.problem.query_cams[queries][row] == self.problem.gallery_cams[column]
+        return row, column, ignored
+
+    def mask_camera(self, scores: Floats, queries: Ints) -> int:
+        """Take every image of the query's own camera out (the rule of some published code, not the official one)."""
+        assert self.problem.query_cams is not None
+        for row, query in zip(scores, queries.tolist()):
+            row[self.by_camera.get(int(self.problem.query_cams[query]), [])] = -np.inf
+        return 0
+
+    def chunk(self, dots: Floats, first: int, buffer: Floats) -> tuple[Floats, ...]:
+        """Rank the matches of a few queries: (query, column, score, wrong images nearer), (ignored, best wrong)."""
+        queries = np.arange(first, first + len(dots))
+        scores = self.scorer.finish(dots, buffer[: len(dots)])
+        row, column, ignored = self.same_identity(queries)
+        score = scores[row, column]
+        scores[row, column] = -np.inf
+        if self.by_camera:
+            self.mask_camera(scores, queries)
+        n_ignored = np.bincount(row[ignored], minlength=len(queries))
+        row, column, score = row[~ignored], column[~ignored], score[~ignored]
+        scores.sort(axis=1)
+        width = scores.shape[1]
+        below = np.empty(len(row), np.int64)  # wrong or taken-out images that are farther or equal
+        ends = np.searchsorted(row, np.arange(len(queries) + 1)).tolist()
+        for line, begin, end in zip(scores, ends, ends[1:]):
+            below[begin:end] = line.searchsorted(score[begin:end], "right")
+        nearer = width - below
+        tied = np.flatnonzero(scores[row, np.maximum(below - 1, 0)] == score)
+        for index in tied.tolist():
+            values = self.scorer.finish(dots[row[index]], np.empty_like(scores[0]))
+            values[self.order[self.start[queries[row[index]]] : self.stop[queries[row[index]]]]] = -np.inf
+            if self.by_camera:
+                self.mask_camera(values[None], queries[row[index] : row[index] + 1])
+            nearer[index] += _equal_before(values, int(column[index]), score[index])
+        return queries[row], column, score, nearer, n_ignored, scores[:, -1].copy()
+
+
+def n_threads() -> int:
+    """Count the processor cores this process may use, at most 8."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, 8))
+
+
+def rank_matches(problem: Problem, *, rule: str = "official", block_mib: float = BLOCK_MIB) -> Matches:
+    """Rank every true match of every query among the gallery images that are valid for that query.
+
+    Args:
+        problem: what `inputs.prepare` made.
+        rule: "official" takes out same identity and same camera; "no_camera" nothing; "drop_same_camera" the
+            whole of the query's camera, wrong identities too.
+        block_mib: size of the block of scores that is held at a time.
+    """
+    ranker, n_query, n_gallery = _Ranker(problem, rule), len(problem.query), len(problem.gallery)
+    rows = int(max(1, min(n_query, block_mib * 2**20 / (n_gallery * problem.gallery.itemsize))))
+    block = np.empty((rows, n_gallery), problem.gallery.dtype)
+    threads = n_threads()
+    pieces: list[tuple[Floats, ...]] = []
+
+    def work(begin: int, end: int, first: int) -> list[tuple[Floats, ...]]:
+        buffer = np.empty((min(CHUNK, end - begin), n_gallery), block.dtype)
+        return [ranker.chunk(block[at : min(at + CHUNK, end)], first + at, buffer) for at in range(begin, end, CHUNK)]
+
+    with ThreadPoolExecutor(threads) as pool:
+        for first in range(0, n_query, rows):
+            size = min(rows, n_query - first)
+            np.matmul(problem.query[first : first + size], problem.gallery.T, out=block[:size])
+            cuts = [size * part // threads for part in range(threads + 1)]
+            jobs = [pool.submit(work, begin, end, first) for begin, end in pairwise(cuts) if end > begin]
+            for job in jobs:
+                pieces += job.result()
+    query, column, score, nearer, n_ignored, wrong = (np.concatenate(part) for part in zip(*pieces))
+    return _gather(ranker.scorer, query, column, score, nearer, n_ignored, wrong)
+
+
+def _gather(
+    scorer: Scorer, query: Ints, column: Ints, score: Floats, nearer: Ints, n_ignored: Ints, wrong: Floats
+) -> Matches:
+    """Order the matches of each query and add those that are nearer to the wrong ones that are."""
+    order = np.lexsort((column, -score, query))
+    query, column, score, nearer = query[order], column[order], score[order], nearer[order]
+    starts = np.searchsorted(query, np.arange(len(n_ignored)))
+    rank = nearer + np.arange(len(query)) - starts[query] + 1
+    distance = scorer.distance(query, score)
+    some = np.isfinite(wrong)
+    wrong_distance = np.full(len(wrong), np.nan)
+    wrong_distance[some] = scorer.distance(np.flatnonzero(some), wrong[some])
+    return Matches(query, column, rank, distance, n_ignored, wrong_distance)

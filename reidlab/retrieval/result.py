@@ -1,0 +1,179 @@
+"""Hold what an evaluation found, in a form that can be read, saved and compared."""
+
+from __future__ import annotations
+
+import html
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from reidlab.errors import UserError
+
+__all__ = ["AP_FORMS", "RetrievalResult"]
+
+AP_FORMS = ("plain", "trapezoid")
+_RANKS = (1, 5, 10)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RetrievalResult:
+    """The scores of one evaluation; all of them are shares between 0 and 1.
+
+    `cmc[k - 1]` is the share of valid queries whose first match is within rank k. `per_query` has a row a query,
+    those without a valid match too (valid False). `intervals` maps rank1, rank5, rank10, mAP, mINP to (low, high).
+    """
+
+    mean_ap: float
+    mean_inp: float
+    cmc: npt.NDArray[np.float64]
+    per_query: pd.DataFrame
+    metric: str
+    ap: str
+    rule: str
+    n_gallery: int
+    n_junk: int = 0
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    bootstrap: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        cmc = np.array(self.cmc, dtype=np.float64)
+        if cmc.ndim != 1 or not len(cmc) or (np.diff(cmc) < 0).any() or cmc[0] < 0 or cmc[-1] > 1:
+            raise UserError("A CMC curve rises from rank 1 on and stays between 0 and 1; this one does not.")
+        for name in ("mean_ap", "mean_inp"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"{name}={getattr(self, name)} is not between 0 and 1.")
+        if self.ap not in AP_FORMS:
+            raise UserError(f"ap={self.ap!r} is not one of {', '.join(AP_FORMS)}.")
+        if not self.per_query["valid"].any():
+            raise UserError("per_query has no valid query.")
+        cmc.setflags(write=False)
+        object.__setattr__(self, "cmc", cmc)
+
+    @property
+    def camera_rule(self) -> bool:
+        """Say whether images of the query's identity and camera were ignored."""
+        return self.rule != "no_camera"
+
+    @property
+    def n_query(self) -> int:
+        """Count all queries."""
+        return len(self.per_query)
+
+    @property
+    def n_valid(self) -> int:
+        """Count the queries that are averaged."""
+        return int(self.per_query["valid"].sum())
+
+    @property
+    def n_without_match(self) -> int:
+        """Count the queries without a valid match; they are in no average."""
+        return self.n_query - self.n_valid
+
+    def rank(self, k: int) -> float:
+        """Give CMC(k): the share of valid queries with a match among the first `k` (any k from 1)."""
+        if k < 1:
+            raise UserError(f"rank k={k} must be at least 1.")
+        first = self.per_query.loc[self.per_query["valid"], "first_rank"]
+        return float((first <= k).mean())
+
+    @property
+    def rank1(self) -> float:
+        """Give CMC(1)."""
+        return self.rank(1)
+
+    @property
+    def rank5(self) -> float:
+        """Give CMC(5)."""
+        return self.rank(5)
+
+    @property
+    def rank10(self) -> float:
+        """Give CMC(10)."""
+        return self.rank(10)
+
+    def scores(self) -> dict[str, float]:
+        """Give the five numbers that papers print: rank1, rank5, rank10, mAP, mINP."""
+        return {f"rank{k}": self.rank(k) for k in _RANKS} | {"mAP": self.mean_ap, "mINP": self.mean_inp}
+
+    def to_frame(self) -> pd.DataFrame:
+        """Give a row a measure: measure, value, low, high (NaN without bootstrap)."""
+        missing = (float("nan"), float("nan"))
+        rows = [(name, value, *self.intervals.get(name, missing)) for name, value in self.scores().items()]
+        return pd.DataFrame(rows, columns=["measure", "value", "low", "high"])
+
+    def conditions(self) -> dict[str, Any]:
+        """Give how the numbers came about, without the numbers."""
+        return {
+            "metric": self.metric,
+            "ap": self.ap,
+            "rule": self.rule,
+            "camera_rule": self.camera_rule,
+            "n_query": self.n_query,
+            "n_valid": self.n_valid,
+            "n_without_match": self.n_without_match,
+            "n_gallery": self.n_gallery,
+            "n_junk": self.n_junk,
+            "bootstrap": self.bootstrap,
+            "seed": self.seed,
+        }
+
+    def sentence(self) -> str:
+        """Say in a sentence under which protocol the numbers hold."""
+        camera = {
+            "official": "same identity and camera ignored",
+            "no_camera": "no camera rule: every gallery image counts",
+            "drop_same_camera": "the query's whole camera left out",
+        }.get(self.rule, self.rule)
+        return (
+            f"{self.metric} distance, {self.ap} AP, {camera}; {self.n_valid:,} of {self.n_query:,} queries valid, "
+            f"{self.n_without_match:,} without a match; {self.n_gallery:,} gallery images, "
+            f"{self.n_junk:,} junk left out"
+        )
+
+    def save(self, folder: str | Path) -> Path:
+        """Write retrieval.json and per_query.parquet into `folder` (made if need be) and give the folder."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        scores = {"mean_ap": self.mean_ap, "mean_inp": self.mean_inp, "cmc": self.cmc.tolist()}
+        content = {"scores": self.scores(), **scores, **self.conditions(), "intervals": self.intervals}
+        (folder / "retrieval.json").write_text(json.dumps(content, indent=2), encoding="utf-8")
+        self.per_query.to_parquet(folder / "per_query.parquet", index=False)
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | Path) -> RetrievalResult:
+        """Read what `save` wrote.
+
+        Raises:
+            UserError: a file is not there.
+        """
+        folder = Path(folder)
+        for name in ("retrieval.json", "per_query.parquet"):
+            if not (folder / name).is_file():
+                raise UserError(f"{folder} has no {name}: it is not a saved retrieval result.")
+        content = json.loads((folder / "retrieval.json").read_text(encoding="utf-8"))
+        names = ("mean_ap", "mean_inp", "metric", "ap", "rule", "n_gallery", "n_junk", "bootstrap", "seed")
+        return cls(
+            cmc=np.array(content["cmc"]),
+            per_query=pd.read_parquet(folder / "per_query.parquet"),
+            intervals={name: (low, high) for name, (low, high) in content["intervals"].items()},
+            **{name: content[name] for name in names},
+        )
+
+    def __repr__(self) -> str:
+        numbers = ", ".join(f"{name} {value:.2%}" for name, value in self.scores().items())
+        return f"RetrievalResult({numbers}; {self.sentence()})"
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for name, value, low, high in self.to_frame().itertuples(index=False):
+            span = "" if np.isnan(low) else f"{low:.2%} to {high:.2%}"
+            rows.append(f"<tr><td>{html.escape(name)}</td><td>{value:.2%}</td><td>{span}</td></tr>")
+        head = "<tr><th>measure</th><th>value</th><th>95 % interval</th></tr>"
+        return f"<table>{head}{''.join(rows)}</table><p>{html.escape(self.sentence())}</p>"
