@@ -1,0 +1,13 @@
+"""The built-in data set `pedestrians`: people, drawn from a seed, in six cameras.
+
+`make_pedestrians` writes a whole data set in Market-1501's layout, `draw_pedestrian` draws one picture and its mask,
+`draw_person` tells what somebody looks like, `hsv_histogram` is the floor that a learned embedding has to beat.
+"""
+
+from reidlab.data.pedestrians.baseline import hsv_histogram
+from reidlab.data.pedestrians.make import make_pedestrians
+from reidlab.data.pedestrians.person import Person, draw_person
+from reidlab.data.pedestrians.render import draw_pedestrian
+from reidlab.data.pedestrians.spec import PedestriansSpec
+
+__all__ = ["PedestriansSpec", "Person", "draw_pedestrian", "draw_person", "hsv_histogram", "make_pedestrians"]
