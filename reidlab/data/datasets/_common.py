@@ -106,9 +106,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         try:
             entry.name.encode()
         except UnicodeEncodeError:
-            raise UserError(
-                f"{folder} holds a file whose name is not UTF-8: {entry.name!r}. Rename it."
-            ) from None
+            raise UserError(f"{folder} holds a file whose name is not UTF-8: {entry.name!r}. Rename it.") from None
     return entries
 
 
@@ -169,9 +167,7 @@ def parse_names(files: Iterable[str], pattern: re.Pattern[str], form: str) -> li
     if bad:
         names = ", ".join(Path(file).name for file in bad[:_SHOWN])
         more = f" and {len(bad) - _SHOWN:,} more" if len(bad) > _SHOWN else ""
-        raise UserError(
-            f"{len(bad):,} image names in {Path(bad[0]).parent} are not of the form {form}: {names}{more}."
-        )
+        raise UserError(f"{len(bad):,} image names in {Path(bad[0]).parent} are not of the form {form}: {names}{more}.")
     return matches
 
 
@@ -197,9 +193,7 @@ def compare(
     if not wrong:
         return []
     if partial:
-        return [
-            f"Partial copy of {name}: {'; '.join(wrong)}. Results cannot be compared with published ones."
-        ]
+        return [f"Partial copy of {name}: {'; '.join(wrong)}. Results cannot be compared with published ones."]
     raise UserError(
         f"{name}: the copy at {root} is not complete.\n  {'':<26}{'expected':<34}found\n"
         + "\n".join(rows)

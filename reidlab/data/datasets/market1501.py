@@ -14,9 +14,7 @@ from reidlab.errors import UserError
 __all__ = ["EXPECTED", "NAME", "market_rows", "read_market1501"]
 
 # Identity, camera, sequence, frame, number of the box in the frame. Six queries of person 1488 are .jpg.jpg.
-NAME = re.compile(
-    r"(?P<pid>-1|\d{1,6})_c(?P<camid>\d+)s(?P<sequence>\d+)_(?P<frame>\d+)_(?P<box>\d+)(\.\w+)+"
-)
+NAME = re.compile(r"(?P<pid>-1|\d{1,6})_c(?P<camid>\d+)s(?P<sequence>\d+)_(?P<frame>\d+)_(?P<box>\d+)(\.\w+)+")
 FORM = "PPPP_cCsS_FFFFFF_BB.jpg"
 EXPECTED = {
     "bounding_box_train": Expected(12_936, 751),
@@ -58,9 +56,7 @@ def read_market1501(
         names.remove("gt_bbox")
         notes.append("market1501: no folder gt_bbox, so no multi-query evaluation.")
     parts = {name: market_rows(list_images(folder / name), _SPLITS[name]) for name in names}
-    found = {
-        name: Expected(len(part), part.loc[part["pid"] > 0, "pid"].nunique()) for name, part in parts.items()
-    }
+    found = {name: Expected(len(part), part.loc[part["pid"] > 0, "pid"].nunique()) for name, part in parts.items()}
     notes += compare("market1501", folder, {name: EXPECTED[name] for name in names}, found, partial=partial)
     if "gt_bbox" in parts:
         boxes = parts["gt_bbox"]

@@ -1,0 +1,103 @@
+"""Your own images, listed in a CSV or parquet file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from reidlab.data.datasets._common import assemble
+from reidlab.data.datasets._own import NO_CAMERA, NO_SPLIT
+from reidlab.errors import UserError, nearest
+
+__all__ = ["read_table"]
+
+_LABELS = ("path", "pid", "camid", "split")
+
+
+def read_table(root: Path, *, check_files: bool = True) -> pd.DataFrame:
+    """Read a table with the columns path and pid, and camid, split and any others if known.
+
+    Identities and cameras become text as they are written ("007" stays "007"). Relative paths count from the
+    folder of the table. CSV may be separated by commas, semicolons or tabs.
+
+    Args:
+        root: the .csv, .tsv or .parquet file.
+        check_files: refuse a table that names missing files.
+    """
+    if not root.is_file():
+        raise UserError(f"table: there is no file {root}. Give a .csv or .parquet file with the columns path, pid.")
+    rows = _read(root)
+    for column in ("path", "pid"):
+        if column not in rows:
+            raise UserError(
+                f"{root} has no column {column!r}.{nearest(column, rows.columns)} "
+                f"It has: {', '.join(map(str, rows.columns))}."
+            )
+    rows = rows.copy()
+    for column in ("pid", "camid"):
+        if column in rows:
+            rows[column] = _as_text(rows[column])
+    known = rows["path"].notna()
+    rows.loc[known, "path"] = [
+        os.path.normpath(root.parent / os.path.expanduser(str(path)))  # noqa: PTH111
+        for path in rows.loc[known, "path"]
+    ]
+    notes = []
+    if "split" not in rows or rows["split"].isna().all():
+        rows["split"] = "train"
+        notes.append(NO_SPLIT)
+    table = assemble("table", rows, notes)
+    if check_files:
+        _refuse_missing(root, table)
+    if "camid" not in table:
+        table.attrs["notes"] = [*notes, NO_CAMERA]
+    return table
+
+
+def _read(file: Path) -> pd.DataFrame:
+    suffix = file.suffix.lower()
+    try:
+        if suffix in (".parquet", ".pq"):
+            return pd.read_parquet(file)
+        if suffix in (".csv", ".tsv", ".txt"):
+            with file.open(encoding="utf-8-sig") as lines:
+                head = lines.readline()
+            separator = max((",", ";", "\t"), key=head.count)
+            # "NA" and "None" may be names of people: only the empty field is missing
+            return pd.read_csv(
+                file,
+                sep=separator,
+                dtype=dict.fromkeys(_LABELS, str),
+                keep_default_na=False,
+                na_values=[""],
+                encoding="utf-8-sig",
+                skipinitialspace=True,
+            )
+    except (ValueError, OSError) as error:  # pandas' and pyarrow's own errors are ValueErrors
+        raise UserError(f"{file} cannot be read: {str(error).splitlines()[0]}") from None
+    raise UserError(f"{file} is neither .csv, .tsv nor .parquet.")
+
+
+def _as_text(values: pd.Series) -> pd.Series:
+    """Write numbers as text, whole floats without their .0; nulls stay null for the check to name."""
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        values = values.astype(values.cat.categories.dtype)
+
+    def text(value: object) -> object:
+        if isinstance(value, float) and value == value and value == int(value):  # not a NaN
+            return str(int(value))
+        return value if value is None or value != value else str(value)
+
+    return values.astype(object).map(text)
+
+
+def _refuse_missing(file: Path, table: pd.DataFrame) -> None:
+    missing = [path for path in table["path"] if not os.path.isfile(path)]  # noqa: PTH113
+    if missing:
+        shown = "".join(f"\n  {path}" for path in missing[:5])
+        raise UserError(
+            f"{file} names {len(missing):,} of {len(table):,} files that do not exist:{shown}\n"
+            f"Relative paths count from {file.parent}."
+        )
