@@ -55,6 +55,7 @@ def read_cuhk03(root: Path, *, boxes: str = "labeled", partial: bool = False) ->
 
 def _read_protocol(folder: Path, config: str, boxes: str, partial: bool) -> pd.DataFrame:
     from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
 
     find_root("cuhk03", folder, (config, f"images_{boxes}"))
     try:
@@ -62,7 +63,7 @@ def _read_protocol(folder: Path, config: str, boxes: str, partial: bool) -> pd.D
         names = np.array([str(np.ravel(cell)[0]) for cell in protocol["filelist"].ravel()], dtype=object)
         labels = protocol["labels"].ravel().astype(np.int64)
         picked = {split: protocol[f"{split}_idx"].ravel().astype(np.int64) - 1 for split in EXPECTED[boxes]}
-    except (ValueError, KeyError, IndexError, NotImplementedError, OSError) as error:
+    except (MatReadError, ValueError, TypeError, LookupError, NotImplementedError, OSError) as error:
         raise UserError(
             f"cuhk03: {folder / config} cannot be read as the protocol: {type(error).__name__}: {error}"
         ) from None
