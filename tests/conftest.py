@@ -42,3 +42,25 @@ def real_data() -> Callable[[str], Path]:
         return folder
 
     return find
+
+
+@pytest.fixture
+def make_notebook(tmp_path: Path) -> Callable[..., Path]:
+    """Give a function that writes a small notebook: `(name, *cells, parameters=...)`; "# ..." cells are text."""
+    import nbformat
+    from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+    def make(name: str, *cells: str, parameters: str = "", tags: dict[int, list[str]] | None = None) -> Path:
+        made = [new_code_cell(parameters, metadata={"tags": ["parameters"]})] if parameters else []
+        for i, source in enumerate(cells):
+            cell = new_markdown_cell(source) if source.startswith("#") else new_code_cell(source)
+            cell.metadata["tags"] = (tags or {}).get(i, [])
+            made.append(cell)
+        kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+        notebook = new_notebook(cells=made, metadata={"kernelspec": kernel})
+        path = tmp_path / "notebooks" / f"{name}.ipynb"
+        path.parent.mkdir(exist_ok=True)
+        nbformat.write(notebook, path)
+        return path
+
+    return make

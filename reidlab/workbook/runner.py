@@ -1,0 +1,227 @@
+"""Running notebooks by papermill, one process a notebook, with checked parameters and a time limit.
+
+The process runs in the notebook's folder (as JupyterLab and nbval do) and gets relative paths, so that the
+executed notebook names no folder of this machine. It stops, with its kernel, when the caller stops or dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from reidlab import provenance
+from reidlab.errors import UserError, nearest
+from reidlab.paths import reports_root
+from reidlab.workbook.cells import parameter_model, read_notebook, title_of
+
+__all__ = ["Failure", "Outcome", "executed_root", "run_notebook"]
+
+NOISE = ("Kernel is running over TCP",)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Where and how a notebook failed."""
+
+    error: str
+    message: str
+    cell: str = ""
+    traceback: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: status is done, stopped (SystemExit), failed, timeout or interrupted."""
+
+    notebook: Path
+    output: Path
+    status: str
+    seconds: float
+    failure: Failure | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the notebook came to its end, or stopped by its own will."""
+        return self.status in ("done", "stopped")
+
+
+def executed_root() -> Path:
+    """Give the folder of executed notebooks."""
+    return reports_root() / "executed"
+
+
+def run_notebook(
+    notebook: Path,
+    params: Mapping[str, Any] | None = None,
+    *,
+    label: str = "",
+    output: Path | None = None,
+    kernel: str = "python3",
+    timeout: float | None = None,
+    cell_timeout: int | None = None,
+    cwd: Path | None = None,
+    progress: bool = False,
+) -> Outcome:
+    """Run a notebook and keep the executed copy, partial where it failed.
+
+    Args:
+        notebook: the notebook's file; `cells.find_notebook` finds it by number or name.
+        params: parameters that differ from the defaults, as values or as text.
+        label: added to the output's name: `03_training-<label>.ipynb`.
+        output: the executed notebook's file; reports/executed/<name>[-label].ipynb by default.
+        kernel: name of the Jupyter kernel.
+        timeout: seconds for the whole notebook, after which it is stopped with its kernel.
+        cell_timeout: seconds for one cell.
+        cwd: the kernel's working directory, the notebook's folder by default.
+        progress: show a progress bar on stderr.
+
+    Raises:
+        UserError: unknown or unfit parameters, a missing kernel or notebook; before any kernel starts.
+    """
+    notebook = notebook.resolve()
+    source = read_notebook(notebook)
+    given = dict(params or {})
+    checked = parameter_model(notebook, source).from_values(given)
+    check_kernel(kernel)
+    target = (output or executed_root() / f"{notebook.stem}{'-' + label if label else ''}.ipynb").resolve()
+    if target == notebook:
+        raise UserError(f"The output {target.name} is the notebook itself. Give another --output.")
+    _prepare(target)
+    folder = (cwd or notebook.parent).resolve()
+    request = {
+        "input": os.path.relpath(notebook, folder),
+        "output": os.path.relpath(target, folder),
+        "parameters": {name: _json(getattr(checked, name)) for name in given},
+        "kernel": kernel,
+        "cell_timeout": cell_timeout,
+        "progress": progress,
+    }
+    began = time.time()
+    outcome = _supervise(request, folder, Outcome(notebook, target, "failed", 0.0), timeout)
+    outcome = replace(outcome, seconds=round(time.time() - began, 2))
+    values = {name: _json(value) for name, value in checked}
+    changed = {name: values[name] for name in checked.changed()}
+    _sign(outcome, {"parameters": values, "changed": changed, "began": began, "title": title_of(source)})
+    return outcome
+
+
+def check_kernel(name: str) -> None:
+    """Refuse a kernel that is not installed.
+
+    Raises:
+        UserError: with the line that installs it.
+    """
+    from jupyter_client.kernelspec import KernelSpecManager
+
+    known = KernelSpecManager().find_kernel_specs()
+    if name not in known:
+        raise UserError(
+            f"There is no Jupyter kernel {name!r}.{nearest(name, known)} Installed: {', '.join(known) or 'none'}. "
+            f"`python -m ipykernel install --sys-prefix --name {name}` installs this environment under that name."
+        )
+
+
+def _prepare(target: Path) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)  # what a run that died leaves must not look like this run's
+    except OSError as error:
+        raise UserError(f"{target} cannot be written ({error.strerror}). Give another --output.") from error
+
+
+def _supervise(request: dict[str, Any], folder: Path, outcome: Outcome, timeout: float | None) -> Outcome:
+    """Run the child process, wait for it, stop it when time is up; read how it ended."""
+    with tempfile.TemporaryDirectory(prefix="reidlab-run-") as scratch:
+        answer, log = Path(scratch) / "answer.json", Path(scratch) / "log"
+        env = {**os.environ, "TQDM_DISABLE": "1", "PYTHONUNBUFFERED": "1"}
+        words = [sys.executable, "-m", "reidlab.workbook.child"]
+        child = subprocess.Popen(words, stdin=subprocess.PIPE, cwd=folder, env=env, start_new_session=True)
+        assert child.stdin is not None
+        try:
+            request |= {"answer": str(answer), "log": str(log)}
+            with contextlib.suppress(BrokenPipeError):
+                child.stdin.write((json.dumps(request) + "\n").encode())
+                child.stdin.flush()  # left open: its end tells the child that we are gone
+            child.wait(timeout)
+        except subprocess.TimeoutExpired:
+            stop_tree(child)
+            message = f"stopped after the time limit of {timeout:g} s"
+            return replace(outcome, status="timeout", failure=Failure("Timeout", message, _running_cell(outcome)))
+        except BaseException:
+            stop_tree(child)
+            raise
+        finally:
+            with contextlib.suppress(BrokenPipeError):
+                child.stdin.close()
+        if answer.is_file():
+            told = json.loads(answer.read_text())
+            failure = Failure(**told["failure"]) if told["failure"] else None
+        else:
+            told = {"status": "failed"}
+            failure = Failure("ProcessDied", f"the process ended with code {child.returncode}. {_tail(log)}".strip())
+        if failure and not failure.cell:
+            failure = replace(failure, cell=_running_cell(outcome))
+        return replace(outcome, status=told["status"], failure=failure)
+
+
+def stop_tree(process: subprocess.Popen[Any], grace: float = 5.0) -> None:
+    """End a process that we started, and all that it started: politely, then for good."""
+    import psutil
+
+    with contextlib.suppress(psutil.NoSuchProcess):
+        family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
+        for member in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member.terminate()
+        _, alive = psutil.wait_procs(family, timeout=grace)
+        for member in alive:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member.kill()
+    process.wait()
+
+
+def _running_cell(outcome: Outcome) -> str:
+    """Give the source of the cell that was running when the notebook was last saved."""
+    with contextlib.suppress(UserError):
+        for cell in read_notebook(outcome.output).cells:
+            if cell.metadata.get("papermill", {}).get("status") == "running":
+                return str(cell.source)
+    return ""
+
+
+def _tail(log: Path) -> str:
+    text = log.read_text(errors="replace") if log.is_file() else ""
+    return "\n".join([line for line in text.splitlines() if not any(n in line for n in NOISE)][-15:])
+
+
+def _sign(outcome: Outcome, more: dict[str, Any]) -> None:
+    """Write into the executed notebook how it was made; the report reads it."""
+    with contextlib.suppress(UserError):
+        notebook = read_notebook(outcome.output)
+        began = more.pop("began")
+        notebook.metadata["reidlab"] = {
+            "status": outcome.status,
+            "seconds": outcome.seconds,
+            "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(began)),
+            "failure": asdict(outcome.failure) | {"traceback": ""} if outcome.failure else None,
+            "git": provenance.git_state(),
+            "versions": provenance.versions(),
+            "machine": provenance.machine(),
+            **more,
+        }
+        nbformat.write(notebook, outcome.output)
+
+
+def _json(value: Any) -> Any:
+    return [_json(part) for part in value] if isinstance(value, (tuple, list)) else value
