@@ -283,6 +283,9 @@ def test_pedestrians(tmp_path: Path) -> None:
     put(tmp_path / "masks" / "bounding_box_train", "0002_c1s1_000451_03.png")
     masks = read("pedestrians", tmp_path)["mask"]
     assert masks[0].endswith("0002_c1s1_000451_03.png") and not any(masks[1:])
+    (tmp_path / "images.csv").write_text("path,view,extra\nbounding_box_train/0002_c1s1_000451_03.jpg,side,1\n")
+    table = read("pedestrians", tmp_path)
+    assert table["view"].tolist()[:2] == ["side", ""] and "extra" not in table and "occluder" not in table
 
 
 def real(name: str, folder: str, **options: object):

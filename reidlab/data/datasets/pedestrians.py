@@ -19,7 +19,8 @@ _SPLITS = {"bounding_box_train": "train", "query": "query", "bounding_box_test":
 def read_pedestrians(root: Path) -> pd.DataFrame:
     """Read a folder that `reidlab.data.pedestrians.make_pedestrians` drew; this only reads, it draws nothing.
 
-    Where masks/ stands beside the images, the column `mask` holds the path of each mask ("" for none).
+    Where masks/ stands beside the images, the column `mask` holds the path of each mask ("" for none); where
+    images.csv does, its columns `view` and `occluder` come along.
     """
     if not root.exists():
         raise UserError(
@@ -33,6 +34,11 @@ def read_pedestrians(root: Path) -> pd.DataFrame:
     if (folder / "masks").is_dir():
         masks = [_mask(folder, Path(path)) for path in rows["path"]]
         rows["mask"] = [mask if os.path.isfile(mask) else "" for mask in masks]  # noqa: PTH113
+    if (folder / "images.csv").is_file():
+        drawn = pd.read_csv(folder / "images.csv", dtype=str, keep_default_na=False).set_index("path")
+        names = [f"{Path(path).parent.name}/{Path(path).name}" for path in rows["path"]]
+        for column in [name for name in ("view", "occluder") if name in drawn]:
+            rows[column] = drawn[column].reindex(names, fill_value="").to_numpy()
     return assemble("pedestrians", rows)
 
 
