@@ -8,6 +8,7 @@ dot product scaled by the gallery norm (cosine) or less half its square (euclide
 
 from __future__ import annotations
 
+import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,13 +17,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from reidlab.retrieval.inputs import Problem
 
 __all__ = ["BLOCK_MIB", "RULES", "Matches", "Scorer", "rank_matches"]
 
 RULES = ("official", "no_camera", "drop_same_camera")
-BLOCK_MIB = 32
+BLOCK_MIB = 128
 CHUNK = 8  # rows sorted at a time: they stay in the second-level cache
 
 Ints = npt.NDArray[np.int64]
@@ -79,6 +81,37 @@ def _equal_before(row: Floats, column: int, score: Any) -> int:
     return int(np.count_nonzero(row[:column] == score))
 
 
+def _count_nearer(scores: Floats, row: Ints, score: Floats) -> tuple[Ints, Floats]:
+    """Count for each match the values of its row above its score; also give the largest value not above it.
+
+    `scores` [row, gallery] is sorted or left alone, `row` is ascending. Where the matches stand far forward only
+    the part of a row that reaches the hardest of them is sorted; a sample of columns tells.
+    """
+    ends = np.searchsorted(row, np.arange(len(scores) + 1)).tolist()
+    lowest = np.full(len(scores), np.inf, scores.dtype)
+    np.minimum.at(lowest, row, score)
+    if np.count_nonzero(scores[:, ::97] >= lowest[:, None]) * 97 * 2 < scores.size:
+        return _count_in_front(scores, lowest, ends, score)
+    scores.sort(axis=1)
+    below = np.empty(len(row), np.int64)
+    for line, begin, end in zip(scores, ends, ends[1:]):
+        below[begin:end] = line.searchsorted(score[begin:end], "right")
+    return scores.shape[1] - below, scores[row, below - 1]  # with nothing below, -1 is the largest: no tie either
+
+
+def _count_in_front(scores: Floats, lowest: Floats, ends: list[int], score: Floats) -> tuple[Ints, Floats]:
+    """Do the work of `_count_nearer` on the values from the hardest match upwards."""
+    nearer, edge = np.zeros(len(score), np.int64), np.full(len(score), -np.inf, scores.dtype)
+    for line, begin, end, low in zip(scores, ends, ends[1:], lowest):
+        front = line.compress(line >= low)  # a fifth of the time of line[mask]
+        if len(front):
+            front.sort()
+            below = front.searchsorted(score[begin:end], "right")
+            nearer[begin:end] = len(front) - below
+            edge[begin:end] = front[below - 1]
+    return nearer, edge
+
+
 class _Ranker:
     """Work on one problem; `chunk` is called from several threads, each with its own buffer."""
 
@@ -112,7 +145,10 @@ class _Ranker:
         return 0
 
     def chunk(self, dots: Floats, first: int, buffer: Floats) -> tuple[Floats, ...]:
-        """Rank the matches of a few queries: (query, column, score, wrong images nearer), (ignored, best wrong)."""
+        """Rank the matches of a few queries.
+
+        Gives the queries; for each match query, column, score and wrong images nearer; by query ignored, best wrong.
+        """
         queries = np.arange(first, first + len(dots))
         scores = self.scorer.finish(dots, buffer[: len(dots)])
         row, column, ignored = self.same_identity(queries)
@@ -122,21 +158,16 @@ class _Ranker:
             self.mask_camera(scores, queries)
         n_ignored = np.bincount(row[ignored], minlength=len(queries))
         row, column, score = row[~ignored], column[~ignored], score[~ignored]
-        scores.sort(axis=1)
-        width = scores.shape[1]
-        below = np.empty(len(row), np.int64)  # wrong or taken-out images that are farther or equal
-        ends = np.searchsorted(row, np.arange(len(queries) + 1)).tolist()
-        for line, begin, end in zip(scores, ends, ends[1:]):
-            below[begin:end] = line.searchsorted(score[begin:end], "right")
-        nearer = width - below
-        tied = np.flatnonzero(scores[row, np.maximum(below - 1, 0)] == score)
+        wrong = scores.max(axis=1)
+        nearer, edge = _count_nearer(scores, row, score)
+        tied = np.flatnonzero(edge == score)
         for index in tied.tolist():
             values = self.scorer.finish(dots[row[index]], np.empty_like(scores[0]))
             values[self.order[self.start[queries[row[index]]] : self.stop[queries[row[index]]]]] = -np.inf
             if self.by_camera:
                 self.mask_camera(values[None], queries[row[index] : row[index] + 1])
             nearer[index] += _equal_before(values, int(column[index]), score[index])
-        return queries[row], column, score, nearer, n_ignored, scores[:, -1].copy()
+        return queries, queries[row], column, score, nearer, n_ignored, wrong
 
 
 def n_threads() -> int:
@@ -152,35 +183,37 @@ def rank_matches(problem: Problem, *, rule: str = "official", block_mib: float =
         problem: what `inputs.prepare` made.
         rule: "official" takes out same identity and same camera; "no_camera" nothing; "drop_same_camera" the
             whole of the query's camera, wrong identities too.
-        block_mib: size of the block of scores that is held at a time.
+        block_mib: size of the blocks of scores that are held at a time, over all threads.
     """
     ranker, n_query, n_gallery = _Ranker(problem, rule), len(problem.query), len(problem.gallery)
-    rows = int(max(1, min(n_query, block_mib * 2**20 / (n_gallery * problem.gallery.itemsize))))
-    block = np.empty((rows, n_gallery), problem.gallery.dtype)
-    threads = n_threads()
-    pieces: list[tuple[Floats, ...]] = []
+    threads = min(n_threads(), n_query)
+    rows = max(1.0, block_mib * 2**20 / (threads * n_gallery * problem.gallery.itemsize))
+    blocks = threads * math.ceil(n_query / (rows * threads))
+    cuts = [n_query * part // blocks for part in range(blocks + 1)]
+    rows_held = math.ceil(n_query / blocks)
 
-    def work(begin: int, end: int, first: int) -> list[tuple[Floats, ...]]:
-        buffer = np.empty((min(CHUNK, end - begin), n_gallery), block.dtype)
-        return [ranker.chunk(block[at : min(at + CHUNK, end)], first + at, buffer) for at in range(begin, end, CHUNK)]
+    def work(thread: int) -> list[tuple[Floats, ...]]:
+        held = np.empty((rows_held, n_gallery), problem.gallery.dtype)
+        buffer = np.empty((min(CHUNK, rows_held), n_gallery), problem.gallery.dtype)
+        pieces: list[tuple[Floats, ...]] = []
+        for begin, end in list(pairwise(cuts))[thread::threads]:
+            dots = np.matmul(problem.query[begin:end], problem.gallery.T, out=held[: end - begin])
+            starts = range(0, end - begin, CHUNK)
+            pieces += [ranker.chunk(dots[at : at + CHUNK], begin + at, buffer) for at in starts]
+        return pieces
 
-    with ThreadPoolExecutor(threads) as pool:
-        for first in range(0, n_query, rows):
-            size = min(rows, n_query - first)
-            np.matmul(problem.query[first : first + size], problem.gallery.T, out=block[:size])
-            cuts = [size * part // threads for part in range(threads + 1)]
-            jobs = [pool.submit(work, begin, end, first) for begin, end in pairwise(cuts) if end > begin]
-            for job in jobs:
-                pieces += job.result()
-    query, column, score, nearer, n_ignored, wrong = (np.concatenate(part) for part in zip(*pieces))
-    return _gather(ranker.scorer, query, column, score, nearer, n_ignored, wrong)
+    # Each thread multiplies and sorts its own blocks: BLAS threads would go on spinning while the others sort
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+        pieces = [piece for pieces in pool.map(work, range(threads)) for piece in pieces]
+    pieces.sort(key=lambda piece: piece[0][0])
+    return _gather(ranker.scorer, *(np.concatenate(part) for part in list(zip(*pieces))[1:]))
 
 
 def _gather(
     scorer: Scorer, query: Ints, column: Ints, score: Floats, nearer: Ints, n_ignored: Ints, wrong: Floats
 ) -> Matches:
     """Order the matches of each query and add those that are nearer to the wrong ones that are."""
-    order = np.lexsort((column, -score, query))
+    order = np.lexsort((-score, query))  # stable: equal scores stay in gallery order
     query, column, score, nearer = query[order], column[order], score[order], nearer[order]
     starts = np.searchsorted(query, np.arange(len(n_ignored)))
     rank = nearer + np.arange(len(query)) - starts[query] + 1

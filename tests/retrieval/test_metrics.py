@@ -1,0 +1,309 @@
+"""evaluate against golden values of published code, hand-made lists and a naive loop."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reidlab.errors import UserError
+from reidlab.retrieval.metrics import average_precision, evaluate, inverse_negative_penalty
+from reidlab.retrieval.result import RetrievalResult
+
+
+def golden() -> dict[str, Any]:
+    """The retrieval golden set: 30 images, 6 identities, 3 cameras."""
+    i, j = np.arange(30), np.arange(8)
+    pid, cam = i % 6, (i // 6) % 3
+    f = np.cos((pid[:, None] + 1) * (j + 1)) + 0.8 * np.sin((i[:, None] + 1) * (j + 2) * 0.7)
+    f /= np.linalg.norm(f, axis=1, keepdims=True)
+    return {
+        "query": f[:6], "query_pids": pid[:6], "query_camids": cam[:6],
+        "gallery": f[6:], "gallery_pids": pid[6:], "gallery_camids": cam[6:],
+    }  # fmt: skip
+
+
+def naive(data: dict[str, Any], ap: str = "plain", metric: str = "cosine") -> list[tuple[float, float, int] | None]:
+    """AP, INP and first rank of each query by a stable sort of the whole row."""
+    out: list[tuple[float, float, int] | None] = []
+    cams = data.get("query_camids") is not None and data.get("gallery_camids") is not None
+    for at, vector in enumerate(data["query"]):
+        if metric == "cosine":
+            units = data["gallery"] / np.sqrt((data["gallery"] ** 2).sum(axis=1, keepdims=True))
+            distance = [-float(unit @ vector) for unit in units]
+        else:
+            distance = [float(((other - vector) ** 2).sum()) for other in data["gallery"]]
+        ranks, rank = [], 0
+        for column in sorted(range(len(distance)), key=lambda c: distance[c]):
+            pid = data["gallery_pids"][column]
+            if str(pid) == "-1":
+                continue
+            same = pid == data["query_pids"][at]
+            if cams and same and data["gallery_camids"][column] == data["query_camids"][at]:
+                continue
+            rank += 1
+            if same:
+                ranks.append(rank)
+        if not ranks:
+            out.append(None)
+            continue
+        terms = []
+        for i, r in enumerate(ranks, start=1):
+            before = (i - 1) / (r - 1) if r > 1 else 1.0
+            terms.append(i / r if ap == "plain" else (before + i / r) / 2)
+        out.append((sum(terms) / len(terms), len(ranks) / ranks[-1], ranks[0]))
+    return out
+
+
+def random_data(seed: int, n_query: int = 17, n_gallery: int = 120, dim: int = 5, grid: bool = False) -> dict[str, Any]:
+    rng = np.random.default_rng(seed)
+    draw = (
+        (lambda n: rng.integers(-2, 3, (n, dim)).astype(float) + 0.0) if grid else (lambda n: rng.normal(size=(n, dim)))
+    )
+    return {
+        "query": draw(n_query), "query_pids": rng.integers(0, 12, n_query), "query_camids": rng.integers(0, 3, n_query),
+        "gallery": draw(n_gallery), "gallery_pids": rng.integers(-1, 12, n_gallery), "gallery_camids": rng.integers(0, 3, n_gallery),
+    }  # fmt: skip
+
+
+def assert_as_naive(data: dict[str, Any], ap: str = "plain", metric: str = "cosine", **options: Any) -> RetrievalResult:
+    result = evaluate(**data, ap=ap, metric=metric, **options)
+    wanted = naive(data, ap, metric)
+    for row, want in zip(result.per_query.itertuples(), wanted, strict=True):
+        assert row.valid == (want is not None)
+        if want is not None:
+            assert (row.ap, row.inp, row.first_rank) == pytest.approx(want, abs=1e-12)
+    good = [want for want in wanted if want is not None]
+    assert result.mean_ap == pytest.approx(np.mean([want[0] for want in good]), abs=1e-9)
+    assert result.mean_inp == pytest.approx(np.mean([want[1] for want in good]), abs=1e-9)
+    for k in (1, 2, 5, 10):
+        share = np.mean([want[2] <= k for want in good])
+        assert result.cmc[k - 1] == pytest.approx(share) and result.rank(k) == pytest.approx(share)
+    return result
+
+
+def test_golden_official() -> None:
+    plain, trapezoid = (evaluate(**golden(), ap=ap) for ap in ("plain", "trapezoid"))
+    np.testing.assert_allclose(plain.cmc[:4], [4 / 6, 5 / 6, 5 / 6, 1], atol=1e-12)
+    assert plain.mean_ap == pytest.approx(0.75436508, abs=1e-8)
+    assert trapezoid.mean_ap == pytest.approx(0.71283069, abs=1e-8)
+    assert plain.mean_inp == trapezoid.mean_inp == pytest.approx(0.73809524, abs=1e-8)
+    assert plain.camera_rule and plain.n_without_match == 0
+
+
+@pytest.mark.parametrize("how", ["query", "gallery", "rule"])
+def test_golden_without_camera_rule(how: str) -> None:
+    data: dict[str, Any] = golden() | ({"rule": "no_camera"} if how == "rule" else {f"{how}_camids": None})
+    plain, trapezoid = (evaluate(**data, ap=ap) for ap in ("plain", "trapezoid"))
+    assert plain.rank1 == 1
+    assert plain.mean_ap == pytest.approx(0.84950397, abs=1e-8)
+    assert trapezoid.mean_ap == pytest.approx(0.83263889, abs=1e-8)
+    assert plain.mean_inp == pytest.approx(0.77380952, abs=1e-8)
+    assert not plain.camera_rule and "no camera rule" in repr(plain)
+
+
+def test_worked_example() -> None:
+    plain = (Fraction(1, 2) + Fraction(2, 3) + Fraction(3, 5)) / 3
+    trapezoid = (
+        Fraction(0, 1) + Fraction(1, 2) + Fraction(1, 2) + Fraction(2, 3) + Fraction(2, 4) + Fraction(3, 5)
+    ) / 6
+    assert average_precision([2, 3, 5]) == pytest.approx(float(plain))
+    assert (
+        average_precision([2, 3, 5], "trapezoid")
+        == pytest.approx(float(trapezoid))
+        == pytest.approx(0.461111, abs=1e-6)
+    )
+    assert inverse_negative_penalty([2, 3, 5]) == pytest.approx(3 / 5)
+    result = evaluate(
+        [[0.0]],
+        [[1.0], [2.0], [3.0], [4.0], [5.0]],
+        query_pids=["a"],
+        gallery_pids=["b", "a", "a", "c", "a"],
+        metric="euclidean",
+    )
+    assert (result.mean_ap, result.mean_inp) == pytest.approx((float(plain), 0.6))
+    assert result.cmc[:3].tolist() == [0, 1, 1]
+    assert result.per_query["match_distance"][0] == pytest.approx(2) and result.per_query["wrong_distance"][
+        0
+    ] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("ranks", [[], [0, 1], [2, 2], [[1]]])
+def test_impossible_ranks(ranks: list[Any]) -> None:
+    with pytest.raises(UserError, match="positions from 1"):
+        average_precision(ranks)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("ap", ["plain", "trapezoid"])
+@pytest.mark.parametrize("seed", range(4))
+def test_naive_loop(seed: int, ap: str, metric: str) -> None:
+    assert_as_naive(random_data(seed), ap, metric)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_ties_stand_in_gallery_order(seed: int) -> None:
+    """Points of a small integer grid: nearly every row has ties, and every sum is exact."""
+    assert_as_naive(random_data(seed, dim=2, grid=True), metric="euclidean")
+
+
+def test_all_equal() -> None:
+    data = random_data(0) | {"query": np.ones((17, 3)), "gallery": np.ones((120, 3))}
+    assert_as_naive(data)
+    assert_as_naive(data, metric="euclidean")
+
+
+def test_tie_by_hand() -> None:
+    common = {"query": [[1.0, 0]], "query_pids": [1], "gallery": [[2.0, 0], [3.0, 0], [1.0, 0]]}
+    assert evaluate(**common, gallery_pids=[2, 1, 2]).mean_ap == 1 / 2
+    assert evaluate(**common, gallery_pids=[1, 2, 2]).mean_ap == 1
+    assert evaluate(**common, gallery_pids=[2, 2, 1]).mean_ap == 1 / 3
+
+
+def test_separated_identities_take_the_short_way() -> None:
+    """Well separated vectors: only the front of each row is sorted."""
+    data = random_data(3, n_query=40, n_gallery=900, dim=16)
+    centres = np.random.default_rng(9).normal(size=(13, 16)) * 2
+    for side in ("query", "gallery"):
+        data[side] = data[side] + centres[data[f"{side}_pids"]]
+    assert assert_as_naive(data).rank1 > 0.9
+
+
+def test_strings_and_one_of_each() -> None:
+    data = random_data(1)
+    strings = data | {name: [f"{value}" for value in data[name]] for name in data if name.endswith("ids")}
+    assert evaluate(**strings).mean_ap == evaluate(**data).mean_ap
+    assert evaluate(**(strings | {"query_pids": data["query_pids"]})).mean_ap == evaluate(**data).mean_ap
+    one = evaluate([[1.0, 2.0]], [[-1.0, 0.5]], query_pids=["a"], gallery_pids=["a"])
+    assert (one.mean_ap, one.mean_inp, one.rank1, one.n_gallery) == (1, 1, 1, 1)
+    assert np.isnan(one.per_query["wrong_distance"][0])
+
+
+def test_query_without_match_is_counted_not_averaged() -> None:
+    data = golden()
+    result = evaluate(**(data | {"query_pids": np.array([0, 1, 2, 3, 4, 99])}))
+    assert (result.n_query, result.n_valid, result.n_without_match) == (6, 5, 1)
+    assert result.mean_ap == pytest.approx(result.per_query["ap"][:5].mean())
+    assert result.per_query["first_rank"][5] == 0 and np.isnan(result.per_query["ap"][5])
+    assert "1 without a match" in repr(result)
+
+
+def test_junk_changes_nothing_and_is_counted() -> None:
+    data = golden()
+    rng = np.random.default_rng(0)
+    order = rng.permutation(44)
+    more = {
+        "gallery": np.concatenate([data["gallery"], np.tile(data["query"], (4, 1))[:20]])[order],
+        "gallery_pids": np.concatenate([data["gallery_pids"], np.full(20, -1)])[order],
+        "gallery_camids": np.concatenate([data["gallery_camids"], rng.integers(0, 3, 20)])[order],
+    }
+    result = evaluate(**(data | more))
+    assert result.mean_ap == pytest.approx(0.75436508, abs=1e-8)
+    assert (result.n_junk, result.n_gallery) == (20, 24)
+
+
+@pytest.mark.parametrize("block_mib", [1e-4, 0.01, 64])
+def test_blocks_do_not_matter(block_mib: float) -> None:
+    data = random_data(5, n_query=61, n_gallery=333)
+    assert_as_naive(data, block_mib=block_mib)
+
+
+def test_drop_same_camera() -> None:
+    data = random_data(2)
+    result = evaluate(**data, rule="drop_same_camera")
+    want = []
+    for at, camera in enumerate(data["query_camids"]):
+        keep = data["gallery_camids"] != camera
+        small = {f"query{end}": data[f"query{end}"][at : at + 1] for end in ("", "_pids", "_camids")}
+        small |= {f"gallery{end}": data[f"gallery{end}"][keep] for end in ("", "_pids", "_camids")}
+        want.append(evaluate(**small).mean_ap)
+    np.testing.assert_allclose(result.per_query["ap"], want, atol=1e-12)
+
+
+def test_float32_near_float64_and_torch_tensors() -> None:
+    torch = pytest.importorskip("torch")
+    data = random_data(7, n_query=80, n_gallery=700, dim=32)
+    small = data | {side: data[side].astype(np.float32) for side in ("query", "gallery")}
+    wide, narrow = evaluate(**data), evaluate(**small)
+    assert narrow.mean_ap == pytest.approx(wide.mean_ap, abs=1e-4)
+    tensors = {name: torch.from_numpy(value) for name, value in small.items()}
+    tensors["query"].requires_grad_()
+    assert evaluate(**tensors).mean_ap == narrow.mean_ap
+
+
+def test_inputs_are_left_alone() -> None:
+    data = random_data(0)
+    before = {name: value.copy() for name, value in data.items()}
+    evaluate(**data)
+    for name, value in data.items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+BAD: list[tuple[dict[str, Any], str]] = [
+    ({"metric": "cosin"}, "Did you mean 'cosine'"),
+    ({"ap": "sklearn"}, "plain, trapezoid"),
+    ({"rule": "none"}, "official"),
+    ({"max_rank": 0}, "max_rank"),
+    ({"query": np.zeros((6, 8))}, "row 0 is all zeros"),
+    ({"query": np.full((6, 8), np.nan)}, "NaN"),
+    ({"gallery": np.ones((24, 7))}, "8 dims"),
+    ({"gallery": np.ones(24)}, "shape"),
+    ({"gallery": np.empty((0, 8)), "gallery_pids": [], "gallery_camids": []}, "at least one row"),
+    ({"query_pids": [1, 2]}, "has 6 rows"),
+    ({"query_pids": [0, 1, 2, 3, 4, -1]}, "row 5 has pid -1"),
+    ({"query_pids": [0, 1, 2, 3, 4, 0.5]}, "0.5"),
+    ({"query_pids": ["a", None, "b", "c", "d", "e"]}, "missing in row 1"),
+    ({"gallery_pids": np.full(24, -1)}, "junk"),
+    ({"query_pids": np.arange(6) + 100}, "no query identity is in the gallery"),
+    ({"query_camids": np.zeros(6), "gallery_camids": np.zeros(24)}, "one camera"),
+    ({"query": np.full((6, 8), 1e30, np.float32)}, "overflows"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), BAD)
+def test_mistakes_are_named(change: dict[str, Any], message: str) -> None:
+    with np.errstate(over="ignore"), pytest.raises(UserError, match=message):
+        evaluate(**(golden() | change))
+
+
+def test_first_bad_row_is_named() -> None:
+    data = golden()
+    data["gallery"] = data["gallery"].copy()
+    data["gallery"][[7, 9], 3] = np.inf
+    with pytest.raises(UserError, match="gallery has NaN or infinity in 2 of 24 rows, first in row 7"):
+        evaluate(**data)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_properties(seed: int) -> None:
+    data = random_data(seed, n_query=9, n_gallery=60)
+    data["gallery_pids"][:12] = np.arange(12)
+    data["gallery_camids"][:12] = 9  # a camera of no query: each has a match
+    result = evaluate(**data, max_rank=60)
+    order = np.random.default_rng(seed).permutation(60)
+    mixed = evaluate(**(data | {name: value[order] for name, value in data.items() if name.startswith("gallery")}))
+    assert mixed.mean_ap == pytest.approx(result.mean_ap, abs=1e-12)
+    assert (np.diff(result.cmc) >= 0).all() and result.cmc[-1] == 1
+    trapezoid = evaluate(**data, ap="trapezoid")
+    assert trapezoid.mean_ap <= result.mean_ap + 1e-12
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sets(st.integers(1, 200), min_size=1, max_size=20), st.data())
+def test_ap_of_rank_lists(positions: set[int], data: st.DataObject) -> None:
+    """A nearer match never lowers AP or INP. (INP may exceed AP: ranks 10 and 11 give 0.182 and 0.141.)"""
+    ranks = sorted(positions)
+    plain, trapezoid = average_precision(ranks), average_precision(ranks, "trapezoid")
+    assert 0 < trapezoid <= plain + 1e-12 <= 1 + 2e-12
+    which = data.draw(st.integers(0, len(ranks) - 1))
+    lower = ranks[which - 1] + 1 if which else 1
+    if lower < ranks[which]:
+        better = [*ranks[:which], data.draw(st.integers(lower, ranks[which] - 1)), *ranks[which + 1 :]]
+        assert average_precision(better) > plain
+        assert average_precision(better, "trapezoid") > trapezoid
+        assert inverse_negative_penalty(better) >= inverse_negative_penalty(ranks)
