@@ -12,7 +12,7 @@ import pandas as pd
 
 from reidlab.errors import UserError, nearest
 
-__all__ = ["METRICS", "Problem", "as_vectors", "check_choice", "encode", "prepare"]
+__all__ = ["METRICS", "Problem", "as_vectors", "check_choice", "encode", "ids_array", "prepare"]
 
 METRICS = ("cosine", "euclidean")
 MISSING = "the pids of a table are its column 'pid', the camids its column 'camid'"
@@ -79,7 +79,7 @@ def as_vectors(name: str, given: Any, metric: str = "euclidean") -> npt.NDArray[
     return vectors
 
 
-def _ids(name: str, given: Any, length: int, vectors: str) -> npt.NDArray[Any]:
+def ids_array(name: str, given: Any, length: int, vectors: str) -> npt.NDArray[Any]:
     """Give identities or cameras as an int64 or object-of-str array of the wanted length."""
     if hasattr(given, "detach"):
         given = given.detach().cpu()
@@ -137,16 +137,16 @@ def prepare(
             "they must come from the same model."
         )
     n_query, n_gallery = len(vectors["query"]), len(vectors["gallery"])
-    q_pids = _ids("query_pids", query_pids, n_query, "query")
-    g_pids = _ids("gallery_pids", gallery_pids, n_gallery, "gallery")
+    q_pids = ids_array("query_pids", query_pids, n_query, "query")
+    g_pids = ids_array("gallery_pids", gallery_pids, n_gallery, "gallery")
     if _is_junk(q_pids).any():
         row = int(np.flatnonzero(_is_junk(q_pids))[0])
         raise UserError(f"query row {row} has pid -1 (junk), which cannot be looked for. Leave such rows out.")
     q_cams = g_cams = None
     if query_camids is not None and gallery_camids is not None:
         q_cams, g_cams = encode(
-            _ids("query_camids", query_camids, n_query, "query"),
-            _ids("gallery_camids", gallery_camids, n_gallery, "gallery"),
+            ids_array("query_camids", query_camids, n_query, "query"),
+            ids_array("gallery_camids", gallery_camids, n_gallery, "gallery"),
         )
     junk = _is_junk(g_pids)
     rows = np.arange(n_gallery) if keep_junk else np.flatnonzero(~junk)

@@ -1,0 +1,65 @@
+"""Bootstrap intervals against a loop, and their use in evaluate."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from retrieval_cases import random_data
+
+from reidlab.errors import UserError
+from reidlab.retrieval.confidence import bootstrap_intervals
+from reidlab.retrieval.metrics import evaluate
+
+
+def test_against_a_loop() -> None:
+    rng = np.random.default_rng(0)
+    groups, values = rng.integers(0, 30, 400), rng.random(400)
+    generator = np.random.default_rng(4)
+    means = []
+    for _ in range(4000):
+        drawn = generator.integers(0, 30, 30)
+        means.append(np.concatenate([values[groups == group] for group in drawn]).mean())
+    low, high = bootstrap_intervals({"x": values}, groups, count=4000, seed=1)["x"]
+    assert (low, high) == pytest.approx(np.quantile(means, [0.025, 0.975]), abs=2e-3)
+
+
+def test_seeded_and_wider_over_identities_than_over_queries() -> None:
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(40), 10)
+    values = rng.random(40)[groups]  # all queries of a person are equally hard
+    one, two = (bootstrap_intervals({"x": values}, groups, seed=3)["x"] for _ in range(2))
+    loose = bootstrap_intervals({"x": values}, np.arange(400), seed=3)["x"]
+    assert one == two != bootstrap_intervals({"x": values}, groups, seed=4)["x"]
+    assert one[1] - one[0] > 2 * (loose[1] - loose[0])
+
+
+def test_coverage() -> None:
+    """A 90 % interval of a mean of 60 groups holds the truth in about 90 % of samples."""
+    rng = np.random.default_rng(0)
+    inside = 0
+    for trial in range(200):
+        low, high = bootstrap_intervals({"x": rng.normal(size=60)}, np.arange(60), count=300, seed=trial, level=0.9)[
+            "x"
+        ]
+        inside += low <= 0 <= high
+    assert 165 <= inside <= 195
+
+
+def test_one_identity_and_mistakes() -> None:
+    assert bootstrap_intervals({"x": [0.0, 1.0]}, [7, 7])["x"] == (0.5, 0.5)
+    for options in ({"count": 0}, {"level": 1.0}):
+        with pytest.raises(UserError, match="between 0 and 1"):
+            bootstrap_intervals({"x": [1.0]}, [0], **options)
+    with pytest.raises(UserError, match="2 groups for 1 values"):
+        bootstrap_intervals({"x": [1.0]}, [0, 1])
+
+
+def test_evaluate_reports_intervals() -> None:
+    data = random_data(0, n_query=200)
+    result = evaluate(**data, bootstrap=200, seed=5)
+    assert set(result.intervals) == {"rank1", "rank5", "rank10", "mAP", "mINP"}
+    for name, value in result.scores().items():
+        low, high = result.intervals[name]
+        assert 0 <= low <= value <= high <= 1
+    assert result.intervals == evaluate(**data, bootstrap=200, seed=5).intervals
+    assert evaluate(**data).intervals == {}
