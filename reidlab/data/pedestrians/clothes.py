@@ -68,6 +68,7 @@ def _pattern(name: str, angle: Floats, along: Floats) -> Floats:
 def _trunk(person: Person, angle: Floats, along: Floats) -> Floats:
     angle = _wrap(angle)
     front = np.abs(angle)
+    colours: Floats
     base, accent = cloth(person, person.top_colour), cloth(person, person.accent_colour)
     if person.top in ("jacket", "coat", "vest"):  # open over something in the accent colour
         gap = 0.16 + 0.34 * along if person.top == "jacket" else 0.42 - 0.30 * along
@@ -77,7 +78,7 @@ def _trunk(person: Person, angle: Floats, along: Floats) -> Floats:
         colours = colours * (1 - 0.25 * _soft(0.07 - front, 14.0))[..., None]
         colours = colours * (1 - 0.2 * _soft(np.float32(0.07) - along, 40.0))[..., None]
     elif person.top in ("tee", "dress"):  # neckline
-        skin = np.asarray(SKIN[person.skin], np.float32)
+        skin: Floats = np.asarray(SKIN[person.skin], np.float32)
         bare = _soft(0.10 - along - 0.10 * front, 25.0)[..., None]
         colours = colours + bare * (skin - colours)
     elif person.top == "hoodie":  # pouch and zip
@@ -92,10 +93,11 @@ def _straps(person: Person, angle: Floats, along: Floats) -> Floats:
     """Paint the straps of a bag over the trunk."""
     colours = _trunk(person, angle, along)
     angle = _wrap(angle)
+    strap: Floats
     if person.bag == "backpack":
         strap = _soft(0.13 - np.abs(np.abs(angle) - 0.62), 12.0) * _soft(np.float32(0.52) - along, 30.0)
     else:
-        slope = np.sin(angle) * person.bag_side * np.where(np.abs(angle) < np.pi / 2, 1, 1)
+        slope = np.sin(angle) * person.bag_side
         strap = _soft(0.055 - np.abs(along - 0.46 - 0.40 * slope), 25.0)
     dark = np.asarray(cloth(person, person.bag_colour), np.float32) * np.float32(0.8)
     return colours + strap[..., None] * (dark - colours)
@@ -154,7 +156,7 @@ def skirt(person: Person) -> Texture:
     dyed, accent = cloth(person, person.bottom_colour), cloth(person, person.accent_colour)
 
     def paint(angle: Floats, along: Floats) -> Floats:
-        band = np.zeros(np.broadcast(angle, along).shape, np.float32)
+        band: Floats = np.zeros(np.broadcast(angle, along).shape, np.float32)
         if person.bottom_pattern in ("hem", "side stripe"):
             band = band + _soft(along - np.float32(0.80), 30.0)
         elif person.bottom_pattern == "checks":
@@ -167,7 +169,7 @@ def skirt(person: Person) -> Texture:
 def head(person: Person, tilt: float) -> Texture:
     """Paint hair and face on the head, crown to chin; `tilt` is the camera's pitch: from above, more hair shows."""
     skin, hair = SKIN[person.skin], HAIR[person.hair_colour]
-    crop = {"bald": -0.6, "crop": 0.0}.get(person.hair, 0.04)
+    crop = {"bald": -1.5, "crop": 0.0}.get(person.hair, 0.04)
 
     def paint(angle: Floats, along: Floats) -> Floats:
         front = np.abs(_wrap(angle))
@@ -178,7 +180,7 @@ def head(person: Person, tilt: float) -> Texture:
         brow = _soft(0.22 - np.abs(front - 0.40), 9.0) * _soft(0.03 - np.abs(along - np.float32(0.41)), 24.0)
         mouth = _soft(0.24 - front, 8.0) * _soft(0.03 - np.abs(along - np.float32(0.79)), 24.0)
         nose = _soft(0.09 - np.abs(front - 0.13), 9.0) * _soft(0.07 - np.abs(along - np.float32(0.62)), 16.0)
-        dark = np.clip(0.75 * eyes + 0.45 * brow + 0.40 * mouth + 0.18 * nose, 0, 0.85)
+        dark = np.clip(0.55 * eyes + 0.30 * brow + 0.30 * mouth + 0.16 * nose, 0, 0.7)
         colours = colours * (1 - dark)[..., None]
         if person.beard:
             jaw = _soft(along - np.float32(0.68), 12.0) * _soft(1.35 - front, 6.0) * np.float32(0.8)

@@ -95,14 +95,12 @@ def _write(draft: Path, spec: PedestriansSpec, workers: int, progress: bool) -> 
         (draft / name).mkdir()
         (draft / "masks" / name).mkdir(parents=True)
     plan = sorted(pictures(spec), key=lambda picture: picture.camid)  # a worker keeps its camera's scene at hand
-    rows = []
     with _mapped(partial(_draw_file, draft, spec), plan, workers) as drawn:
-        for row in _with_bar(drawn, len(plan), progress):
-            rows.append(row)
+        rows = sorted(_with_bar(drawn, len(plan), progress))
     with (draft / "images.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(("path", "split", "pid", "camid", "index", "view", "occluder"))
-        table.writerows(sorted(rows))
+        table.writerows(rows)
     with (draft / "persons.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow([field.name for field in fields(Person)])

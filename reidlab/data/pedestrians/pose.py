@@ -39,7 +39,7 @@ def _leg(person: Person, side: int, phase: float) -> dict[str, Point]:
 def _arm(person: Person, side: int, phase: float, chest: Point, bent: float) -> dict[str, Point]:
     """Shoulder, elbow, wrist and fingertips of one arm; `bent` adds radians to the elbow (a hand on a strap)."""
     h = person.stature
-    shoulder = (side * 0.102 * h * person.build, chest[1], chest[2])
+    shoulder = (side * 0.096 * h * person.build, chest[1], chest[2])
     swing = -0.42 * person.stride * sin(phase) * (0.35 if bent else 1.0)
     elbow = _swing(shoulder, 0.168 * h, swing - 0.05, side * 0.020 * h)
     fold = swing + 0.22 + 0.28 * max(0.0, -sin(phase)) + bent
@@ -62,10 +62,10 @@ def walk_joints(person: Person, phase: float, *, lean: float = 0.03, bent: float
         joints.update({name + joint: (p[0], p[1] + rise, p[2]) for joint, p in legs[side].items()})
     sway = 0.008 * h * sin(phase)
     joints["pelvis"] = (sway, rise, 0.0)
-    joints["chest"] = (sway, rise + 0.287 * h, 0.29 * h * lean)
+    joints["chest"] = (sway, rise + 0.264 * h, 0.27 * h * lean)
     joints["neck"] = (sway, rise + 0.318 * h, 0.32 * h * lean)
-    joints["head"] = (sway, rise + 0.348 * h, 0.36 * h * lean + 0.012 * h)
-    joints["crown"] = (sway, rise + 0.478 * h, 0.40 * h * lean + 0.010 * h)
+    joints["head"] = (sway, rise + 0.340 * h, 0.36 * h * lean + 0.012 * h)
+    joints["crown"] = (sway, rise + 0.470 * h, 0.40 * h * lean + 0.010 * h)
     for side, name, shift in ((1, "left_", 0.0), (-1, "right_", pi)):
         fold = bent if side == person.bag_side else 0.0
         arm = _arm(person, side, phase + shift, joints["chest"], fold)

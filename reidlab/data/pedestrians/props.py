@@ -14,7 +14,8 @@ RGB = tuple[int, int, int]
 
 
 def _dye(rng: np.random.Generator, low: int = 20, high: int = 210) -> RGB:
-    red, green, blue = (int(v) for v in rng.integers(low, high, 3))
+    tone = float(rng.integers(low, high))
+    red, green, blue = (int(np.clip(tone + v, 0, 255)) for v in rng.normal(0, 28, 3))
     return red, green, blue
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 __all__ = ["Canvas", "Floats", "Light", "Texture", "soft_noise"]
 
-Floats = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.floating[Any]]  # float32 at run time
 Texture = Callable[[Floats, Floats], Floats]  # (angle in radians, 0..1 along the axis) -> rgb [..., 3]
 
 

@@ -15,18 +15,21 @@ import numpy.typing as npt
 from PIL import Image
 
 from reidlab.data.pedestrians.cameras import CAMERAS, FRAME, Camera
-from reidlab.data.pedestrians.figure import Box, Stance, frame_box, paint_figure, stand
+from reidlab.data.pedestrians.figure import paint_figure
 from reidlab.data.pedestrians.optics import encode_jpeg, expose
 from reidlab.data.pedestrians.person import draw_person
 from reidlab.data.pedestrians.props import draw_prop
 from reidlab.data.pedestrians.raster import Canvas, Floats, soft_noise
 from reidlab.data.pedestrians.scenes import scene
+from reidlab.data.pedestrians.spec import check_picture, check_size
+from reidlab.data.pedestrians.stance import Box, Stance, frame_box, stand
 
 __all__ = ["BACKGROUND", "OCCLUDER", "PERSON", "Shot", "draw_pedestrian", "shoot", "view_of"]
 
 BACKGROUND, PERSON, OCCLUDER = 0, 1, 2
 Bytes = npt.NDArray[np.uint8]
-_PASSERS = 5  # prepared passers-by a camera
+_FEET = ("left_toe", "right_toe", "left_heel", "right_heel")
+_PASSERS = 8  # prepared passers-by a camera
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Shot:
 
 @lru_cache(maxsize=4)
 def _wrinkles(seed: int) -> Floats:
-    return soft_noise(np.random.default_rng([seed, 31]), 64, 7)
+    return soft_noise(np.random.default_rng([seed, 31]), 64, 5)
 
 
 def view_of(turn: float) -> str:
@@ -63,7 +66,12 @@ def draw_pedestrian(
     Returns:
         The picture as decoded from its JPEG, uint8 [height, width, 3], and the mask, uint8 [height, width]:
         0 background, 1 person, 2 occluder.
+
+    Raises:
+        UserError: a number is out of range.
     """
+    check_picture(seed, pid, camid, index)
+    check_size(height, width)
     shot = shoot(seed, pid, camid, index, height, width)
     with Image.open(BytesIO(shot.jpeg)) as picture:
         return np.asarray(picture.convert("RGB")), shot.mask
@@ -120,7 +128,7 @@ def _meet(
 def _detect(tight: Box, pid: int, camera: Camera, rng: np.random.Generator, aspect: float) -> Box:
     """Put the detector's box around a figure: the wanted aspect, some margin, some error; junk boxes err a lot."""
     left, top, right, bottom = tight
-    height = max(bottom - top, 0.92 * (right - left) / aspect) * (1.06 + abs(float(rng.normal(0, camera.jitter))))
+    height = max(bottom - top, 0.92 * (right - left) / aspect) * (1.03 + abs(float(rng.normal(0, camera.jitter))))
     x = (left + right) / 2 + height * camera.jitter * 0.7 * float(rng.normal())
     y = (top + bottom) / 2 + height * camera.jitter * float(rng.normal())
     if pid < 0 or (pid == 0 and rng.random() < 0.7):
@@ -153,21 +161,27 @@ def _cast_shadow(canvas: Canvas, stance: Stance, camera: Camera, box: Box, zoom:
     y = np.arange(height, dtype=np.float32)[:, None]
     ground = stance.place((0.0, 0.0, 0.0))
     px, py, metre = (ground[0] - box[0]) * zoom, (ground[1] - box[1]) * zoom, ground[2] * zoom
-    flat = max(0.12, np.sin(radians(camera.pitch)) + 0.10)
+    flat = max(0.20, np.sin(radians(camera.pitch)) + 0.12)
     darkness = camera.shadow[2]
-    shade = np.float32(darkness) * np.exp(-(((x - px) / (0.30 * metre)) ** 2 + ((y - py) / (0.30 * metre * flat)) ** 2))
+    shade = np.zeros((height, width), np.float32)
+    for spot, reach in ((stance.place((0.0, 0.0, 0.0)), 0.34), *((stance.joints[n], 0.17) for n in _FEET)):
+        dx, dy = (
+            (x - (spot[0] - box[0]) * zoom) / (reach * metre),
+            (y - (spot[1] - box[1]) * zoom) / (reach * metre * flat),
+        )
+        shade = np.maximum(shade, np.float32(1.4 * darkness) * np.exp(-(dx * dx + dy * dy)))
     sx, sz = camera.shadow[0] * metre, -camera.shadow[1] * metre * flat
     length = max(float(np.hypot(sx, sz)), 1e-3)
     along = ((x - px) * sx + (y - py) * sz) / length
     across = (-(x - px) * sz + (y - py) * sx) / length
-    thick = np.float32(0.16 * metre * max(flat, 0.35))
+    thick = np.float32(0.16 * metre * max(flat, 0.5))
     streak = (
         np.exp(-((across / thick) ** 2))
         * np.clip(along / (0.1 * metre) + 0.5, 0, 1)
         * np.clip(1.6 - along / length, 0, 1)
     )
-    shade = np.maximum(shade, 0.8 * np.float32(darkness) * streak)
-    canvas.pixels *= (1 - shade)[..., None].astype(np.float32)
+    shade = np.maximum(shade, np.float32(1.2 * darkness) * streak)
+    canvas.pixels *= (1 - np.minimum(shade, 0.75))[..., None].astype(np.float32)
 
 
 @lru_cache(maxsize=16)
@@ -177,7 +191,7 @@ def _passers(seed: int, camid: int, height: int) -> tuple[tuple[Floats, Floats],
     sprites = []
     for number in range(_PASSERS):
         rng = np.random.default_rng([seed, 43, camid, number])
-        person = draw_person(seed, 0, 900_000 + number)
+        person = draw_person(seed, 0, 900_000 + 100 * camid + number)
         heading = radians(camera.headings[int(rng.integers(len(camera.headings)))])
         stance = stand(person, camera, (0.0, sum(camera.away) / 2), heading, float(rng.uniform(0, 6.28)))
         box = frame_box(stance)

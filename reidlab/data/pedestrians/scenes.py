@@ -121,7 +121,7 @@ def _shop(camera: Camera, rng: np.random.Generator) -> Floats:
         (0.72, 0.66, 0.60),
     )
     bay = np.floor((s.x + 20) / 2.7).astype(np.int32) % 6
-    tone = rng.uniform(0.15, 0.85, (6, 3)).astype(np.float32)
+    tone = (rng.uniform(0.2, 0.8, (6, 1)) + rng.normal(0, 0.10, (6, 3))).clip(0.1, 0.9).astype(np.float32)
     goods = tone[bay] * (0.75 + 0.25 * np.sin(s.x * 7 + s.y * 5))[..., None] + np.float32(0.1)
     lit = np.clip(1.25 - 0.22 * np.abs(s.y - 1.6), 0.4, 1.2)[..., None]
     shelf = (1 - 0.6 * _grid(s.y, 0.55, 0.06))[..., None]
@@ -207,6 +207,7 @@ def scene(seed: int, camid: int) -> Floats:
     """Draw the empty frame of a camera (camid from 1): float32 [height, width, 3] in 0..1. Do not write into it."""
     camera = CAMERAS[camid - 1]
     frame = _PLACES[camera.world](camera, np.random.default_rng([seed, 21, camid]))
-    frame = np.clip(frame, 0, 1)
+    grey = frame.mean(-1, keepdims=True)
+    frame = np.clip(grey + np.float32(0.8) * (frame - grey), 0, 1)
     frame.flags.writeable = False
     return frame

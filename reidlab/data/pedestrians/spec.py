@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from reidlab.data.pedestrians.cameras import CAMERAS
 from reidlab.errors import UserError
 
-__all__ = ["DRAWING", "FOLDERS", "PedestriansSpec", "Picture", "cameras_of", "check_size", "pictures"]
+__all__ = ["DRAWING", "FOLDERS", "PedestriansSpec", "Picture", "cameras_of", "check_picture", "check_size", "pictures"]
 
 DRAWING = 1  # raise when the same spec gives other pixels, so that old folders are not taken for new ones
 FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 
 
+def _check_whole(name: str, value: object, low: int, high: int) -> None:
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not whole or not low <= value <= high:  # type: ignore[operator]
+        raise UserError(f"{name}={value!r} is not possible: give a whole number from {low} to {high}.")
+
+
+def check_picture(seed: int, pid: int, camid: int, index: int) -> None:
+    """Raise UserError unless this picture can be drawn."""
+    _check_whole("seed", seed, 0, 2**31 - 1)
+    _check_whole("pid", pid, -1, 2**31 - 1)
+    _check_whole("camid", camid, 1, len(CAMERAS))
+    _check_whole("index", index, 0, 2**31 - 1)
+
+
 def check_size(height: int, width: int) -> None:
     """Raise UserError unless pictures of this size can be drawn."""
-    for name, value, least in (("height", height, 32), ("width", width, 16)):
-        if not isinstance(value, int | np.integer) or not least <= value <= 1024:
-            raise UserError(f"{name}={value!r} cannot be drawn: give a whole number of pixels from {least} to 1024.")
+    _check_whole("height", height, 32, 1024)
+    _check_whole("width", width, 16, 1024)
 
 
 @dataclass(frozen=True)
@@ -52,11 +65,10 @@ class PedestriansSpec:
             "n_junk": (0, 50_000),
         }
         for name, (low, high) in ranges.items():
-            value = getattr(self, name)
-            whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-            if not whole or not low <= value <= high:
-                raise UserError(f"{name}={value!r} is not possible: give a whole number from {low} to {high}.")
+            _check_whole(name, getattr(self, name), low, high)
         check_size(self.height, self.width)
+        for field in fields(self):  # plain integers: spec.json holds them
+            object.__setattr__(self, field.name, int(getattr(self, field.name)))
 
 
 @dataclass(frozen=True)
