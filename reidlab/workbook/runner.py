@@ -192,12 +192,13 @@ def stop_tree(process: subprocess.Popen[Any], grace: float = 5.0) -> None:
 
 
 def _running_cell(outcome: Outcome) -> str:
-    """Give the source of the cell that was running when the notebook was last saved."""
+    """Give the source of the last cell that had begun when the notebook was last saved."""
+    source = ""
     with contextlib.suppress(UserError):
         for cell in read_notebook(outcome.output).cells:
-            if cell.metadata.get("papermill", {}).get("status") == "running":
-                return str(cell.source)
-    return ""
+            if cell.cell_type == "code" and cell.metadata.get("papermill", {}).get("start_time"):
+                source = str(cell.source)
+    return source
 
 
 def _tail(log: Path) -> str:
