@@ -1,0 +1,17 @@
+"""Pairwise distances with gradients that stay finite at zero."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["pairwise_euclidean"]
+
+
+def pairwise_euclidean(a: Tensor, b: Tensor, *, floor: float = 1e-12) -> Tensor:
+    """Euclidean distances [a, b] of rows; squared distances are clamped at `floor` before the root.
+
+    Written without torch.cdist, whose backward pass some devices lack.
+    """
+    squares = a.square().sum(1)[:, None] + b.square().sum(1)[None] - 2 * a @ b.T
+    return torch.sqrt(squares.clamp(min=floor))

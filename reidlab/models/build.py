@@ -1,0 +1,91 @@
+"""Models by name: `build("custom_cnn_v32")` or a dict as in a recipe."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from reidlab.errors import UserError, nearest
+from reidlab.models.custom_cnn_reid import CustomCNNReID
+
+__all__ = ["MODELS", "ModelEntry", "build", "count_macs", "count_parameters"]
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A registered model: factory(num_classes, **options) and one line on what it is."""
+
+    factory: Callable[..., nn.Module]
+    description: str
+
+
+MODELS: dict[str, ModelEntry] = {
+    "custom_cnn_v32": ModelEntry(
+        CustomCNNReID, "custom CNN v3.2: fixed edge filters, four stages, CBAM, 128-d embedding; 0.76 M parameters"
+    ),
+}
+
+
+def build(spec: str | Mapping[str, Any], num_classes: int = 0) -> nn.Module:
+    """Build a model with random weights.
+
+    Args:
+        spec: a registered name, or a mapping with `name` and the model's options.
+        num_classes: identities of its classifiers; 0 gives what makes embeddings alone.
+
+    Raises:
+        UserError: unknown name or option, or a value that the model refuses.
+    """
+    options = {"name": spec} if isinstance(spec, str) else dict(spec)
+    name = options.pop("name", None)
+    if name not in MODELS:
+        known = ", ".join(MODELS)
+        raise UserError(f"model {name!r} is unknown; choose from {known}.{nearest(str(name), MODELS)}")
+    if num_classes < 0:
+        raise UserError(f"num_classes={num_classes} must be 0 or more.")
+    factory = MODELS[name].factory
+    known_options = [p for p in inspect.signature(factory).parameters if p != "num_classes"]
+    for option in options:
+        if option not in known_options:
+            hint = nearest(option, known_options)
+            raise UserError(f"model {name!r} has no option {option!r}; it has {', '.join(known_options)}.{hint}")
+    return factory(num_classes, **options)
+
+
+def count_parameters(model: nn.Module, *, trainable: bool = False) -> int:
+    """Count parameters, all or the trainable ones."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad or not trainable)
+
+
+def count_macs(model: nn.Module, height: int, width: int) -> int:
+    """Count multiply-adds of convolutions and linear layers for one image [3, height, width] at evaluation."""
+    import torch
+
+    total = 0
+
+    def add(module: nn.Module, _inputs: Any, output: Any) -> None:
+        nonlocal total
+        total += output.numel() * module.weight[0].numel()
+
+    counted = [m for m in model.modules() if hasattr(m, "weight") and _multiplies(m)]
+    handles = [m.register_forward_hook(add) for m in counted]
+    was_training = model.training
+    device = next(model.parameters()).device
+    try:
+        with torch.inference_mode():
+            model.eval()(torch.zeros(1, 3, height, width, device=device))
+    finally:
+        for handle in handles:
+            handle.remove()
+        model.train(was_training)
+    return total
+
+
+def _multiplies(module: nn.Module) -> bool:
+    from reidlab.models.custom_cnn import FixedFilters
+
+    return isinstance(module, nn.Conv2d | nn.Linear | FixedFilters)

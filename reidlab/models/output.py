@@ -1,0 +1,25 @@
+"""What a model gives while it trains."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+__all__ = ["Output"]
+
+
+class Output(NamedTuple):
+    """Features of one training batch.
+
+    Attributes:
+        before: embeddings before the neck [batch, dim]; ranking losses see these (BNNeck, Luo et al. 2019).
+        after: embeddings after the neck [batch, dim]; the classifiers see these. Equal to `before` without a neck.
+        logits: one [batch, class] tensor a classifier; empty without identities.
+        parts: part embeddings before their necks [batch, part, dim], or None.
+    """
+
+    before: Tensor
+    after: Tensor
+    logits: tuple[Tensor, ...] = ()
+    parts: Tensor | None = None

@@ -1,0 +1,124 @@
+"""Recipes: one complete experiment a YAML file, read into a frozen model that refuses unknown names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from reidlab.errors import UserError, nearest
+
+__all__ = ["LossTerm", "Recipe", "list_recipes", "load_recipe"]
+
+RECIPES = Path(__file__).resolve().parents[1] / "recipes"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LossTerm(_Part):
+    """One term of the training loss.
+
+    `feature` says what it sees: before or after the neck, logits (the mean over all classifiers), parts (the mean over part
+    embeddings), or triplets (given triplets, for ehtm).
+    """
+
+    name: str
+    weight: float = Field(1.0, gt=0)
+    feature: Literal["before", "after", "logits", "parts", "triplets"]
+    options: dict[str, Any] = {}
+
+
+class SamplerPart(_Part):
+    """Which rows form a batch: pk or ehtm, P identities x K images (or triplets)."""
+
+    name: Literal["pk", "ehtm"] = "pk"
+    identities: int = Field(16, ge=2)
+    images: int = Field(4, ge=1)
+    replacement: bool | None = None
+
+
+class AugmentPart(_Part):
+    """Random changes to training images (see `reidlab.data.transforms.Augment`)."""
+
+    flip: float = Field(0.0, ge=0, le=1)
+    crop_padding: int = Field(0, ge=0)
+    erase: float = Field(0.0, ge=0, le=1)
+
+
+class OptimizerPart(_Part):
+    """Optimiser; `lr` is the base rate that a schedule scales (the maximal one for onecycle)."""
+
+    name: Literal["adam", "adamw", "sgd"] = "adam"
+    lr: float = Field(5e-4, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+
+
+class Recipe(_Part):
+    """A complete experiment."""
+
+    name: str
+    source: str
+    expected: str
+    model: dict[str, Any]
+    sampler: SamplerPart = SamplerPart()
+    augment: AugmentPart = AugmentPart()
+    losses: tuple[LossTerm, ...] = Field(min_length=1)
+    optimizer: OptimizerPart = OptimizerPart()
+    schedule: dict[str, Any] = {"name": "constant"}
+    epochs: int = Field(10, ge=1)
+    clip_norm: float = Field(0.0, ge=0, description="largest gradient norm; 0 does not clip")
+    accumulate: int = Field(1, ge=1, description="batches whose gradients make one step")
+    validate_every: int = Field(5, ge=1, description="epochs between two validations; the last is always validated")
+    patience: int = Field(0, ge=0, description="validations without a better mAP before it stops; 0 never stops")
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    compile: bool = Field(False, description="torch.compile: needs a C++ compiler on the CPU; pays for long trainings")
+
+
+def list_recipes() -> list[str]:
+    """Name the recipes that come with reidlab."""
+    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
+
+
+def load_recipe(name: str | Path, **changes: Any) -> Recipe:
+    """Read a recipe by name, or from a YAML file, with some top-level values changed.
+
+    Args:
+        name: one of `list_recipes()`, or a path ending in .yaml or .yml.
+        changes: values that replace the file's, such as epochs=5; None leaves the file's.
+
+    Raises:
+        UserError: no such recipe, a file that is no YAML mapping, or unknown or impossible values, all named.
+    """
+    path = Path(name) if str(name).endswith((".yaml", ".yml")) else RECIPES / f"{name}.yaml"
+    if not path.is_file():
+        known = list_recipes()
+        hint = nearest(str(name), known)
+        raise UserError(
+            f"recipe {str(name)!r} does not exist; choose from {', '.join(known)}, or give a .yaml file.{hint}"
+        )
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise UserError(f"recipe {path.name} is no valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"recipe {path.name} must be a mapping of names to values.")
+    content = {"name": path.stem, **content, **{k: v for k, v in changes.items() if v is not None}}
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        raise UserError(_explain(path.name, error)) from error
+
+
+def _explain(name: str, error: ValidationError) -> str:
+    lines = [f"recipe {name} cannot be used:"]
+    for problem in error.errors():
+        where = ".".join(str(part) for part in problem["loc"])
+        hint = nearest(where.split(".")[-1], Recipe.model_fields) if problem["type"] == "extra_forbidden" else ""
+        given = f", given {problem['input']!r}" if problem["type"] != "missing" else ""
+        lines.append(f"  {where}: {problem['msg']}{given}.{hint}")
+    return "\n".join(lines)

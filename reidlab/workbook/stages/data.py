@@ -1,0 +1,118 @@
+"""Stage data: a data set read, prepared and audited."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from reidlab import store
+from reidlab.data import audit as auditing
+from reidlab.data import prepare
+from reidlab.data.datasets import read
+from reidlab.data.pedestrians import PedestriansSpec, make_pedestrians
+from reidlab.data.schema import load_table, notes_of, save_table, summarise, table_digest
+from reidlab.errors import UserError
+from reidlab.paths import data_root
+from reidlab.runs import Run
+
+__all__ = ["DataRun", "data_stage", "source_table"]
+
+
+@dataclass(frozen=True)
+class DataRun:
+    """A prepared data set.
+
+    Attributes:
+        run: the finished stage.
+        table: image table with splits, its paths where the images are now.
+        notes: what a reader of any result on it must know.
+    """
+
+    run: Run
+    table: pd.DataFrame
+    notes: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        """Digest of the table's content: names, sizes, identities, cameras and splits, not of the folder."""
+        return table_digest(self.table)
+
+
+def source_table(dataset: str, root: str = "", *, seed: int = 0, workers: int | None = None) -> pd.DataFrame:
+    """Read a data set; the built-in one is drawn first where it is missing."""
+    if dataset == "pedestrians" and not root:
+        spec = PedestriansSpec(seed=seed)
+        folder = make_pedestrians(data_root() / "cache" / f"pedestrians-{seed}", spec, workers=workers)
+        return read("pedestrians", folder)
+    return read(dataset, root or None)
+
+
+def data_stage(
+    dataset: str = "pedestrians",
+    root: str = "",
+    *,
+    seed: int = 0,
+    split: str = "identity",
+    val_share: float = 0.2,
+    audit: bool = False,
+) -> DataRun:
+    """Read a data set, hold validation identities out, and (on request) look at every image.
+
+    Args:
+        dataset: name known to `reidlab data list`.
+        root: its folder; empty for the usual place.
+        seed: of the split (and of the built-in data set).
+        split: identity (default), image (flagged) or test_to_val (flagged).
+        val_share: share of identities or images held out.
+        audit: open every image: files that do not decode are left out, duplicates and odd images listed.
+    """
+    source = source_table(dataset, root, seed=seed)
+    params = {"dataset": dataset, "seed": seed, "split": split, "val_share": val_share, "audit": audit}
+
+    def make(folder: Path) -> Mapping[str, Any]:
+        table = source
+        result: dict[str, Any] = {}
+        if audit:
+            found = auditing.audit(source)
+            found.save(folder / "audit")
+            table = found.clean_table
+            result["undecodable"] = len(source) - len(table)
+        table = _split(table, split, val_share, seed)
+        save_table(table, folder / "table.parquet")
+        summary = summarise(table)
+        summary.to_csv(folder / "summary.csv")
+        return {**result, "images": len(table), "notes": notes_of(table)}
+
+    run = store.stage("data", dataset, params=params, inputs=[table_digest(source)], make=make)
+    table = _moved_to(load_table(run.path / "table.parquet"), source)
+    return DataRun(
+        run, table, tuple(notes_of(source)) + tuple(n for n in run.result["notes"] if n not in notes_of(source))
+    )
+
+
+def _split(table: pd.DataFrame, split: str, val_share: float, seed: int) -> pd.DataFrame:
+    if split == "test_to_val":
+        return prepare.test_to_validation(table, share=val_share, seed=seed)
+    if split not in ("identity", "image"):
+        raise UserError(f"split={split!r} is unknown; choose identity, image or test_to_val.")
+    if not (table["split"] == "train").any() or val_share == 0:
+        return table
+    if (table["split"] == "val").any():
+        return table  # the data set comes with a validation split of its own
+    cut = prepare.split_by_identity if split == "identity" else prepare.split_by_image
+    return cut(table, val_share=val_share, seed=seed)
+
+
+def _moved_to(table: pd.DataFrame, source: pd.DataFrame) -> pd.DataFrame:
+    """Put the paths below the folder where the data set lies now: the stage may have been made somewhere else."""
+    if not len(table):
+        return table
+    old, new = os.path.commonpath(table["path"].tolist()), os.path.commonpath(source["path"].tolist())
+    if old != new:
+        table["path"] = [new + path[len(old) :] for path in table["path"]]
+    return table

@@ -1,0 +1,78 @@
+"""Stage training: a recipe's model, trained on a prepared data set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from reidlab import store
+from reidlab.data.pixels import PixelStore
+from reidlab.data.triplets import Triplets
+from reidlab.models import build, count_macs, count_parameters
+from reidlab.paths import data_root
+from reidlab.runs import Run
+from reidlab.training.checkpoints import load_model
+from reidlab.training.fit import fit
+from reidlab.training.recipes import Recipe
+from reidlab.workbook.stages.data import DataRun
+
+__all__ = ["describe_model", "trained_model", "training_stage"]
+
+
+def training_stage(
+    data: DataRun,
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    device: str = "auto",
+    triplets: Triplets | None = None,
+    name: str = "",
+    progress: bool = True,
+) -> Run:
+    """Train `recipe` on the train split, or find the run that did; stopped, it goes on where it was.
+
+    Args:
+        data: prepared data set.
+        recipe: the experiment, changed as wanted.
+        seed: of everything random in the training.
+        device: cpu, cuda, mps or auto; not part of the digest.
+        triplets: for recipes that train on given triplets; None draws random ones with `seed`.
+        name: label of the run; empty: data set and recipe.
+        progress: show bars.
+    """
+    used = data.table[data.table["split"].isin(["train", "val"])].reset_index(drop=True)
+    params = {"recipe": recipe.model_dump(mode="json"), "dataset": data.run.params["dataset"], "seed": seed}
+    inputs = [data.digest] + ([triplets.digest] if triplets is not None else [])
+
+    def make(folder: Path) -> Mapping[str, Any]:
+        preprocess: Any = build(recipe.model).preprocess
+        size = (preprocess.height, preprocess.width)
+        pixels = PixelStore.build(used, data_root() / "cache" / "pixels", size=size, progress=progress)
+        finished = fit(recipe, used, pixels, folder, seed=seed, device=device, triplets=triplets, progress=progress)
+        assert finished is not None  # only stop_after gives None
+        return {**finished.summary, **describe_model(finished.load_model())}
+
+    label = name or f"{data.run.params['dataset']}-{recipe.name}"
+    return store.stage("training", label, params=params, inputs=inputs, make=make, resumable=True)
+
+
+def trained_model(run: Run) -> nn.Module:
+    """Load the model of a training run, in eval mode."""
+    return load_model(run.path / "model")
+
+
+def describe_model(model: nn.Module) -> dict[str, int]:
+    """Count what makes the embedding: parameters without classifiers, and multiply-adds for one image."""
+    preprocess: Any = model.preprocess
+    classifiers = getattr(model, "classifiers", None)
+    spare = count_parameters(classifiers) if isinstance(classifiers, nn.Module) else 0
+    return {
+        "parameters": count_parameters(model) - spare,
+        "macs": count_macs(model, preprocess.height, preprocess.width),
+        "height": preprocess.height,
+        "width": preprocess.width,
+        "dim": int(model.dim),  # type: ignore[arg-type]
+    }
