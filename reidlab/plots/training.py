@@ -1,0 +1,108 @@
+"""Show how a training went, from its history: one row an epoch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from reidlab.errors import UserError
+from reidlab.plots.style import PALETTE, Chart, ChartAxes, new_figure, set_alt, styled
+
+__all__ = ["training_history"]
+
+_LINES = ("-", "--", ":", "-.")
+_MARKERS = ("o", "s", "^", "D", "v", "x")
+
+
+def _has(history: pd.DataFrame, column: str) -> bool:
+    return column in history.columns and bool(history[column].notna().any())
+
+
+def _draw(ax: Axes, history: pd.DataFrame, columns: dict[str, str], scale: float = 1) -> None:
+    """Draw columns over the epochs; rows without a value (epochs without validation) are skipped, not broken at."""
+    for at, (column, label) in enumerate(columns.items()):
+        rows = history[history[column].notna()]
+        marker = _MARKERS[at % len(_MARKERS)] if len(rows) <= 30 else ""
+        ax.plot(
+            rows["epoch"], rows[column] * scale, label=label, color=PALETTE[at % len(PALETTE)],
+            linestyle=_LINES[at % len(_LINES)], marker=marker, markersize=4,
+        )  # fmt: skip
+
+
+def _panels(history: pd.DataFrame) -> list[tuple[str, dict[str, str], float]]:
+    """List what can be drawn: y label, column -> legend entry, factor."""
+    parts = {
+        c: str(c).removeprefix("loss_") for c in history.columns if str(c).startswith("loss_") and _has(history, c)
+    }
+    wanted: list[tuple[str, dict[str, str], float]] = [
+        ("loss", {"loss": "total"} | (parts if len(parts) > 1 else {}), 1),
+        ("retrieval on validation (%)", {"val_map": "mAP", "val_rank1": "rank-1"}, 100),
+        ("learning rate", {"lr": "learning rate"}, 1),
+        ("active triplets (%)", {"active_share": "share with a loss above 0"}, 100),
+        ("distance in the batch", {"d_ap": "anchor to positive", "d_an": "anchor to negative"}, 1),
+        ("images per second", {"images_per_second": "images per second"}, 1),
+        ("waiting for data (%)", {"wait_share": "share of the epoch"}, 100),
+    ]
+    found = [
+        (label, {c: name for c, name in names.items() if _has(history, c)}, scale) for label, names, scale in wanted
+    ]
+    return [panel for panel in found if panel[1]]
+
+
+def _mark_best(ax: Axes, history: pd.DataFrame) -> str:
+    """Mark the epoch of the highest validation mAP and say it."""
+    row = history.iloc[int(np.nanargmax(history["val_map"]))]
+    epoch, value = int(row["epoch"]), 100 * float(row["val_map"])
+    ax.axvline(epoch, color=PALETTE[6], linewidth=1, linestyle=":")
+    ax.plot(
+        [epoch],
+        [value],
+        marker="*",
+        markersize=13,
+        color=PALETTE[6],
+        linestyle="",
+        label=f"best: epoch {epoch}, {value:.1f} %",
+    )
+    return f" Best validation mAP {value:.1f} % in epoch {epoch}."
+
+
+@styled
+def training_history(history: pd.DataFrame, *, title: str = "") -> Chart:
+    """Draw loss, validation, learning rate, active triplets, distances and speed over the epochs.
+
+    Args:
+        history: columns epoch and any of loss, loss_<part>, lr, active_share, d_ap, d_an, images_per_second,
+            wait_share, val_map, val_rank1 (shares from 0 to 1); missing and empty ones are left out.
+        title: above all.
+
+    Raises:
+        UserError: no rows, no epochs, or nothing that can be drawn.
+    """
+    if "epoch" not in history.columns or history.empty:
+        raise UserError("A training history needs the column 'epoch' and at least one row.")
+    panels = _panels(history)
+    if not panels:
+        raise UserError(f"The history has nothing to draw; its columns are {', '.join(map(str, history.columns))}.")
+    columns = min(len(panels), 3)
+    rows = -(-len(panels) // columns)
+    figure = new_figure(4.2 * columns, 2.9 * rows + (0.35 if title else 0))
+    axes: list[Any] = list(figure.subplots(rows, columns, squeeze=False, subplot_kw={"axes_class": ChartAxes}).ravel())
+    alt = f"Training history of {len(history)} epochs."
+    for ax, (label, names, scale) in zip(axes, panels):
+        _draw(ax, history, names, scale)
+        if "val_map" in names:
+            alt += _mark_best(ax, history)
+        ax.set(xlabel="epoch", ylabel=label)
+        ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        if len(names) > 1 or "val_map" in names:
+            ax.legend()
+    for ax in axes[len(panels) :]:
+        ax.remove()
+    if title:
+        figure.suptitle(title, fontsize=12)
+    set_alt(figure, alt)
+    return figure

@@ -1,0 +1,75 @@
+"""Draw a sample of query-gallery pairs under the protocol, to look at the two distributions of distance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from reidlab.errors import UserError
+from reidlab.retrieval.inputs import prepare
+from reidlab.retrieval.ranking import Scorer
+
+__all__ = ["sample_pairs"]
+
+
+def sample_pairs(
+    query: Any,
+    gallery: Any,
+    *,
+    query_pids: Any,
+    gallery_pids: Any,
+    query_camids: Any = None,
+    gallery_camids: Any = None,
+    metric: str = "cosine",
+    count: int = 20_000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Give up to `count` pairs of the same identity and as many of different ones, all valid under the protocol.
+
+    Pairs of the same identity and camera, and junk, are never drawn. Drawing is without replacement among the
+    same-identity pairs and with replacement among the others.
+
+    Returns:
+        A frame with a row a pair: query and gallery (rows), same (bool), distance (1 - cosine, or Euclidean).
+
+    Raises:
+        UserError: no valid pair of one of the two kinds, or as `evaluate`.
+    """
+    if count < 1:
+        raise UserError(f"count={count} must be at least 1.")
+    problem = prepare(
+        query,
+        gallery,
+        query_pids=query_pids,
+        query_camids=query_camids,
+        gallery_pids=gallery_pids,
+        gallery_camids=gallery_camids,
+        metric=metric,
+    )
+    rng = np.random.default_rng(seed)
+    pairs = pd.DataFrame({"code": problem.query_codes, "query": np.arange(len(problem.query))}).merge(
+        pd.DataFrame({"code": problem.gallery_codes, "column": np.arange(len(problem.gallery))}), on="code"
+    )
+    rows, columns = pairs["query"].to_numpy(), pairs["column"].to_numpy()
+    if problem.query_cams is not None and problem.gallery_cams is not None:
+        valid = problem.query_cams[rows] != problem.gallery_cams[columns]
+        rows, columns = rows[valid], columns[valid]
+    if len(rows) > count:
+        chosen = rng.choice(len(rows), count, replace=False)
+        rows, columns = rows[chosen], columns[chosen]
+    other_rows = rng.integers(0, len(problem.query), 3 * count)
+    other_columns = rng.integers(0, len(problem.gallery), 3 * count)
+    different = np.flatnonzero(problem.query_codes[other_rows] != problem.gallery_codes[other_columns])[:count]
+    if not len(rows) or not len(different):
+        kind = "same identity (in another camera)" if not len(rows) else "different identities"
+        raise UserError(f"There is no valid pair of {kind} among the queries and the gallery.")
+    q = np.concatenate([rows, other_rows[different]])
+    g = np.concatenate([columns, other_columns[different]])
+    scorer = Scorer(problem)
+    dots = np.einsum("ij,ij->i", problem.query[q], problem.gallery[g])
+    score = dots * scorer.factor[g] if metric == "cosine" else dots - scorer.factor[g]
+    same = np.arange(len(q)) < len(rows)
+    distance = scorer.distance(q, score)
+    return pd.DataFrame({"query": q, "gallery": problem.gallery_rows[g], "same": same, "distance": distance})
