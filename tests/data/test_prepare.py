@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reidlab.data import prepare
@@ -49,6 +49,7 @@ def pids(table: pd.DataFrame, split: str) -> set[object]:
     return set(table.loc[table["split"] == split, "pid"])
 
 
+@settings(deadline=None, max_examples=50)
 @given(tables, st.floats(0.01, 0.99), seeds)
 def test_split_by_identity(table: pd.DataFrame, share: float, seed: int) -> None:
     before = table.copy()
@@ -66,6 +67,7 @@ def test_split_by_identity(table: pd.DataFrame, share: float, seed: int) -> None
     assert by_path(again) == by_path(split)  # an old val counts as train first
 
 
+@settings(deadline=None, max_examples=50)
 @given(tables, st.floats(0.01, 0.99), seeds)
 def test_split_by_image(table: pd.DataFrame, share: float, seed: int) -> None:
     split = prepare.split_by_image(table, val_share=share, seed=seed)
@@ -86,6 +88,7 @@ def test_other_splits_are_left_alone_and_seeds_differ() -> None:
     assert split["split"].value_counts().to_dict() == {"train": 30, "val": 10, "query": 5, "gallery": 5}
 
 
+@settings(deadline=None, max_examples=50)
 @given(tables, st.floats(0.1, 0.9), st.integers(1, 3), seeds)
 def test_test_to_validation(table: pd.DataFrame, share: float, least: int, seed: int) -> None:
     table = table.assign(split="gallery")
@@ -112,6 +115,7 @@ def test_test_to_validation(table: pd.DataFrame, share: float, least: int, seed:
     assert by_path(prepare.test_to_validation(shuffled, share=share, min_images=least, seed=seed)) == by_path(split)
 
 
+@settings(deadline=None, max_examples=50)
 @given(tables, seeds, st.booleans())
 def test_make_query_gallery(table: pd.DataFrame, seed: int, cameras: bool) -> None:
     table = table.assign(split="val") if cameras else table.assign(split="val").drop(columns="camid")

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reidlab.data.schema import (
@@ -53,9 +53,7 @@ def test_the_normal_form() -> None:
 
 
 def test_text_labels_and_paths_of_pathlib() -> None:
-    checked = check_table(
-        table(path=[Path("/d/a"), Path("/d/b"), "/d/c"], pid=["a", "-1", "007"], camid=list("xyz"))
-    )
+    checked = check_table(table(path=[Path("/d/a"), Path("/d/b"), "/d/c"], pid=["a", "-1", "007"], camid=list("xyz")))
     assert checked["path"].tolist() == ["/d/a", "/d/b", "/d/c"]
     assert checked["pid"].tolist() == ["a", "-1", "007"]
     assert is_junk(checked).tolist() == [False, True, False]
@@ -118,9 +116,7 @@ def test_bad_tables_name_the_column_and_the_rows(columns: dict[str, object], wor
 
 
 def test_only_five_rows_are_named_and_the_index_of_the_user_is_kept() -> None:
-    frame = pd.DataFrame(
-        {"path": [f"/{i}" for i in range(9)], "pid": None, "split": "train"}, index=range(100, 109)
-    )
+    frame = pd.DataFrame({"path": [f"/{i}" for i in range(9)], "pid": None, "split": "train"}, index=range(100, 109))
     with pytest.raises(UserError, match=r"in 9 of 9 rows: row 100: None; .*row 104: None; and 4 more\.$"):
         check_table(frame)
 
@@ -192,6 +188,7 @@ def test_the_digest_knows_the_content_and_not_the_place(tmp_path: Path) -> None:
     assert len(table_digest(check_table(here[:0]))) == 16
 
 
+@settings(deadline=None, max_examples=50)
 @given(
     st.lists(st.one_of(st.integers(-1, 99)), min_size=1, max_size=8),
     st.booleans(),
@@ -223,9 +220,7 @@ def test_foreign_and_damaged_files(tmp_path: Path) -> None:
     table().to_parquet(tmp_path / "foreign.parquet")
     with pytest.raises(UserError, match="save_table did not write it"):
         load_table(tmp_path / "foreign.parquet")
-    later = pa.Table.from_pandas(table()).replace_schema_metadata(
-        {b"reidlab": b'{"schema": 99, "notes": []}'}
-    )
+    later = pa.Table.from_pandas(table()).replace_schema_metadata({b"reidlab": b'{"schema": 99, "notes": []}'})
     pq.write_table(later, tmp_path / "later.parquet")
     with pytest.raises(UserError, match="schema version 99"):
         load_table(tmp_path / "later.parquet")

@@ -1,0 +1,254 @@
+"""The audit on small made pictures: each finding is made on purpose, and nothing else may be found."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from reidlab.data import _measure
+from reidlab.data.audit import KINDS, audit, contact_sheet
+from reidlab.data.datasets import read
+from reidlab.data.schema import notes_of
+from reidlab.errors import UserError
+from reidlab.paths import data_root
+
+
+def picture(number: int, size: tuple[int, int] = (48, 96)) -> Image.Image:
+    """Make a picture of coloured blocks; another number, another picture."""
+    blocks = np.random.default_rng(number).integers(40, 200, (12, 6, 3), dtype=np.uint8)
+    return Image.fromarray(blocks).resize(size, Image.Resampling.BICUBIC)
+
+
+class Maker:
+    """Writes pictures and collects the rows of their table."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.rows = folder, []
+
+    def add(
+        self, image: Image.Image | bytes, pid: int, camid: int, split: str, suffix: str = "png", **more: int
+    ) -> Path:
+        path = self.folder / f"{len(self.rows):03d}.{suffix}"
+        if isinstance(image, bytes):
+            path.write_bytes(image)
+        else:
+            image.save(path, **more)
+        self.rows.append({"path": str(path), "pid": pid, "camid": camid, "split": split})
+        return path
+
+    def table(self) -> pd.DataFrame:
+        return pd.DataFrame(self.rows)
+
+
+@pytest.fixture
+def sound(tmp_path: Path) -> Maker:
+    """Six training identities and two test identities without a fault."""
+    maker = Maker(tmp_path)
+    for pid in range(1, 7):
+        for camid in (1, 2):
+            maker.add(picture(10 * pid + camid), pid, camid, "train")
+    for pid in (7, 8):
+        for camid, split in ((1, "query"), (2, "gallery")):
+            maker.add(picture(10 * pid + camid), pid, camid, split)
+    return maker
+
+
+def counts(table: pd.DataFrame, **options: object) -> dict[str, int]:
+    found = audit(table, workers=0, **options).summary["count"]
+    return found[found > 0].to_dict()
+
+
+def test_nothing_is_found_where_nothing_is_wrong(sound: Maker) -> None:
+    audited = audit(sound.table(), workers=0)
+    assert audited.summary["count"].sum() == 0 and len(audited.issues) == 0
+    assert list(audited.summary.index) == list(KINDS)
+    assert "nothing found" in str(audited) and "<table" in audited._repr_html_()
+    assert audited.clean_table.equals(audited.table) and notes_of(audited.clean_table) == []
+    assert contact_sheet(audited).axes
+
+
+def test_the_numbers_of_one_picture(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    plane = np.zeros((40, 20, 3), np.uint8)
+    plane[:, 10:] = 200
+    Image.fromarray(plane).save(path)
+    one = _measure.measure(str(path))
+    assert (one.width, one.height, one.file_bytes) == (20, 40, path.stat().st_size)
+    assert one.brightness == 100 and one.error == ""
+    assert one.pixels == hashlib.sha1(b"(20, 40)" + plane.tobytes()).hexdigest()
+    assert 0 < one.dhash < 2**64 and one.sharpness > 0
+    grey = np.asarray(Image.fromarray(plane).convert("L").resize((64, 128), Image.Resampling.BILINEAR)).astype(float)
+    laplacian = [
+        grey[y - 1, x] + grey[y + 1, x] + grey[y, x - 1] + grey[y, x + 1] - 4 * grey[y, x]
+        for y in range(1, 127)
+        for x in range(1, 63)
+    ]
+    assert one.sharpness == pytest.approx(np.var(laplacian), rel=1e-5)
+
+
+def test_broken_files_are_listed_and_left_out(sound: Maker) -> None:
+    good = sound.add(picture(1), 1, 1, "train", "jpg").read_bytes()
+    sound.rows.pop()
+    sound.add(b"", 1, 1, "train", "jpg")
+    sound.add(good[: len(good) // 2], 1, 2, "train", "jpg")
+    sound.add(b"this is no picture", 1, 2, "train", "png")
+    sound.rows.append({**sound.rows[-1], "path": str(sound.folder / "gone.jpg")})
+    audited = audit(sound.table(), workers=0)
+    assert audited.summary["count"].to_dict() == dict.fromkeys(KINDS, 0) | {"unreadable": 4}
+    details = audited.issues["detail"].tolist()
+    assert details[0] == "the file is empty" and "truncated" in details[1] and "cannot identify" in details[2]
+    assert details[3] == "No such file or directory"
+    assert len(audited.clean_table) == 16 and "4 of 20 images do not decode" in notes_of(audited.clean_table)[0]
+    assert audited.images["decodes"].sum() == 16 and audited.images["file_bytes"].iloc[16] == 0
+    assert contact_sheet(audited, "unreadable").axes[0].get_title().startswith("unreadable")
+
+
+def test_the_same_picture(sound: Maker) -> None:
+    sound.add(picture(11), 1, 2, "train", "bmp")  # another file, the same pixels
+    sound.add(picture(21), 3, 1, "train")
+    sound.add(picture(31), 7, 2, "gallery")
+    sound.add(picture(41), 4, 1, "val")
+    audited = audit(sound.table(), workers=0)
+    found = audited.issues.groupby("kind")["detail"].apply(list).to_dict()
+    assert found == {
+        "leak_exact": ["train pid 3 camera 1 = gallery pid 7 camera 2"],
+        "identity_conflict_exact": ["train pid 2 camera 1 = train pid 3 camera 1"],
+        "val_leak": ["train pid 4 camera 1 = val pid 4 camera 1"],
+        "duplicate_exact": ["train pid 1 camera 1 = train pid 1 camera 2"],
+    }
+    row = audited.issues.iloc[0]
+    assert row["kind"] == "leak_exact" and row["path"] == audited.table["path"][row["row"]]
+    assert row["other_path"] == audited.table["path"][row["other"]]
+
+
+def test_nearly_the_same_picture(sound: Maker) -> None:
+    sound.add(picture(11), 1, 2, "train", "jpg", quality=60)
+    sound.add(picture(21).resize((60, 120)), 3, 1, "train")
+    sound.add(Image.eval(picture(31), lambda value: min(value + 12, 255)), 8, 2, "gallery")
+    assert counts(sound.table()) == {"leak_near": 1, "identity_conflict_near": 1, "near_same": 1}
+    assert sum(counts(sound.table(), near_correlation=1.0).values()) < 3
+
+
+def test_junk_strangers_and_multi_query_are_no_conflict(sound: Maker) -> None:
+    table = sound.table()
+    twin = table.iloc[[12]]
+    table = pd.concat([table, twin.assign(split="multi_query")], ignore_index=True)
+    for pid in (-1, 0, 0):
+        path = sound.add(picture(99 if pid == 0 else 71), pid, 3, "gallery")
+        table.loc[len(table)] = {"path": str(path), "pid": pid, "camid": 3, "split": "gallery"}
+    table["distractor"] = table["pid"] == 0
+    assert counts(table) == {"duplicate_exact": 2}  # junk = person, stranger = stranger
+    table["distractor"] = False
+    assert "one_camera" in counts(table)
+    path = sound.add(picture(72), 0, 3, "gallery")
+    table.loc[len(table)] = {"path": str(path), "pid": 0, "camid": 3, "split": "gallery", "distractor": True}
+    assert counts(table)["identity_conflict_exact"] == 1  # a known person among the distractors
+
+
+def test_lonely_identities(sound: Maker) -> None:
+    sound.add(picture(91), 9, 1, "train")
+    for number in (92, 93):
+        sound.add(picture(number), 10, 2, "train")
+    sound.add(picture(94), 11, 1, "query")
+    sound.add(picture(95), 12, 1, "query")
+    sound.add(picture(96), 12, 1, "gallery")
+    table = sound.table()
+    issues = audit(table, workers=0).issues
+    assert issues[["kind", "detail"]].values.tolist() == [
+        ["no_answer", "query pid 11"],
+        ["no_answer", "query pid 12"],
+        ["one_camera", "training pid 10: 2 images, camera 2"],
+        ["one_camera", "test pid 12: 2 images, camera 1"],
+        ["one_image", "training pid 9"],
+        ["one_image", "test pid 11"],
+    ]
+    assert counts(table.drop(columns="camid")) == {"no_answer": 1, "one_image": 2}
+
+
+def test_odd_pictures(sound: Maker) -> None:
+    sound.add(picture(91, (96, 48)), 1, 1, "train")
+    sound.add(picture(92, (10, 30)), 1, 1, "train")
+    sound.add(Image.fromarray(np.full((96, 48, 3), 2, np.uint8)), 1, 1, "train")
+    sound.add(Image.fromarray(np.full((96, 48, 3), 254, np.uint8)), 1, 1, "train")
+    table = sound.table()
+    assert counts(table) == {"odd_shape": 2, "dark": 1, "bright": 1, "blurred": 2}
+    assert counts(table, upright=False)["odd_shape"] == 1
+    for pid in range(20, 50):  # cars are wider than tall
+        sound.add(picture(pid, (96, 48)), 1, 1, "train")
+    assert counts(sound.table())["odd_shape"] == 1
+
+
+def test_other_kinds_of_files(sound: Maker) -> None:
+    sound.add(picture(91).convert("L"), 1, 1, "train")
+    sound.add(picture(92).convert("CMYK"), 1, 1, "train", "tif")
+    sound.add(picture(93).convert("P"), 1, 1, "train", "png", transparency=b"\0\1")
+    sound.add(picture(94).convert("RGBA"), 1, 1, "train", "webp")
+    assert counts(sound.table()) == {}
+
+
+def test_workers_change_nothing(sound: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_measure, "_INLINE", 1)
+    monkeypatch.setattr(_measure, "_CHUNK", 5)
+    sound.add(b"broken", 1, 1, "train")
+    alone, together = audit(sound.table(), workers=1), audit(sound.table(), workers=2)
+    pd.testing.assert_frame_equal(alone.images, together.images)
+    pd.testing.assert_frame_equal(alone.issues, together.issues)
+
+    def broken(*args: object, **options: object) -> None:
+        raise BrokenProcessPool
+
+    monkeypatch.setattr(_measure, "ProcessPoolExecutor", broken)
+    pd.testing.assert_frame_equal(audit(sound.table(), workers=2).images, alone.images)
+    assert multiprocessing.active_children() == []
+
+
+def test_all_images_alike_or_none_readable(tmp_path: Path) -> None:
+    maker = Maker(tmp_path)
+    for number in range(6):
+        maker.add(Image.fromarray(np.full((40, 20, 3), 100 + number % 2, np.uint8)), number, 1, "train")
+    found = counts(maker.table())
+    assert found.pop("one_image") == 6
+    assert found == {"identity_conflict_exact": 4, "identity_conflict_near": 9}
+    for row in maker.rows:
+        Path(row["path"]).write_bytes(b"no")
+    assert counts(maker.table()) == {"unreadable": 6}
+    assert len(audit(maker.table(), workers=0).clean_table) == 0
+
+
+def test_the_sheet_and_saving(sound: Maker) -> None:
+    sound.add(picture(11), 2, 2, "train")
+    sound.add(b"", 1, 1, "train")
+    audited = audit(sound.table(), workers=0)
+    figure = contact_sheet(audited, n=5, columns=3)
+    titles = [ax.get_title() for ax in figure.axes if ax.get_title()]
+    assert titles == ["unreadable\n1 train", "identity_conflict_exact\n1 train | 2 train"]
+    with pytest.raises(UserError, match="Did you mean 'blurred'"):
+        contact_sheet(audited, "blured")
+    with pytest.raises(UserError, match="n=0"):
+        contact_sheet(audited, n=0)
+    folder = audited.save(sound.folder / "new" / "audit")
+    assert len(pd.read_csv(folder / "issues.csv")) == 2
+    assert pd.read_parquet(folder / "images.parquet")["dhash"].dtype == np.uint64
+
+
+@pytest.mark.parametrize("options", [{"near_distance": 0}, {"near_distance": 16}, {"near_correlation": 1.5}])
+def test_bad_options(sound: Maker, options: dict[str, float]) -> None:
+    with pytest.raises(UserError, match=next(iter(options))):
+        audit(sound.table(), workers=0, **options)
+
+
+@pytest.mark.real_data
+@pytest.mark.slow
+def test_what_is_known_of_cuhk01() -> None:
+    if not (data_root() / "raw" / "cuhk01").is_dir():
+        pytest.skip("no cuhk01 below data/raw (data/README.md)")
+    audited = audit(read("cuhk01"))
+    exact = audited.issues[audited.issues["kind"].isin(["leak_exact", "identity_conflict_exact", "duplicate_exact"])]
+    assert len(exact) == 15 and audited.images["decodes"].all()
