@@ -1,4 +1,225 @@
-"""The `reidlab` command."""
+"""The `reidlab` command: a thin face over the package's functions.
+
+Exit codes: 0 fine; 1 a notebook failed or `doctor` found something broken; 2 something given cannot be used,
+said in one message without a traceback. Whatever is heavy is imported inside its command.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from reidlab.console import frame, join_pairs, read_file, read_pairs, short, table
+from reidlab.errors import UserError
+
+if TYPE_CHECKING:
+    from reidlab.workbook.runner import Outcome
+
+__all__ = ["app", "main"]
+
+KNOWN = {"add_completion": False, "pretty_exceptions_enable": False, "rich_markup_mode": None}
+app = typer.Typer(**KNOWN, no_args_is_help=True, help="A notebook-first workbook for re-identification.")  # type: ignore[arg-type]
+runs_app = typer.Typer(**KNOWN, help="List, remove and clear away the kept runs.")  # type: ignore[arg-type]
+data_app = typer.Typer(**KNOWN, no_args_is_help=True, help="List and describe data sets.")  # type: ignore[arg-type]
+app.add_typer(runs_app, name="runs")
+app.add_typer(data_app, name="data")
 
 
-def main() -> None: ...
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and give the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        app(args=join_pairs(words), prog_name="reidlab")
+    except UserError as error:
+        print(f"reidlab: {error}", file=sys.stderr)
+        return 2
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
+    return 0
+
+
+@app.command()
+def run(
+    notebooks: Annotated[
+        list[str] | None, typer.Argument(help="Number (3), name (03_training) or path; several.")
+    ] = None,
+    param: Annotated[
+        list[str] | None, typer.Option("-p", "--param", metavar="NAME VALUE", help="A parameter; can be repeated.")
+    ] = None,
+    file: Annotated[Path | None, typer.Option("-f", "--file", help="YAML file of parameters.")] = None,
+    label: Annotated[str, typer.Option(help="Added to the name of the executed notebook.")] = "",
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="File of the executed notebook.")] = None,
+    kernel: Annotated[str, typer.Option("-k", "--kernel", help="Jupyter kernel.")] = "python3",
+    timeout: Annotated[float | None, typer.Option(min=1, help="Seconds for a whole notebook.")] = None,
+    cell_timeout: Annotated[int | None, typer.Option(min=1, help="Seconds for a cell.")] = None,
+    keep_going: Annotated[bool, typer.Option("--keep-going", help="Go on with the next after a failure.")] = False,
+    show: Annotated[bool, typer.Option("--params", help="Show the parameters and run nothing.")] = False,
+) -> None:
+    """Run notebooks with checked parameters; without a name list them."""
+    from reidlab.workbook import cells
+    from reidlab.workbook.runner import run_notebook
+
+    if not notebooks:
+        found = cells.list_notebooks()
+        table("Notebooks", ["name", "title"], [[p.stem, cells.title_of(cells.read_notebook(p))] for p in found])
+        return
+    paths = [cells.find_notebook(which) for which in notebooks]
+    models = [cells.parameter_model(path, cells.read_notebook(path)) for path in paths]
+    if show:
+        for model in models:
+            _show_parameters(model)
+        return
+    if output is not None and len(paths) > 1:
+        raise UserError("--output is for one notebook; use --label for several.")
+    given = {**read_file(file), **read_pairs(param or [])}
+    for model in models:
+        model.from_values(given)  # all are refused before the first kernel starts
+    failed = False
+    for path in paths:
+        outcome = run_notebook(
+            path,
+            given,
+            label=label,
+            output=output,
+            kernel=kernel,
+            timeout=timeout,
+            cell_timeout=cell_timeout,
+            progress=sys.stderr.isatty(),
+        )
+        _tell(outcome)
+        failed = failed or not outcome.ok
+        if failed and not keep_going:
+            break
+    raise typer.Exit(int(failed))
+
+
+@app.command()
+def report(
+    notebooks: Annotated[list[str] | None, typer.Argument(help="Executed notebooks: number, name or path.")] = None,
+    code: Annotated[bool, typer.Option("--code", help="Show the code as well.")] = False,
+) -> None:
+    """Turn executed notebooks into self-contained HTML pages with an index."""
+    from reidlab.workbook.report import build_report, find_executed
+
+    chosen = find_executed(notebooks or [])
+    index = build_report(chosen, code=code)
+    print(f"{len(chosen)} page{'s' if len(chosen) > 1 else ''} and the index: {short(index)}")
+
+
+@runs_app.callback(invoke_without_command=True)
+def runs(context: typer.Context) -> None:
+    """List the kept runs."""
+    if context.invoked_subcommand is None:
+        runs_list()
+
+
+@runs_app.command("list")
+def runs_list(stage: Annotated[str | None, typer.Argument(help="Only this stage.")] = None) -> None:
+    """List the kept runs, the latest last."""
+    from reidlab import store
+    from reidlab.workbook.result import show
+
+    rows = []
+    for item in store.list_runs(stage):
+        result = ", ".join(f"{k}={show(v)}" for k, v in item.result.items() if isinstance(v, (int, float, str)))
+        when = str(item.manifest["finished"])[:16].replace("T", " ")
+        rows.append([f"{item.stage}/{item.path.name}", when, f"{item.seconds:.1f}", item.problem or result[:100]])
+    table("Runs", ["run", "finished (UTC)", "seconds", "result"], rows)
+
+
+@runs_app.command("rm")
+def runs_rm(
+    selectors: Annotated[list[str], typer.Argument(help="stage/name-digest, name-digest, or a digest.")],
+) -> None:
+    """Remove runs; they are made again when needed."""
+    from reidlab import store
+
+    for item in [store.find_run(selector) for selector in selectors]:  # none is removed if one is unknown
+        store.remove_run(f"{item.stage}/{item.path.name}")
+        print(f"removed {item.stage}/{item.path.name}")
+
+
+@runs_app.command("gc")
+def runs_gc(
+    older_than: Annotated[float | None, typer.Option(min=0, help="Only what is older than so many days.")] = None,
+    stale: Annotated[bool, typer.Option("--stale", help="Also runs whose code has changed since.")] = False,
+    inputs: Annotated[bool, typer.Option("--inputs", help="Also stale runs that a current run was made from.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+) -> None:
+    """Remove unfinished work (interrupted trainings too) and, with --stale, runs that nothing will find again."""
+    from reidlab import store
+
+    gone = store.gc(older_than=older_than, stale=stale, inputs=inputs, dry_run=dry_run)
+    for path, reason, megabytes in gone:
+        print(f"{'would remove' if dry_run else 'removed'} {path.parent.name}/{path.name}: {reason}, {megabytes:g} MB")
+    print(f"{sum(item.megabytes for item in gone):g} MB in {len(gone)} folders")
+
+
+@data_app.command("list")
+def data_list() -> None:
+    """List the data sets that can be read, and whether they are there."""
+    from reidlab.data.datasets import DATASETS
+    from reidlab.paths import data_root
+
+    rows = []
+    for entry in DATASETS.values():
+        there = entry.folder is None or (data_root() / entry.folder).is_dir()
+        absent = "built in" if entry.name == "pedestrians" else "not there"
+        state = "your own" if entry.folder is None else "there" if there else absent
+        rows.append([entry.name, state, f"data/{entry.folder}" if entry.folder else "(say where)", entry.description])
+    table("Data sets", ["name", "state", "folder", "description"], rows)
+
+
+@data_app.command("describe")
+def data_describe(
+    name: Annotated[str, typer.Argument(help="A name from `reidlab data list`.")],
+    root: Annotated[Path | None, typer.Option(help="Its folder, where it is not the usual one.")] = None,
+) -> None:
+    """Read a data set and count its images, identities and cameras."""
+    from reidlab.data import read, summarise
+
+    frame(f"Data set {name}", summarise(read(name, root)))
+
+
+@app.command()
+def doctor() -> None:
+    """Check Python, packages, devices, kernel, disk and data sets; each problem comes with its remedy."""
+    from reidlab.doctor import examine
+
+    worst = 0
+    for check in examine():
+        print(f"{check.state:<5} {check.what}: {check.found}")
+        if check.remedy:
+            print(f"      -> {check.remedy}")
+        worst = max(worst, ("ok", "warn", "fail").index(check.state))
+    raise typer.Exit(int(worst == 2))
+
+
+def _show_parameters(model: Any) -> None:
+    from reidlab.params import describe
+
+    rows = [[row.name, row.type, row.default, row.allowed, row.description] for row in describe(model)]
+    table(f"Parameters of {model.notebook}", ["name", "type", "default", "allowed", "meaning"], rows)
+
+
+def _tell(outcome: Outcome) -> None:
+    """Say how a notebook ended; of a failure the cell, the error and where the partial notebook is."""
+    name, where = outcome.notebook.stem, short(outcome.output)
+    if outcome.failure is None:
+        print(f"{name}: {outcome.status} in {outcome.seconds:.1f} s -> {where}", flush=True)
+        return
+    lines = [f"{name}: {outcome.status} after {outcome.seconds:.1f} s"]
+    if outcome.failure.cell:
+        lines += ["in this cell:", *(f"    {line}" for line in outcome.failure.cell.splitlines())]
+    lines.append(f"{outcome.failure.error}: {outcome.failure.message}")
+    if outcome.output.is_file():
+        lines.append(f"What ran so far, with the whole traceback: {where}")
+    print("\n".join(lines), file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ast
 import types
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal, NamedTuple, Self, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from reidlab.errors import UserError, nearest
+from reidlab.kernel_history import assigned_names
 
 __all__ = ["NotebookParams", "Row", "coerce", "describe"]
 
@@ -41,9 +42,7 @@ class NotebookParams(BaseModel):
             return values
         fields = cls.model_fields
         return {
-            name: _from_text(value, fields[name].annotation)
-            if name in fields and isinstance(value, str)
-            else value
+            name: _from_text(value, fields[name].annotation) if name in fields and isinstance(value, str) else value
             for name, value in values.items()
         }
 
@@ -79,7 +78,7 @@ class NotebookParams(BaseModel):
         Raises:
             UserError: as `from_values`.
         """
-        names = _assigned(namespace.get("In"), cls.model_fields)
+        names = assigned_names(namespace.get("In"), cls.model_fields)
         if names:
             names |= set(cls.model_fields)
         else:
@@ -89,9 +88,7 @@ class NotebookParams(BaseModel):
 
     def changed(self) -> dict[str, Any]:
         """Give the parameters that differ from their defaults."""
-        return {
-            k: v for k, v in self if v != type(self).model_fields[k].get_default(call_default_factory=True)
-        }
+        return {k: v for k, v in self if v != type(self).model_fields[k].get_default(call_default_factory=True)}
 
     def _repr_html_(self) -> str:
         from html import escape
@@ -234,52 +231,5 @@ def _allowed(model: type[NotebookParams], name: str) -> str:
         "lt": "less than",
         "multiple_of": "a multiple of",
     }
-    bounds = [
-        f"{word} {getattr(m, key)}" for m in field.metadata for key, word in limits.items() if hasattr(m, key)
-    ]
+    bounds = [f"{word} {getattr(m, key)}" for m in field.metadata for key, word in limits.items() if hasattr(m, key)]
     return ", ".join([parts[0], *bounds]) + "".join(f", or {part}" for part in parts[1:])
-
-
-def _assigned(history: Sequence[str] | None, fields: Iterable[str]) -> set[str]:
-    """Find the names that the latest parameters cell and the latest injected cell of a history assign."""
-    names: set[str] = set()
-    seen: set[bool] = set()
-    for source in reversed(history or []):
-        injected = source.lstrip().startswith("# Parameters")  # papermill's own first line
-        found = _literal_names(source, annotated=not injected)
-        if injected not in seen and found and (injected or found & set(fields)):
-            seen.add(injected)
-            names |= found
-    return names
-
-
-def _literal_names(source: str, annotated: bool) -> set[str]:
-    """Give the names that a cell assigns if it only assigns plain values (with annotations)."""
-    try:
-        body = ast.parse(source).body
-    except (SyntaxError, ValueError):
-        return set()
-    names = set()
-    for node in body:
-        if isinstance(node, ast.Assign) and not annotated:
-            target, value = node.targets[0], node.value
-        elif isinstance(node, ast.AnnAssign) and node.value is not None:
-            target, value = node.target, node.value
-        else:
-            return set()
-        if not isinstance(target, ast.Name) or not _is_plain(value):
-            return set()
-        names.add(target.id)
-    return names
-
-
-def _is_plain(value: ast.expr) -> bool:
-    try:
-        ast.literal_eval(value)
-    except (ValueError, TypeError):
-        return ast.unparse(value) in {
-            "float('nan')",
-            "float('inf')",
-            "float('-inf')",
-        }  # as papermill writes them
-    return True

@@ -14,7 +14,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from reidlab import provenance
+from reidlab import sources
 from reidlab.errors import UserError, nearest
 from reidlab.paths import reports_root
 
@@ -240,7 +240,7 @@ def _is_current(run: Run) -> bool:
     if any(name.startswith("function:") for name in names):
         return True
     try:
-        return provenance.code_digest(names) == run.manifest["code"]["digest"]
+        return sources.code_digest(names) == run.manifest["code"]["digest"]
     except UserError:
         return False
 

@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from reidlab import provenance
+from reidlab import provenance, sources
 from reidlab.errors import UserError
 from reidlab.paths import reports_root
 from reidlab.runs import (
@@ -53,7 +53,7 @@ def stage(
     params: Mapping[str, Any],
     make: Callable[[Path], Mapping[str, Any] | None],
     inputs: Sequence[Run | str] = (),
-    code: Sequence[provenance.Code] = (),
+    code: Sequence[sources.Code] = (),
     resumable: bool = False,
 ) -> Run:
     """Find the run of a stage, or make it.
@@ -75,7 +75,7 @@ def stage(
     plain = _plain(params, "params")
     digests = [item.digest if isinstance(item, Run) else str(item) for item in inputs]
     everything = [*code, make]
-    code_digest = provenance.code_digest(everything)
+    code_digest = sources.code_digest(everything)
     key = {"schema": SCHEMA, "stage": _label(stage), "params": plain, "inputs": digests, "code": code_digest}
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     folder = runs_root() / _label(stage)
@@ -90,7 +90,7 @@ def stage(
         before = _begin(work, resumable)
         manifest = {
             **key,
-            "code": {"digest": code_digest, "names": provenance.code_names(everything)},
+            "code": {"digest": code_digest, "names": sources.code_names(everything)},
             "digest": digest,
             "name": _label(name),
         }

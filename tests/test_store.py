@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reidlab import provenance, runs, store
+from reidlab import runs, sources, store
 from reidlab.errors import UserError
 
 BASE: dict[str, Any] = {"seed": 3, "device": "cpu", "rate": 0.5}
@@ -58,12 +58,12 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     }.items():
         (folder / f"{name}.py").write_text(text)
     monkeypatch.syspath_prepend(str(folder.parent))
-    provenance._folder.cache_clear()
+    sources._folder.cache_clear()
     yield folder
-    provenance._folder.cache_clear()
+    sources._folder.cache_clear()
     for name in [n for n in sys.modules if n.partition(".")[0] == "toypack"]:
         sys.modules.pop(name)
-        provenance._loaded.pop(name, None)
+        sources._loaded.pop(name, None)
 
 
 # ---- making and finding
@@ -247,7 +247,7 @@ def test_the_makers_own_file_errors_pass_through() -> None:
 
 def test_constants_count_comments_do_not(package: Path) -> None:
     def digest() -> str:
-        return provenance.code_digest(["toypack.main"])
+        return sources.code_digest(["toypack.main"])
 
     first = digest()
     text = (package / "main.py").read_text()
@@ -263,32 +263,43 @@ def test_constants_count_comments_do_not(package: Path) -> None:
 
 @pytest.mark.parametrize("name", ["middle", "leaf", "named"])
 def test_transitive_imports_count(package: Path, name: str) -> None:
-    first = provenance.code_digest(["toypack.main"])
+    first = sources.code_digest(["toypack.main"])
     file = package / f"{name}.py"
     file.write_text(file.read_text() + "\nNEW = 1\n")
-    assert provenance.code_digest(["toypack.main"]) != first
+    assert sources.code_digest(["toypack.main"]) != first
 
 
 def test_what_is_not_imported_does_not_count(package: Path) -> None:
-    assert provenance.reachable(["toypack.main"]) == {f"toypack.{n}" for n in ("main", "middle", "leaf", "named")}
-    assert provenance.reachable(["toypack.uses_plugins"]) >= {"toypack.plugins", "toypack.plugins.one", "toypack"}
+    assert sources.reachable(["toypack.main"]) == {f"toypack.{n}" for n in ("main", "middle", "leaf", "named")}
+    assert sources.reachable(["toypack.uses_plugins"]) >= {"toypack.plugins", "toypack.plugins.one", "toypack"}
+
+
+def test_re_exported_names_lead_to_their_home_only(package: Path) -> None:
+    (package / "plugins" / "__init__.py").write_text(
+        "from .one import P\nfrom toypack.leaf import X\nimport toypack.bad\n"
+    )
+    (package / "user.py").write_text("from toypack.plugins import P\n")
+    assert sources.reachable(["toypack.user"]) == {"toypack.user", "toypack.plugins.one"}
+    (package / "star.py").write_text("from toypack.plugins import *\n")
+    (package / "bad.py").write_text("")
+    assert {"toypack.plugins", "toypack.leaf", "toypack.bad"} <= sources.reachable(["toypack.star"])
 
 
 def test_modules_that_import_by_name_count_with_their_package(package: Path) -> None:
     (package / "bad.py").unlink()
-    assert {"toypack.registry", "toypack.leaf", "toypack.plugins.one"} <= provenance.reachable(["toypack.registry"])
+    assert {"toypack.registry", "toypack.leaf", "toypack.plugins.one"} <= sources.reachable(["toypack.registry"])
 
 
 def test_code_that_is_missing_or_broken_is_named(package: Path) -> None:
     with pytest.raises(UserError, match=r"toypack\.nothing"):
-        provenance.code_digest(["toypack.nothing"])
+        sources.code_digest(["toypack.nothing"])
     with pytest.raises(UserError, match=r"bad\.py, line 1: the code does not parse"):
-        provenance.code_digest(["toypack.bad"])
+        sources.code_digest(["toypack.bad"])
 
 
 def test_modules_functions_and_names_mean_the_same(package: Path) -> None:
     module = importlib.import_module("toypack.main")
-    digests = {provenance.code_digest([code]) for code in ("toypack.main", module, module.make)}
+    digests = {sources.code_digest([code]) for code in ("toypack.main", module, module.make)}
     assert len(digests) == 1
 
 
@@ -321,17 +332,17 @@ def test_code_edited_after_loading_is_refused_until_reloaded(package: Path) -> N
 def test_functions_of_a_notebook_count_by_their_code() -> None:
     space: dict[str, Any] = {"__name__": "__main__"}
     exec("def a(folder): return {'x': 1}\ndef b(folder): return {'x': 2}\nc = lambda f: [i for i in (1, 2)]", space)
-    names = provenance.code_names([space["a"], space["b"], space["c"]])
+    names = sources.code_names([space["a"], space["b"], space["c"]])
     assert len(names) == 3 and all(name.startswith("function:") for name in names)
     exec("def a2(folder): return {'x': 1}", space)
-    assert provenance.code_digest([space["a"]]) != provenance.code_digest([space["b"]])
+    assert sources.code_digest([space["a"]]) != sources.code_digest([space["b"]])
     assert not any("0x" in name for name in names)
 
 
 def test_our_own_modules_resolve_and_the_store_is_left_out() -> None:
-    found = provenance.reachable(["reidlab.cli"])
+    found = sources.reachable(["reidlab.cli"])
     assert "reidlab.cli" in found and not found & {"reidlab", "reidlab.errors", "reidlab.store"}
-    assert "reidlab.store" in provenance.reachable(["reidlab.store"])
+    assert "reidlab.store" in sources.reachable(["reidlab.store"])
 
 
 # ---- processes

@@ -16,7 +16,7 @@ def dirty() -> nbformat.NotebookNode:
     shown = new_output("execute_result", {"text/plain": "1"}, execution_count=9, metadata={"x": 1})
     cells = [
         new_markdown_cell("# Title\n\ntext\n\n", metadata={"collapsed": True}),
-        new_code_cell("a = 1", metadata={"tags": ["parameters", "parameters"], "papermill": {"x": 1}}),
+        new_code_cell("a = 1", metadata={"tags": ["parameters"], "papermill": {"x": 1}}),
         new_code_cell("a = 2", metadata={"tags": ["injected-parameters"]}),
         new_code_cell("print('hello')", outputs=[stream], execution_count=7),
         new_code_cell(

@@ -1,0 +1,101 @@
+"""Reading what the command line gives and printing tables."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reidlab.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["frame", "join_pairs", "read_file", "read_pairs", "short", "table"]
+
+
+def join_pairs(words: Sequence[str]) -> list[str]:
+    """Write papermill's `-p name value` as `-p name=value`, which the option parser can read."""
+    joined: list[str] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        joined.append(word)
+        if word == "--":
+            return joined + rest
+        if word in ("-p", "--param") and len(rest) >= 2 and re.fullmatch(r"\w+", rest[0]):
+            joined.append(f"{rest.pop(0)}={rest.pop(0)}")
+    return joined
+
+
+def read_pairs(pairs: Sequence[str]) -> dict[str, str]:
+    """Read `name=value` texts.
+
+    Raises:
+        UserError: one is not such a pair, or a name comes twice.
+    """
+    values: dict[str, str] = {}
+    for pair in pairs:
+        name, sign, value = pair.partition("=")
+        if not sign or not name:
+            raise UserError(f"-p {pair!r}: give a name and a value, `-p epochs 5` or `-p epochs=5`.")
+        if name in values:
+            raise UserError(f"-p {name}: given twice, {values[name]!r} and {value!r}.")
+        values[name] = value
+    return values
+
+
+def read_file(file: Path | None) -> dict[str, Any]:
+    """Read a YAML file of parameters; nothing without a file.
+
+    Raises:
+        UserError: it cannot be read or holds no mapping.
+    """
+    if file is None:
+        return {}
+    import yaml
+
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"-f {file}: cannot be read ({error.strerror}).") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"-f {file}: is not YAML: {error}") from error
+    if content is not None and not isinstance(content, dict):
+        raise UserError(f"-f {file}: holds a {type(content).__name__}; lines `name: value` are wanted.")
+    return {str(name): value for name, value in (content or {}).items()}
+
+
+def short(path: Path) -> str:
+    """Write a path relative to the working directory where it is below it."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def frame(title: str, data: pd.DataFrame) -> None:
+    """Print a data frame as a table."""
+    rows = [[str(index), *(str(value) for value in row)] for index, row in zip(data.index, data.to_numpy())]
+    table(title, [str(data.index.name or ""), *map(str, data.columns)], rows)
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table, as wide as the terminal, or wide where the output goes to a file."""
+    if not rows:
+        print(f"{title}: none")
+        return
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD)
+    for column in columns:
+        made.add_column(column, overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(cell) for cell in row))
+    console = Console(soft_wrap=False) if sys.stdout.isatty() else Console(width=200)
+    console.print(made)

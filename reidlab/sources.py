@@ -1,0 +1,232 @@
+"""The digest of the code that makes a result.
+
+It covers the given modules and every module of the same package that they import, found in the syntax trees
+without importing anything, so that a changed line is seen before any stage runs. Comments, formatting and
+docstrings do not count. Imports that cannot be read (`import_module`) count as the whole package around them.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import importlib.util
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any
+
+from reidlab.errors import UserError
+
+__all__ = ["Code", "code_digest", "code_names", "reachable"]
+
+Code = ModuleType | Callable[..., Any] | str
+
+# They keep and check results and cannot change one: a better message here must not retrain every model.
+NEUTRAL = frozenset(
+    f"reidlab{name}"
+    for name in (
+        "",
+        ".errors",
+        ".params",
+        ".params_base",
+        ".kernel_history",
+        ".paths",
+        ".provenance",
+        ".runs",
+        ".sources",
+        ".store",
+    )
+)
+_loaded: dict[str, tuple[object, str]] = {}  # module -> its spec and digest when first asked for
+DYNAMIC = frozenset({"import_module", "iter_modules", "walk_packages", "__import__"})
+
+
+def code_names(code: Iterable[Code]) -> list[str]:
+    """Name what makes a stage: modules, or `function:name:digest` for what lives in no file (a notebook)."""
+    return sorted({_name_of(item) for item in code})
+
+
+def code_digest(code: Iterable[Code]) -> str:
+    """Give the hex digest of the modules (or the modules of the functions) and of all that they import.
+
+    Raises:
+        UserError: a module's source is not found or does not parse.
+    """
+    total = hashlib.sha256()
+    names = code_names(code)
+    functions = [name for name in names if name.startswith("function:")]
+    for name in sorted(reachable([name for name in names if name not in functions])):
+        total.update(f"{name} {_meaning(name)}\n".encode())
+    for name in functions:
+        total.update(f"{name}\n".encode())
+    return total.hexdigest()
+
+
+def reachable(names: Sequence[str]) -> set[str]:
+    """Give the modules that `names` import, directly or not, within their own top packages; with themselves."""
+    tops = {name.partition(".")[0] for name in names}
+    found: set[str] = set()
+    waiting = list(names)
+    for name in names:
+        if _file(name) is None:
+            raise UserError(f"The source of module {name!r} was not found, so its results cannot be kept apart.")
+    while waiting:
+        name = waiting.pop()
+        file = _file(name)
+        if name in found or file is None or (name in NEUTRAL and name not in names):
+            continue
+        found.add(name)
+        wanted = _read(*_stamp(file))[1]
+        package = name if file.name == "__init__.py" else name.rpartition(".")[0]
+        for entry in wanted:
+            waiting += [m for m in _resolve(entry, package) if m.partition(".")[0] in tops]
+    return found
+
+
+def _meaning(name: str) -> str:
+    """Give the digest of a module's source; refuses what was edited after this process had loaded it."""
+    file = _file(name)
+    assert file is not None
+    digest = _read(*_stamp(file))[0]
+    spec = getattr(sys.modules.get(name), "__spec__", None)
+    if spec is not None:
+        known = _loaded.get(name)
+        if known and known[0] is spec and known[1] != digest:  # a reload makes a new spec
+            raise UserError(
+                f"{name} was edited after this process had loaded it, so the old code would make the new result. "
+                "Restart the kernel."
+            )
+        _loaded[name] = (spec, digest)
+    return digest
+
+
+def _name_of(item: Code) -> str:
+    if isinstance(item, str):
+        return item
+    if isinstance(item, ModuleType):
+        return item.__name__
+    while isinstance(item, functools.partial):
+        item = item.func
+    module = getattr(item, "__module__", None) or type(item).__module__
+    if module != "__main__" and _file(module) is not None:
+        return str(module)
+    raw = getattr(inspect.unwrap(item), "__code__", None)
+    if raw is None:
+        raise UserError(f"The source of {item!r} was not found. Name the module that makes the stage in `code`.")
+    return f"function:{getattr(item, '__qualname__', '?')}:{hashlib.sha256(_bytecode(raw)).hexdigest()[:16]}"
+
+
+def _bytecode(code: CodeType) -> bytes:
+    parts = [code.co_code, repr(code.co_names).encode()]
+    parts += [_bytecode(c) if isinstance(c, CodeType) else repr(c).encode() for c in code.co_consts]
+    return b"\0".join(parts)
+
+
+@functools.cache
+def _folder(top: str) -> Path | None:
+    """Give the folder of a top package, or the file of a top module; importing neither."""
+    loaded = getattr(sys.modules.get(top), "__file__", None)
+    if loaded is None:
+        try:
+            spec = importlib.util.find_spec(top)
+        except (ImportError, ValueError):
+            return None
+        loaded = spec.origin if spec else None
+    if loaded is None or not str(loaded).endswith(".py"):
+        return None
+    return Path(loaded).parent if Path(loaded).name == "__init__.py" else Path(loaded)
+
+
+def _file(name: str) -> Path | None:
+    """Give the source file of a module by its name, without importing it or its parents."""
+    top, _, rest = name.partition(".")
+    folder = _folder(top) if top else None
+    if folder is None or (rest and folder.is_file()):
+        return None
+    if folder.is_file():
+        return folder
+    base = folder.joinpath(*rest.split(".")) if rest else folder
+    for file in (base.with_suffix(".py") if rest else base / "__init__.py", base / "__init__.py"):
+        if file.is_file():
+            return file
+    return None
+
+
+def _stamp(file: Path) -> tuple[Path, int, int]:
+    state = file.stat()
+    return file, state.st_mtime_ns, state.st_size
+
+
+@functools.lru_cache(maxsize=4096)
+def _read(file: Path, _changed: int, _size: int) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """Give the digest of a file's meaning and its imports; cached until the file changes."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except SyntaxError as error:
+        raise UserError(f"{file.name}, line {error.lineno}: the code does not parse: {error.msg}") from error
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and body:
+            first = body[0]
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
+                node.body = body[1:] or [ast.Pass()]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), tuple(_wanted(tree))
+
+
+def _wanted(tree: ast.AST) -> Iterable[tuple[str, str]]:
+    """Give what a module may import: (kind, dotted name), relative names with their dots."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (("module", alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = "." * node.level + (node.module or "")
+            yield from (("from", f"{base}:{alias.name}") for alias in node.names)
+        elif (
+            isinstance(node, (ast.Name, ast.Attribute))
+            and (getattr(node, "id", "") or getattr(node, "attr", "")) in DYNAMIC
+        ):
+            yield "siblings", ""
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            name = re.match(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+(?=$|:)", node.value)
+            if name:  # "reidlab.losses.circle" or "reidlab.losses.circle:Circle", imported by name somewhere
+                yield "text", name.group()
+
+
+def _resolve(entry: tuple[str, str], package: str) -> list[str]:
+    kind, name = entry
+    if kind == "siblings":
+        file = _file(package)
+        return [f"{package}.{p.stem}" for p in sorted(file.parent.rglob("*.py"))] if file and package else []
+    if kind == "from":
+        base, _, part = name.partition(":")
+        dots = len(base) - len(base.lstrip("."))
+        if dots:
+            parts = package.split(".")
+            base = ".".join([*parts[: len(parts) - dots + 1], *filter(None, [base.lstrip(".")])])
+        inner = f"{base}.{part}"
+        return [base] if part == "*" else [inner] if _file(inner) else [_home(base, part)]
+    if kind == "module":  # `import a.b.c` gives a name through which a and a.b are reached too
+        parts = name.split(".")
+        return [".".join(parts[: i + 1]) for i in range(len(parts))]
+    while name and _file(name) is None:
+        name = name.rpartition(".")[0]
+    return [name] if "." in name else []
+
+
+def _home(package: str, name: str, depth: int = 8) -> str:
+    """Give the module that a package re-exports `name` from; the package itself where it does not."""
+    file = _file(package)
+    if depth and file is not None and file.name == "__init__.py":
+        for kind, target in _read(*_stamp(file))[1]:
+            if kind == "from" and target.endswith(f":{name}"):
+                (base,) = _resolve((kind, f"{target.rpartition(':')[0]}:*"), package)
+                return f"{base}.{name}" if _file(f"{base}.{name}") else _home(base, name, depth - 1)
+    return package
