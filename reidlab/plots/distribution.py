@@ -69,6 +69,7 @@ def images_by_camera(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     _filled(table, "camid")
     split = table["split"] if "split" in table.columns else pd.Series("images", index=table.index)
     counts = pd.crosstab(table["camid"], split)
+    counts = counts[_in_order(counts.columns)]
     ax = axes_or_new(ax, width=max(6.4, 0.35 * len(counts)))
     bottom = np.zeros(len(counts))
     for at, name in enumerate(counts.columns):
@@ -95,23 +96,27 @@ def images_by_camera(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 
 def _name_ticks(ax: Axes, names: Any) -> None:
-    """Write one name a bar, every n-th where they would touch, turned where they are long."""
-    labels = [str(name) for name in names]
-    step = -(-len(labels) // 30)
-    turned = max(map(len, labels)) * len(labels[::step]) > 50
-    ax.set_xticks(
-        np.arange(0, len(labels), step),
-        labels[::step],
-        rotation=60 if turned else 0,
-        ha="right" if turned else "center",
-    )
+    """Write one name a bar: turned where they would touch, and then only every n-th."""
+    labels = [str(name) if len(str(name)) <= 24 else f"{str(name)[:23]}…" for name in names]
+    room = ax.get_window_extent().width / ax.get_figure(root=True).dpi  # type: ignore[union-attr]
+    turned = len(labels) * (max(map(len, labels)) + 2) * 0.09 > room
+    step = max(1, int(np.ceil(len(labels) * 0.22 / room))) if turned else 1
+    rotation, align = (60, "right") if turned else (0, "center")
+    ax.set_xticks(np.arange(0, len(labels), step), labels[::step], rotation=rotation, ha=align, rotation_mode="anchor")
+
+
+def _in_order(splits: Any) -> list[Any]:
+    """Put the splits in the order of the data flow."""
+    known = ["train", "val", "query", "gallery", "multi_query"]
+    return sorted(splits, key=lambda name: (known.index(name) if name in known else len(known), str(name)))
 
 
 @styled
 def images_by_split(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw the images of each split as bars, with the number of images and identities written on them."""
     _filled(table, "split", "pid")
-    counts = table["split"].value_counts(sort=False)
+    counts = table["split"].value_counts()
+    counts = counts[_in_order(counts.index)]
     ax = axes_or_new(ax, height=max(1.6, 0.5 * len(counts) + 1))
     ax.barh(np.arange(len(counts)), counts.to_numpy(), color=PALETTE[0])
     for at, (name, count) in enumerate(counts.items()):

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.lines import Line2D
 
 from reidlab.errors import UserError, nearest
-from reidlab.plots.pictures import draw_image, image_of
+from reidlab.plots.pictures import draw_image, image_of, short
 from reidlab.plots.style import MARKS, Chart, new_figure, set_alt, styled
 from reidlab.retrieval.result import RetrievalResult
 
@@ -37,10 +37,17 @@ def choose_queries(result: RetrievalResult, choose: str = "worst", count: int = 
 
 def _caption(row: Any, table: pd.DataFrame, score: str) -> str:
     """Write the score, and below it identity and camera."""
-    image = table.iloc[int(row.gallery)]
-    place = f", cam {image['camid']}" if "camid" in table.columns else ""
     sign = "s" if score == "similarity" else "d"
-    return f"{sign} {getattr(row, score):.3f}\nid {image['pid']}{place}"
+    return f"{sign} {getattr(row, score):.3f}\n{_who(table.iloc[int(row.gallery)])}"
+
+
+def _who(image: Any) -> str:
+    """Write identity and camera of a row of an image table, on two lines where one is too short."""
+    pid = f"id {short(image['pid'], 13)}"
+    if "camid" not in image:
+        return pid
+    cam = f"cam {short(image['camid'], 12)}"
+    return f"{pid}, {cam}" if len(pid) + len(cam) <= 15 else f"{pid}\n{cam}"
 
 
 @styled
@@ -80,13 +87,12 @@ def ranking_figure(
     width = int(listing["position"].max()) + 1
     shape = image_of(query_images, int(queries[0])).shape
     each = 1.1 * min(shape[0] / shape[1], 3)
-    figure = new_figure(max(1.15 * width, 4.5), len(queries) * (each + 0.62) + 0.75)
+    figure = new_figure(max(1.15 * width, 4.5), len(queries) * (each + 0.7) + 0.75)
     grid = figure.subplots(len(queries), width, squeeze=False)
     for line, query in zip(grid, queries):
         for ax in line:
             draw_image(ax, None)
-        image = query_table.iloc[int(query)]
-        text = f"id {image['pid']}" + (f", cam {image['camid']}" if "camid" in query_table.columns else "")
+        text = _who(query_table.iloc[int(query)])
         if result is not None:
             text = f"AP {100 * result.per_query['ap'].iloc[int(query)]:.1f} %\n{text}"
         draw_image(line[0], image_of(query_images, int(query)), "query", text)
@@ -103,7 +109,7 @@ def ranking_figure(
     _legend(figure, title)
     counts = listing["flag"].value_counts()
     words = ", ".join(f"{counts.get(name, 0)} {name}" for name in ("right", "wrong", "ignored"))
-    set_alt(figure, f"{title or 'Rankings'}: {len(queries)} queries with their nearest images; {words}.")
+    set_alt(figure, f"{title or 'Rankings'}. Queries: {len(queries)}, each with its nearest images; in all {words}.")
     return figure
 
 

@@ -16,7 +16,7 @@ from matplotlib.patches import Rectangle
 from reidlab.errors import UserError
 from reidlab.plots.style import MARKS, Chart, new_figure, set_alt, styled
 
-__all__ = ["contact_sheet", "draw_image", "image_of"]
+__all__ = ["contact_sheet", "draw_image", "image_of", "short"]
 
 
 def image_of(images: Any, row: int) -> npt.NDArray[np.uint8]:
@@ -51,6 +51,12 @@ def image_of(images: Any, row: int) -> npt.NDArray[np.uint8]:
             "Batches made for a network are floats [3, height, width]: give the pixels before that."
         )
     return pixels
+
+
+def short(value: Any, length: int = 10) -> str:
+    """Cut the middle out of a long identity so that captions do not run into each other."""
+    text = str(value)
+    return text if len(text) <= length else f"{text[: length // 3]}…{text[length // 3 + 1 - length :]}"
 
 
 def draw_image(ax: Axes, pixels: npt.NDArray[np.uint8] | None, kind: str | None = None, caption: str = "") -> None:

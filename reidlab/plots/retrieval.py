@@ -106,8 +106,8 @@ def distance_histogram(
     )
     if threshold is not None:
         ax.axvline(threshold, color="black", linewidth=1.2, linestyle="-.", label=f"threshold {threshold:.3f}")
-    ax.set(xlabel=f"distance ({unit})", ylabel="pairs of that kind (%)", ylim=(0, 1.45 * max(map(np.max, shares))))
-    ax.legend(loc="upper left", ncols=2)
+    ax.set(xlabel=f"distance ({unit})", ylabel="pairs of that kind (%)", ylim=(0, 1.05 * max(map(np.max, shares))))
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)  # above: the threshold may stand anywhere
     text = (
         f"Histograms of distance: same identity, median {np.median(same):.3f}; different, median {np.median(other):.3f}"
     )

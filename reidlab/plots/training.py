@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from reidlab.errors import UserError
 from reidlab.plots.style import PALETTE, Chart, ChartAxes, new_figure, set_alt, styled
@@ -87,17 +87,19 @@ def training_history(history: pd.DataFrame, *, title: str = "") -> Chart:
     panels = _panels(history)
     if not panels:
         raise UserError(f"The history has nothing to draw; its columns are {', '.join(map(str, history.columns))}.")
-    columns = min(len(panels), 3)
+    columns = {1: 1, 2: 2, 4: 2, 7: 4}.get(len(panels), 3)
     rows = -(-len(panels) // columns)
-    figure = new_figure(4.2 * columns, 2.9 * rows + (0.35 if title else 0))
+    figure = new_figure(3.7 * columns, 2.8 * rows + (0.35 if title else 0))
     axes: list[Any] = list(figure.subplots(rows, columns, squeeze=False, subplot_kw={"axes_class": ChartAxes}).ravel())
-    alt = f"Training history of {len(history)} epochs."
+    alt = f"Training history, epochs {history['epoch'].min():g} to {history['epoch'].max():g}."
     for ax, (label, names, scale) in zip(axes, panels):
         _draw(ax, history, names, scale)
         if "val_map" in names:
             alt += _mark_best(ax, history)
-        ax.set(xlabel="epoch", ylabel=label)
-        ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        ax.set(xlabel="epoch", ylabel=label, xlim=(history["epoch"].min() - 0.5, history["epoch"].max() + 0.5))
+        ax.ticklabel_format(axis="y", scilimits=(-2, 4))
+        few = len(history) <= 6
+        ax.xaxis.set_major_locator(FixedLocator(history["epoch"].tolist()) if few else MaxNLocator(5, integer=True))
         if len(names) > 1 or "val_map" in names:
             ax.legend()
     for ax in axes[len(panels) :]:
