@@ -150,7 +150,9 @@ def _background(seed: int, camid: int, box: Box, size: tuple[int, int]) -> Float
     column, row = x.astype(np.int32), y.astype(np.int32)
     across = (x - column).astype(np.float32)[None, :, None]
     down = (y - row).astype(np.float32)[:, None, None]
-    rows = frame[row] * (1 - down) + frame[row + 1] * down
+    strip = frame[:, column[0] : column[-1] + 2]
+    column = column - column[0]
+    rows = strip[row] * (1 - down) + strip[row + 1] * down
     return np.asarray(rows[:, column] * (1 - across) + rows[:, column + 1] * across, np.float32)
 
 
@@ -165,11 +167,9 @@ def _cast_shadow(canvas: Canvas, stance: Stance, camera: Camera, box: Box, zoom:
     darkness = camera.shadow[2]
     shade = np.zeros((height, width), np.float32)
     for spot, reach in ((stance.place((0.0, 0.0, 0.0)), 0.34), *((stance.joints[n], 0.17) for n in _FEET)):
-        dx, dy = (
-            (x - (spot[0] - box[0]) * zoom) / (reach * metre),
-            (y - (spot[1] - box[1]) * zoom) / (reach * metre * flat),
-        )
-        shade = np.maximum(shade, np.float32(1.4 * darkness) * np.exp(-(dx * dx + dy * dy)))
+        across = np.exp(-(((x - (spot[0] - box[0]) * zoom) / (reach * metre)) ** 2))
+        down = np.exp(-(((y - (spot[1] - box[1]) * zoom) / (reach * metre * flat)) ** 2))
+        shade = np.maximum(shade, (1.4 * darkness * down).astype(np.float32) * across)
     sx, sz = camera.shadow[0] * metre, -camera.shadow[1] * metre * flat
     length = max(float(np.hypot(sx, sz)), 1e-3)
     along = ((x - px) * sx + (y - py) * sz) / length
