@@ -40,25 +40,27 @@ class DataParams(NotebookParams):
 
 
 class DataPrep(DataParams):
-    """01: read, check, split and describe a data set."""
+    """01: read, prepare and audit a data set."""
 
     notebook: ClassVar[str] = "01_data_prep"
     split: Literal["identity", "image", "test_to_val"] = Field(
-        "identity", description="validation by identity, by image, or taken from the test part"
+        "identity", description="where validation images come from; image and test_to_val are flagged"
     )
     height: int = Field(128, ge=16, le=1024, description="height of stored images, pixels")
     width: int = Field(64, ge=16, le=1024, description="width of stored images, pixels")
-    audit: bool = Field(True, description="look for duplicates, dark, blurred and odd images")
+    audit: bool = Field(True, description="open every image: broken files, duplicates, leaks, odd pictures")
 
 
 class TripletGeneration(DataParams):
-    """02: make triplets and look at them."""
+    """02: draw triplets of the train split."""
 
     notebook: ClassVar[str] = "02_triplet_generation"
     strategy: Literal["random", "same_camera_negative", "hard"] = Field(
-        "random", description="how negatives are chosen"
+        "random", description="how positives and negatives are chosen"
     )
     per_anchor: int = Field(1, ge=1, le=100, description="triplets an anchor image")
+    model: str = Field("", description="for hard: a training run's name, a model folder or a .pth file")
+    n_examples: int = Field(8, ge=1, le=50, description="triplets shown")
 
 
 class Training(DataParams):
@@ -67,28 +69,27 @@ class Training(DataParams):
     notebook: ClassVar[str] = "03_training"
     recipe: str = Field("demo", min_length=1, description="recipe: a name in reidlab/recipes or a YAML file")
     epochs: int | None = Field(None, ge=1, le=10_000, description="epochs; None: as the recipe says")
-    batch_size: int | None = Field(
-        None, ge=2, le=65_536, description="images a batch; None: as the recipe says"
-    )
     learning_rate: float | None = Field(None, gt=0, le=10, description="top rate; None: as the recipe says")
+    validate_every: int | None = Field(None, ge=1, le=10_000, description="epochs between validations; None: recipe")
     device: Device = Field("auto", description="where to compute; auto: cuda, then mps, then cpu")
     name: str = Field("", max_length=60, description="name of the run; empty: data set and recipe")
 
 
 class Retrieval(DataParams):
-    """04: rank the gallery for each query and analyse the result."""
+    """04: embed query and gallery once, score them, explain the score."""
 
     notebook: ClassVar[str] = "04_retrieval_analysis"
-    recipe: str = Field("demo", min_length=1, description="recipe whose model is evaluated")
+    recipe: str = Field("demo", min_length=1, description="recipe whose model is evaluated (trained if it is not yet)")
     epochs: int | None = Field(None, ge=1, le=10_000, description="epochs; None: as the recipe says")
+    model: str = Field("", description="instead of a recipe: a training run's name, a model folder or a .pth file")
     device: Device = Field("auto", description="where to compute; auto: cuda, then mps, then cpu")
     metric: Literal["cosine", "euclidean"] = Field("cosine", description="distance of embeddings")
     ap: Literal["plain", "trapezoid"] = Field(
-        "plain", description="average precision: plain, or as Market-1501's"
+        "plain", description="average precision: plain as torchreid and fast-reid, trapezoid as the official Matlab code"
     )
     flip_test: bool = Field(False, description="add the embedding of the mirrored image")
     bootstrap: int = Field(1000, ge=0, le=100_000, description="resamples for confidence intervals; 0: none")
-    n_examples: int = Field(6, ge=1, le=50, description="queries shown in each gallery")
+    n_examples: int = Field(4, ge=1, le=50, description="queries shown in each gallery")
 
 
 MODELS: tuple[type[NotebookParams], ...] = (DataPrep, TripletGeneration, Training, Retrieval)

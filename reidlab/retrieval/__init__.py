@@ -1,0 +1,38 @@
+"""Retrieval: embeddings, exact ranking, metrics with intervals. Nothing is imported until asked for."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from reidlab.retrieval.embedding import Embeddings, embed
+    from reidlab.retrieval.metrics import average_precision, evaluate, inverse_negative_penalty
+    from reidlab.retrieval.result import RetrievalResult
+    from reidlab.retrieval.top import rank_gallery
+
+_HOMES = {
+    "Embeddings": "embedding",
+    "RetrievalResult": "result",
+    "average_precision": "metrics",
+    "embed": "embedding",
+    "evaluate": "metrics",
+    "inverse_negative_penalty": "metrics",
+    "rank_gallery": "top",
+}
+
+__all__ = [
+    "Embeddings",
+    "RetrievalResult",
+    "average_precision",
+    "embed",
+    "evaluate",
+    "inverse_negative_penalty",
+    "rank_gallery",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

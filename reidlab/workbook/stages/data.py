@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from reidlab import store
+from reidlab import provenance, store
 from reidlab.data import audit as auditing
 from reidlab.data import prepare
 from reidlab.data.datasets import read
@@ -37,6 +37,13 @@ class DataRun:
     table: pd.DataFrame
     notes: tuple[str, ...]
 
+    def audit(self) -> auditing.Audit | None:
+        """Give the findings of the audit, or None where it was not asked for."""
+        folder = self.run.path / "audit"
+        if not folder.is_dir():
+            return None
+        return auditing.Audit.load(folder, load_table(folder / "table.parquet"))
+
     @property
     def digest(self) -> str:
         """Digest of the table's content: names, sizes, identities, cameras and splits, not of the folder."""
@@ -46,9 +53,9 @@ class DataRun:
 def source_table(dataset: str, root: str = "", *, seed: int = 0, workers: int | None = None) -> pd.DataFrame:
     """Read a data set; the built-in one is drawn first where it is missing."""
     if dataset == "pedestrians" and not root:
-        spec = PedestriansSpec(seed=seed)
-        folder = make_pedestrians(data_root() / "cache" / f"pedestrians-{seed}", spec, workers=workers)
-        return read("pedestrians", folder)
+        code = provenance.code_digest(["reidlab.data.pedestrians"])[:8]  # changed drawing, changed pictures
+        folder = data_root() / "cache" / f"pedestrians-{seed}-{code}"
+        return read("pedestrians", make_pedestrians(folder, PedestriansSpec(seed=seed), workers=workers))
     return read(dataset, root or None)
 
 
@@ -80,6 +87,7 @@ def data_stage(
         if audit:
             found = auditing.audit(source)
             found.save(folder / "audit")
+            save_table(found.table, folder / "audit" / "table.parquet")
             table = found.clean_table
             result["undecodable"] = len(source) - len(table)
         table = _split(table, split, val_share, seed)
@@ -114,5 +122,7 @@ def _moved_to(table: pd.DataFrame, source: pd.DataFrame) -> pd.DataFrame:
         return table
     old, new = os.path.commonpath(table["path"].tolist()), os.path.commonpath(source["path"].tolist())
     if old != new:
-        table["path"] = [new + path[len(old) :] for path in table["path"]]
+        for column in ("path", "mask"):
+            if column in table:
+                table[column] = [new + p[len(old) :] if isinstance(p, str) else p for p in table[column]]
     return table

@@ -1,0 +1,151 @@
+"""Stages embeddings and evaluation: query and gallery are embedded and scored once, under the stated protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from reidlab import store
+from reidlab.data.prepare import make_query_gallery
+from reidlab.devices import describe_device, plan
+from reidlab.errors import UserError
+from reidlab.retrieval.embedding import Embeddings, embed
+from reidlab.retrieval.metrics import evaluate
+from reidlab.retrieval.result import RetrievalResult
+from reidlab.runs import Run
+from reidlab.workbook.stages.data import DataRun
+from reidlab.workbook.stages.models import ModelSource
+from reidlab.workbook.stages.training import describe_model
+
+__all__ = ["embedding_stage", "evaluation_stage", "query_gallery"]
+
+VALIDATION_AS_TEST = (
+    "This data set has no query and gallery: the scores are on the validation identities, which chose the best epoch."
+)
+
+
+def query_gallery(table: pd.DataFrame, *, seed: int = 0) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Give the rows to be scored, splits query and gallery, and the notes that go with them.
+
+    A data set without a query split is scored on its validation identities: one query per identity and camera, the rest
+    gallery.
+
+    Raises:
+        UserError: neither is there.
+    """
+    if (table["split"] == "query").any() and (table["split"] == "gallery").any():
+        return table[table["split"].isin(["query", "gallery"])].reset_index(drop=True), ()
+    if not (table["split"] == "val").any():
+        raise UserError("The data set has neither query and gallery nor validation images; raise val_share (0.2, say).")
+    made = make_query_gallery(table, split="val", seed=seed)
+    return made[made["split"].isin(["query", "gallery"])].reset_index(drop=True), (VALIDATION_AS_TEST,)
+
+
+def embedding_stage(
+    table: pd.DataFrame,
+    table_digest: str,
+    source: ModelSource,
+    *,
+    dataset: str,
+    part: str,
+    device: str = "auto",
+    precision: str = "float32",
+    flip: bool = False,
+    progress: bool = True,
+) -> tuple[Run, Embeddings]:
+    """Embed a table with a model, or find the embeddings made before.
+
+    Args:
+        table: images to embed.
+        table_digest: digest of its content.
+        source: the model.
+        dataset: name, for the label.
+        part: what of the data set it is, for the label and the digest: "test", "train".
+        device: cpu, cuda, mps or auto.
+        precision: float32, bfloat16 or auto.
+        flip: flip test.
+        progress: show bars.
+    """
+    params = {"dataset": dataset, "part": part, "precision": precision, "flip": flip}
+
+    def make(folder: Path) -> Mapping[str, Any]:
+        model = source.load()
+        found = embed(model, table, device=device, precision=precision, flip=flip, progress=progress)
+        found.save(folder)
+        return {
+            "images": len(found),
+            "device": describe_device(plan(device, precision)),
+            "model": {**source.facts, **describe_model(model), "label": source.label, "notes": list(source.notes)},
+        }
+
+    run = store.stage(
+        "embeddings", f"{dataset}-{source.label}", params=params, inputs=[table_digest, source.digest], make=make
+    )
+    return run, Embeddings(Embeddings.load(run.path).vectors, table)
+
+
+def evaluation_stage(
+    data: DataRun,
+    source: ModelSource,
+    *,
+    metric: str = "cosine",
+    ap: str = "plain",
+    flip: bool = False,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    device: str = "auto",
+    precision: str = "float32",
+    progress: bool = True,
+) -> tuple[Run, RetrievalResult, Embeddings]:
+    """Embed query and gallery, score them, and keep result and manifest.
+
+    Args:
+        data: prepared data set.
+        source: the model.
+        metric: cosine or euclidean.
+        ap: plain or trapezoid.
+        flip: flip test.
+        bootstrap: resamples of query identities for the 95 % intervals; 0 leaves them out.
+        seed: of the resamples, and of the query draw where the data set has none.
+        device: cpu, cuda, mps or auto.
+        precision: of the embedding: float32, bfloat16 or auto.
+        progress: show bars.
+    """
+    table, notes = query_gallery(data.table, seed=seed)
+    dataset = str(data.run.params["dataset"])
+    embedded, vectors = embedding_stage(
+        table, data.digest, source, dataset=dataset, part="test", device=device, precision=precision, flip=flip,
+        progress=progress,
+    )  # fmt: skip
+    query, gallery = vectors.split("query"), vectors.split("gallery")
+    params = {"dataset": dataset, "metric": metric, "ap": ap, "bootstrap": bootstrap, "seed": seed}
+
+    def make(folder: Path) -> Mapping[str, Any]:
+        result = evaluate(
+            query.vectors,
+            gallery.vectors,
+            query_pids=query.pids,
+            query_camids=query.camids,
+            gallery_pids=gallery.pids,
+            gallery_camids=gallery.camids,
+            metric=metric,
+            ap=ap,
+            bootstrap=bootstrap,
+            seed=seed,
+        )
+        result.save(folder)
+        return {
+            "scores": result.scores(),
+            "intervals": {name: list(pair) for name, pair in result.intervals.items()},
+            "conditions": result.conditions(),
+            "flip": flip,
+            "notes": [*data.notes, *notes, *source.notes],
+            "model": embedded.result["model"],
+        }
+
+    label = f"{dataset}-{source.label}"
+    run = store.stage("evaluation", label, params=params, inputs=[embedded], make=make)
+    return run, RetrievalResult.load(run.path), vectors
