@@ -104,7 +104,8 @@ def audit(
     Two pictures are near duplicates when their 64-bit difference hashes differ in at most `near_distance` bits and
     their 8 x 16 grey thumbnails correlate by `near_correlation` at least. The hash alone does not do: at 6 bits and
     more it takes Market-1501's people for each other, who walk through one spot of camera 6 in the same pose; with
-    the thumbnails there was no such pair among its 36,036 images.
+    the thumbnails there was no such pair among its 36,036 images. Vehicles of one model at one spot are as
+    alike as this: on VeRi-776 most near pairs are lookalikes, for which 0.98 is the better correlation.
 
     Args:
         table: an image table.

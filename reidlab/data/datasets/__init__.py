@@ -48,7 +48,7 @@ _ENTRIES = (
         "pedestrians",
         "pedestrians",
         "the built-in set: drawn people with masks, free to use; drawn by make_pedestrians, only read here",
-        "cache/pedestrians",
+        "cache/pedestrians-0",
     ),
     _entry(
         "market1501",

@@ -24,8 +24,8 @@ def read_pedestrians(root: Path) -> pd.DataFrame:
     """
     if not root.exists():
         raise UserError(
-            f"pedestrians: there is no folder {root}. Draw it: `reidlab data pedestrians`, or "
-            "reidlab.data.pedestrians.make_pedestrians(folder, spec)."
+            f"pedestrians: there is no folder {root}. Notebook 01 draws it, or do it yourself: "
+            f"reidlab.data.pedestrians.make_pedestrians({str(root)!r}, PedestriansSpec(seed=0))."
         )
     folder = find_root("pedestrians", root, ("bounding_box_train", "query", "bounding_box_test"))
     names = [name for name in _SPLITS if (folder / name).is_dir()]
