@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from reidlab.errors import UserError
-from reidlab.retrieval.inputs import Problem, prepare
+from reidlab.retrieval.inputs import METRICS, Problem, as_vectors, check_choice, ids_array, prepare
 from reidlab.retrieval.ranking import Scorer
 
 __all__ = ["FLAGS", "rank_gallery"]
@@ -51,14 +51,18 @@ def rank_gallery(
     Raises:
         UserError: k or a query row out of range, or as `evaluate`.
     """
+    check_choice("metric", metric, METRICS)
+    query = as_vectors("query", query, metric)
+    pids = ids_array("query_pids", query_pids, len(query), "query")
+    camids = None if query_camids is None else ids_array("query_camids", query_camids, len(query), "query")
     chosen = np.arange(len(query)) if queries is None else np.atleast_1d(np.asarray(queries))
     if k < 1 or not len(chosen) or chosen.dtype.kind not in "iu" or chosen.min() < 0 or chosen.max() >= len(query):
         raise UserError(f"k={k} must be at least 1, and queries must be row numbers from 0 to {len(query) - 1}.")
     problem = prepare(
         query[chosen],
         gallery,
-        query_pids=np.asarray(query_pids)[chosen],
-        query_camids=None if query_camids is None else np.asarray(query_camids)[chosen],
+        query_pids=pids[chosen],
+        query_camids=None if camids is None else camids[chosen],
         gallery_pids=gallery_pids,
         gallery_camids=gallery_camids,
         metric=metric,

@@ -80,6 +80,10 @@ def test_rank_gallery_ties_choice_and_mistakes() -> None:
     assert listed["gallery"].tolist() == [0, 1, 2, 3] and set(listed["query"]) == {1}
     assert listed["flag"].tolist() == ["right", "wrong", "wrong", "ignored"]
     assert listed["rank"].tolist() == [1, 2, 3, 0]
+    lists = {name: np.asarray(value).tolist() for name, value in data.items()}
+    pd.testing.assert_frame_equal(rank_gallery(**lists, queries=[1], k=4), listed)
+    with pytest.raises(UserError, match="query_pids has shape"):
+        rank_gallery(**(data | {"query_pids": [1]}), queries=[1])
     for change in ({"k": 0}, {"queries": [2]}, {"queries": []}):
         with pytest.raises(UserError, match="row numbers from 0 to 1"):
             rank_gallery(**data, **change)
