@@ -101,7 +101,7 @@ class NotebookParams(BaseModel):
             f"<td style='text-align:left'>{escape(row.description)}</td></tr>"
             for row in describe(type(self))
         )
-        return f"<table><caption>Parameters (bold: not the default)</caption>{rows}</table>"
+        return f"<table class='reidlab-params'><caption>Parameters (bold: not the default)</caption>{rows}</table>"
 
 
 class Row(NamedTuple):

@@ -15,6 +15,7 @@ from nbformat import NotebookNode
 
 from reidlab.params import NOTEBOOKS, describe
 from reidlab.workbook.cells import read_notebook, result_of, tags_of, title_of
+from reidlab.workbook.formulas import draw_formulas
 from reidlab.workbook.result import show
 
 __all__ = ["Page", "content_of", "page_of"]
@@ -22,6 +23,7 @@ __all__ = ["Page", "content_of", "page_of"]
 LEFT_OUT = {"interactive-only", "remove-cell", "parameters", "injected-parameters", "papermill-error-cell-tag"}
 WIDGET = "application/vnd.jupyter.widget-view+json"
 WIDGET_NOTE = "<p class='note'>An interactive view stands here when the notebook is open in JupyterLab.</p>"
+NO_ALT = "No description has been provided"  # nbconvert's own words
 SIGNS = {"done": "✓", "stopped": "■", "failed": "✗"}
 PICTURES = ("image/png", "image/jpeg")
 
@@ -84,6 +86,8 @@ def page_of(path: Path) -> Page:
     machine = ours.get("machine", {})
     made_with = [*versions.items(), *((name, str(value)) for name, value in machine.items())]
     picture, alt = _key_figure(notebook)
+    result = result_of(notebook)
+    metrics = result.get("metrics", {})
     return Page(
         path=path,
         notebook=notebook,
@@ -97,7 +101,7 @@ def page_of(path: Path) -> Page:
         made_with=made_with,
         parameters=_parameter_rows(path, values, changed),
         chips=[f"{name}={_value(value)}" for name, value in changed.items()],
-        metrics=[(name, show(value)) for name, value in result_of(notebook).get("metrics", {}).items()][:8],
+        metrics=[(n, show(metrics[n])) for n in result.get("order", metrics) if n in metrics][:8],
         thumbnail=picture,
         thumbnail_alt=alt,
     )
@@ -119,9 +123,12 @@ def content_of(page: Page, code: bool) -> tuple[str, list[tuple[str, str]]]:
     body, _ = exporter.from_notebook_node(notebook, {"metadata": {"path": str(page.path.parent)}})
     soup = BeautifulSoup(body, "html.parser")
     _make_safe(soup)
+    draw_formulas(soup)
+    for table in soup.find_all("table", class_="reidlab-params"):
+        table.decompose()  # the header has them, and the title
     first = soup.find("h1")
     if first is not None:
-        first.decompose()  # the header has it
+        first.decompose()
     contents = []
     for heading in soup.find_all("h2"):
         for link in heading.find_all("a", class_="anchor-link"):
@@ -168,9 +175,9 @@ def _make_safe(soup: Any) -> None:
         source = str(tag.get("src") or "")
         if source and not source.startswith("data:"):
             note = soup.new_tag("span", attrs={"class": "note"})
-            note.string = f"[{tag.get('alt') or tag.name}: not part of the page: {source}]"
+            note.string = f"[not part of the page: {source}]"
             tag.replace_with(note)
-        elif tag.name == "img" and not tag.get("alt"):
+        elif tag.name == "img" and str(tag.get("alt") or NO_ALT).startswith(NO_ALT):
             tag["alt"] = "Figure"
     for tag in soup.find_all("style"):
         tag.string = _without_urls(tag.string or "")
@@ -192,12 +199,12 @@ def _parameter_rows(path: Path, values: Mapping[str, Any], changed: Mapping[str,
     return [
         {
             "name": name,
-            "value": _value(value),
+            "value": _value(values[name]),
             "changed": name in changed,
-            "default": known[name].default.strip("'") if name in known else "?",
-            "meaning": known[name].description if name in known else "",
+            "default": (known[name].default.strip("'") or "(empty)") if name in known else "?",
+            "meaning": known[name].description.replace("`", "") if name in known else "",
         }
-        for name, value in values.items()
+        for name in [*(n for n in known if n in values), *(n for n in values if n not in known)]
     ]
 
 

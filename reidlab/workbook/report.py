@@ -27,7 +27,7 @@ def find_executed(which: Sequence[str] = ()) -> list[Path]:
     Raises:
         UserError: nothing was run yet, or a name fits nothing.
     """
-    every = sorted(executed_root().glob("*.ipynb"))
+    every = sorted(executed_root().glob("*.ipynb"), key=lambda path: path.stem)
     if not which and not every:
         raise UserError("No notebook was run yet. `reidlab run 1` runs the first one; `reidlab run` lists them.")
     found: dict[Path, None] = {}

@@ -35,7 +35,8 @@ class Result:
         return f"<table>{rows}</table>" + (f"<p>{escape(self.note)}</p>" if self.note else "")
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        content = {"schema": 1, "metrics": self.metrics, "note": self.note}
+        # the notebook format sorts the keys of dictionaries, so their order is kept beside
+        content = {"schema": 1, "metrics": self.metrics, "order": list(self.metrics), "note": self.note}
         return {RESULT_TYPE: content, "text/html": self._repr_html_(), "text/plain": repr(self)}
 
 

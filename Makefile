@@ -1,0 +1,65 @@
+# reidlab: `make` lists what can be made. Python 3.11 or 3.12, git, make and a C compiler are enough.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.made
+NOTEBOOKS := $(wildcard notebooks/*.ipynb)
+# PYTHON=/path/to/python make env, where none of these is the right one
+CANDIDATES := $(PYTHON) python3 python3.12 python3.11
+IS_RIGHT := import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+env: $(STAMP) ## make the environment in .venv, with the versions of constraints.txt (several GB)
+
+$(STAMP): pyproject.toml constraints.txt
+	@python=""; for p in $(CANDIDATES); do \
+	  if command -v "$$p" >/dev/null && "$$p" -c "$(IS_RIGHT)" 2>/dev/null; then python=$$p; break; fi; done; \
+	if [ -z "$$python" ]; then \
+	  echo "reidlab wants Python 3.11 or 3.12; found: $$(python3 --version 2>&1 || true)." >&2; \
+	  echo "Install one (apt install python3.12 python3.12-venv), or say where it is: PYTHON=/path/to/python make env" >&2; \
+	  exit 1; fi; \
+	if ! $(BIN)/python -c "$(IS_RIGHT)" 2>/dev/null || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+	  echo "making $(VENV) with $$($$python --version)"; \
+	  "$$python" -m venv --clear $(VENV) || { echo "Making $(VENV) failed. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }; fi
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable ".[dev]"
+	@touch $@
+
+demo: env ## run notebooks 01 to 04 on the built-in data set and make the pages
+	$(BIN)/reidlab run 1 2 3 4
+	$(BIN)/reidlab report
+	@echo "Open reports/html/index.html in a browser."
+
+test: env ## every test, then the notebooks cell by cell against their kept outputs
+	$(BIN)/python -m pytest
+ifneq ($(NOTEBOOKS),)
+	$(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg \
+	  --nbval-cell-timeout 600 -W default -p no:cacheprovider $(NOTEBOOKS)
+endif
+
+lint: env ## style, types, clean notebooks, the environment's lists
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m reidlab.workbook.clean --check
+	$(BIN)/python -m pytest -q tests/test_packaging.py
+
+lab: env ## open JupyterLab on the notebooks
+	$(BIN)/jupyter lab notebooks
+
+notebooks-clean: env ## strip notebooks of what does not belong into git
+	$(BIN)/python -m reidlab.workbook.clean
+
+clean: ## remove caches and builds; runs, pages and .venv stay
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -path ./$(VENV) -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -prune -exec rm -rf {} +
+
+clean-env: ## remove .venv
+	rm -rf $(VENV)
+
+.PHONY: help env demo test lint lab notebooks-clean clean clean-env
