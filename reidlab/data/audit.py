@@ -89,6 +89,24 @@ class Audit:
         self.summary.to_csv(target / "summary.csv")
         return target
 
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str], table: pd.DataFrame) -> Audit:
+        """Read what `save` wrote about `table`.
+
+        Raises:
+            UserError: the folder holds no audit, or one of another table.
+        """
+        source = Path(folder)
+        try:
+            images = pd.read_parquet(source / "images.parquet")
+            issues = pd.read_csv(source / "issues.csv", keep_default_na=False)
+            summary = pd.read_csv(source / "summary.csv", index_col=0)
+        except (OSError, ValueError) as error:
+            raise UserError(f"{source.name} holds no readable audit ({error}). Make it with notebook 01.") from error
+        if len(images) != len(table):
+            raise UserError(f"The audit is of {len(images)} images, the table has {len(table)}.")
+        return cls(table, images, issues, summary)
+
 
 def audit(
     table: pd.DataFrame,

@@ -1,0 +1,38 @@
+"""Figures: axes in, axes out; figures of many panels come back whole. Each says in words what it shows (`describe`)."""
+
+from reidlab.plots.distribution import (
+    distribution_overview,
+    identity_camera_map,
+    image_sizes,
+    images_by_camera,
+    images_by_identity,
+    images_by_split,
+)
+from reidlab.plots.galleries import choose_queries, ranking_figure
+from reidlab.plots.pictures import contact_sheet
+from reidlab.plots.retrieval import cmc_curve, distance_histogram
+from reidlab.plots.style import describe, reidlab_style, save_figure
+from reidlab.plots.training import training_history
+from reidlab.plots.triplet_tables import triplet_balance, triplet_figure
+from reidlab.plots.triplets import triplet_rows
+
+__all__ = [
+    "choose_queries",
+    "cmc_curve",
+    "contact_sheet",
+    "describe",
+    "distance_histogram",
+    "distribution_overview",
+    "identity_camera_map",
+    "image_sizes",
+    "images_by_camera",
+    "images_by_identity",
+    "images_by_split",
+    "ranking_figure",
+    "reidlab_style",
+    "save_figure",
+    "training_history",
+    "triplet_balance",
+    "triplet_figure",
+    "triplet_rows",
+]

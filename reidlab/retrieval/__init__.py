@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from reidlab.retrieval.embedding import Embeddings, embed
     from reidlab.retrieval.metrics import average_precision, evaluate, inverse_negative_penalty
+    from reidlab.retrieval.pairs import sample_pairs
+    from reidlab.retrieval.protocol import pool_multi_query, protocol_audit
     from reidlab.retrieval.result import RetrievalResult
     from reidlab.retrieval.top import rank_gallery
 
@@ -18,7 +20,10 @@ _HOMES = {
     "embed": "embedding",
     "evaluate": "metrics",
     "inverse_negative_penalty": "metrics",
+    "pool_multi_query": "protocol",
+    "protocol_audit": "protocol",
     "rank_gallery": "top",
+    "sample_pairs": "pairs",
 }
 
 __all__ = [
@@ -28,7 +33,10 @@ __all__ = [
     "embed",
     "evaluate",
     "inverse_negative_penalty",
+    "pool_multi_query",
+    "protocol_audit",
     "rank_gallery",
+    "sample_pairs",
 ]
 
 

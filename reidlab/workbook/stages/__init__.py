@@ -2,6 +2,18 @@
 
 from reidlab.workbook.stages.data import DataRun, data_stage
 from reidlab.workbook.stages.models import ModelSource, model_from, model_from_run
+from reidlab.workbook.stages.notebooks import (
+    arrays_of,
+    evaluate_for,
+    histogram_floor,
+    history_of,
+    ranking_for,
+    recipe_for,
+    source_for,
+    train_for,
+    training_table,
+    triplets_for,
+)
 from reidlab.workbook.stages.retrieval import embedding_stage, evaluation_stage, query_gallery
 from reidlab.workbook.stages.training import trained_model, training_stage
 from reidlab.workbook.stages.triplets import triplet_stage
@@ -9,13 +21,23 @@ from reidlab.workbook.stages.triplets import triplet_stage
 __all__ = [
     "DataRun",
     "ModelSource",
+    "arrays_of",
     "data_stage",
     "embedding_stage",
+    "evaluate_for",
     "evaluation_stage",
+    "histogram_floor",
+    "history_of",
     "model_from",
     "model_from_run",
     "query_gallery",
+    "ranking_for",
+    "recipe_for",
+    "source_for",
+    "train_for",
     "trained_model",
     "training_stage",
+    "training_table",
     "triplet_stage",
+    "triplets_for",
 ]

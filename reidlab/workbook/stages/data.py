@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from reidlab import provenance, store
+from reidlab import sources, store
 from reidlab.data import audit as auditing
 from reidlab.data import prepare
 from reidlab.data.datasets import read
@@ -53,7 +53,7 @@ class DataRun:
 def source_table(dataset: str, root: str = "", *, seed: int = 0, workers: int | None = None) -> pd.DataFrame:
     """Read a data set; the built-in one is drawn first where it is missing."""
     if dataset == "pedestrians" and not root:
-        code = provenance.code_digest(["reidlab.data.pedestrians"])[:8]  # changed drawing, changed pictures
+        code = sources.code_digest(["reidlab.data.pedestrians"])[:8]  # changed drawing, changed pictures
         folder = data_root() / "cache" / f"pedestrians-{seed}-{code}"
         return read("pedestrians", make_pedestrians(folder, PedestriansSpec(seed=seed), workers=workers))
     return read(dataset, root or None)

@@ -1,0 +1,169 @@
+"""What the notebooks call: their parameters turned into stages, so that a cell is one line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from reidlab import plots
+from reidlab.data.pixels import PixelStore
+from reidlab.data.pedestrians import hsv_histogram
+from reidlab.data.triplets import Triplets
+from reidlab.errors import UserError
+from reidlab.params import Retrieval, Training, TripletGeneration
+from reidlab.paths import data_root
+from reidlab.retrieval.embedding import Embeddings
+from reidlab.retrieval.metrics import evaluate
+from reidlab.retrieval.result import RetrievalResult
+from reidlab.retrieval.top import rank_gallery
+from reidlab.runs import Run
+from reidlab.training.recipes import Recipe, load_recipe
+from reidlab.workbook.stages.data import DataRun
+from reidlab.workbook.stages.models import ModelSource, model_from, model_from_run
+from reidlab.workbook.stages.retrieval import embedding_stage, evaluation_stage
+from reidlab.workbook.stages.training import training_stage
+from reidlab.workbook.stages.triplets import triplet_stage
+
+__all__ = [
+    "arrays_of",
+    "evaluate_for",
+    "histogram_floor",
+    "history_of",
+    "ranking_for",
+    "recipe_for",
+    "source_for",
+    "train_for",
+    "training_table",
+    "triplets_for",
+]
+
+
+def training_table(data: DataRun) -> pd.DataFrame:
+    """Give the train and val images, rows as training and triplets count them."""
+    return data.table[data.table["split"].isin(["train", "val"])].reset_index(drop=True)
+
+
+def triplets_for(data: DataRun, p: TripletGeneration) -> tuple[Run, Triplets, pd.DataFrame]:
+    """Draw (or find) the triplets of notebook 02; give run, triplets and the table that their rows count in."""
+    table = training_table(data)
+    if p.strategy != "hard":
+        run, triplets = triplet_stage(data, strategy=p.strategy, seed=p.seed, per_anchor=p.per_anchor)
+        return run, triplets, table
+    if not p.model:
+        raise UserError(
+            "strategy='hard' needs a trained model: set `model` to a run's name (`reidlab runs` lists them)."
+        )
+    embedded, vectors = embedding_stage(
+        table, data.digest, model_from(p.model), dataset=p.dataset, part="train", progress=False
+    )
+    run, triplets = triplet_stage(
+        data,
+        strategy="hard",
+        seed=p.seed,
+        per_anchor=p.per_anchor,
+        embeddings=vectors.vectors,
+        embeddings_digest=embedded.digest,
+    )
+    return run, triplets, table
+
+
+def recipe_for(p: Training) -> Recipe:
+    """Read the recipe of notebook 03 with the notebook's changes."""
+    recipe = load_recipe(p.recipe, epochs=p.epochs, validate_every=p.validate_every)
+    if p.learning_rate is None:
+        return recipe
+    return recipe.model_copy(update={"optimizer": recipe.optimizer.model_copy(update={"lr": p.learning_rate})})
+
+
+def train_for(data: DataRun, recipe: Recipe, p: Training) -> Run:
+    """Train (or find) the run of notebook 03."""
+    return training_stage(
+        data, recipe, seed=p.seed, device=p.device, triplets=_given_triplets(data, recipe, p.seed), name=p.name
+    )
+
+
+def _given_triplets(data: DataRun, recipe: Recipe, seed: int) -> Triplets | None:
+    """The triplets that notebook 02 draws by default, for recipes that train on given ones."""
+    if not any(term.feature == "triplets" for term in recipe.losses):
+        return None
+    return triplet_stage(data, seed=seed)[1]
+
+
+def history_of(run: Run) -> pd.DataFrame:
+    """Give one row an epoch of a training run."""
+    return pd.read_parquet(run.path / "history.parquet")
+
+
+def source_for(data: DataRun, p: Retrieval) -> ModelSource:
+    """Give the model of notebook 04: the one named by `model`, else the recipe's, trained if it is not yet."""
+    if p.model:
+        return model_from(p.model)
+    recipe = load_recipe(p.recipe, epochs=p.epochs)
+    triplets = _given_triplets(data, recipe, p.seed)
+    return model_from_run(training_stage(data, recipe, seed=p.seed, device=p.device, triplets=triplets))
+
+
+def evaluate_for(data: DataRun, source: ModelSource, p: Retrieval) -> tuple[Run, RetrievalResult, Embeddings]:
+    """Embed and score (or find the score of) query and gallery for notebook 04."""
+    return evaluation_stage(
+        data,
+        source,
+        metric=p.metric,
+        ap=p.ap,
+        flip=p.flip_test,
+        bootstrap=p.bootstrap,
+        seed=p.seed,
+        device=p.device,
+    )
+
+
+def arrays_of(embeddings: Embeddings) -> dict[str, Any]:
+    """Give query, gallery and their identities and cameras, as the functions of `reidlab.retrieval` take them."""
+    query, gallery = embeddings.split("query"), embeddings.split("gallery")
+    return {
+        "query": query.vectors,
+        "gallery": gallery.vectors,
+        "query_pids": query.pids,
+        "query_camids": query.camids,
+        "gallery_pids": gallery.pids,
+        "gallery_camids": gallery.camids,
+    }
+
+
+def ranking_for(embeddings: Embeddings, result: RetrievalResult, p: Retrieval, *, choose: str) -> Figure:
+    """Draw the nearest gallery images of the worst, best or random queries."""
+    queries = plots.choose_queries(result, choose, p.n_examples, seed=p.seed)
+    listing = rank_gallery(**arrays_of(embeddings), queries=queries, k=10, metric=p.metric)
+    tables = embeddings.split("query").table, embeddings.split("gallery").table
+    return plots.ranking_figure(
+        listing, *tables, result=result, title=f"{choose} queries and their nearest gallery images"
+    )
+
+
+def histogram_floor(embeddings: Embeddings, *, max_gallery: int = 4000) -> RetrievalResult:
+    """Score a colour histogram on the same query and gallery, which needs no learning: the better of cosine and Hellinger.
+
+    At most `max_gallery` gallery images and as many queries are used (every n-th of each), which flatters the floor.
+    """
+    query, gallery = embeddings.split("query"), embeddings.split("gallery")
+    picked = []
+    for part in (query, gallery):
+        step = -(-len(part) // max_gallery)
+        picked.append(part.table.iloc[::step].reset_index(drop=True))
+    stores = [PixelStore.build(t, data_root() / "cache" / "pixels", size=(128, 64), progress=False) for t in picked]
+    vectors = [hsv_histogram(np.stack([store.image(i) for i in range(store.n_images)])) for store in stores]
+    roots = [np.sqrt(v) for v in vectors]  # the cosine of roots is the Bhattacharyya coefficient
+    found = [
+        evaluate(
+            *pair,
+            query_pids=picked[0]["pid"].to_numpy(),
+            gallery_pids=picked[1]["pid"].to_numpy(),
+            query_camids=picked[0]["camid"].to_numpy() if "camid" in picked[0] else None,
+            gallery_camids=picked[1]["camid"].to_numpy() if "camid" in picked[1] else None,
+        )
+        for pair in (vectors, roots)
+    ]
+    return max(found, key=lambda result: result.mean_ap)
