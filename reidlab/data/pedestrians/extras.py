@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from reidlab.data.pedestrians import clothes
 from reidlab.data.pedestrians.person import HAIR, SKIN
 from reidlab.data.pedestrians.stance import Painter, Spot, oval, shift
@@ -34,13 +36,16 @@ def add_head(painter: Painter) -> None:
     nape = shift(chin, up=0.065 * h, forward=-0.030 * h)
     if person.hair in ("long", "bob"):
         low = shift(chin, up=(-0.095 if person.hair == "long" else 0.0) * h, forward=-0.042 * h)
-        painter.add(shift(nape, up=0.02 * h), low, _grow((0.048, 0.056, 0.052, 0.034), h), hair, nearer=0.115)
+        # from in front the trunk hides what hangs down the back, also for a camera that looks down on the head
+        lift = 0.115 if math.cos(painter.stance.turn) < 0.2 else -0.05
+        painter.add(shift(nape, up=0.02 * h), low, _grow((0.048, 0.056, 0.052, 0.034), h), hair, nearer=lift)
     elif person.hair == "bun":
         knot = shift(nape, up=0.045 * h, forward=-0.025 * h)
         painter.add(knot, shift(knot, up=-0.01 * h), (0.026 * h,), hair, nearer=0.11)
     elif person.hair == "ponytail":
         root, tip = shift(nape, up=0.02 * h, forward=-0.02 * h), shift(nape, up=-0.12 * h, forward=-0.045 * h)
-        painter.add(root, tip, _grow((0.016, 0.020, 0.010), h), hair, nearer=0.13)
+        lift = 0.13 if math.cos(painter.stance.turn) < 0.2 else -0.05
+        painter.add(root, tip, _grow((0.016, 0.020, 0.010), h), hair, nearer=lift)
 
 
 def add_hat(painter: Painter) -> None:

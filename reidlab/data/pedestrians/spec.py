@@ -12,7 +12,7 @@ from reidlab.errors import UserError
 
 __all__ = ["DRAWING", "FOLDERS", "PedestriansSpec", "Picture", "cameras_of", "check_picture", "check_size", "pictures"]
 
-DRAWING = 2  # raise when the same spec gives other pixels, so that old folders are not taken for new ones
+DRAWING = 3  # raise when the same spec gives other pixels, so that old folders are not taken for new ones
 FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 
 
