@@ -96,10 +96,10 @@ def _markdown(dataset: str, table: pd.DataFrame) -> str:
         f"# Results on {dataset}",
         "",
         f"Written by `reidlab results {dataset}` from the manifests of evaluation runs; do not edit.",
-        "Single query, official protocol (same identity and camera ignored, junk removed), no re-ranking. In brackets: 95 %",
-        "intervals by bootstrap over query identities. Parameters and multiply-adds are those of the embedding. The best",
-        "epoch was chosen on held-out training identities; query and gallery were scored once. A + after a commit: the",
-        "working tree had changes.",
+        "Single query, official protocol (same identity and camera ignored, junk removed), no re-ranking. In brackets:",
+        "95 % intervals by bootstrap over query identities. Parameters and multiply-adds are those of the embedding. The",
+        "best epoch was chosen on held-out training identities; query and gallery were scored once. A + after a commit:",
+        "the working tree had changes.",
         "",
     ]
     titles = ["model", *_MEASURES.values(), "input", "dim", "parameters", "MACs", "epochs", "minutes", "trained on"]
@@ -107,7 +107,7 @@ def _markdown(dataset: str, table: pd.DataFrame) -> str:
     lines += ["| " + " | ".join(titles) + " |", "|" + "---|" * len(titles)]
     lines += ["| " + " | ".join(_cells(row)) + " |" for row in table.to_dict("records")]
     notes = [f"- {row['model']}: {note}" for row in table.to_dict("records") for note in row["notes"]]
-    return "\n".join([*lines, *([""] + notes if notes else []), ""])
+    return "\n".join([*lines, *(["", *notes] if notes else []), ""])
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
