@@ -51,8 +51,8 @@ class ComputePlan:
         """Move a model or a batch [batch, channel, height, width] to the device in the plan's memory format."""
         if isinstance(thing, Tensor) and thing.dim() != 4:
             return thing.to(self.device)
-        moved: Any = thing.to(self.device, memory_format=self.memory_format)
-        return moved
+        movable: Any = thing  # the stubs of Module.to know device and memory_format, but not both
+        return movable.to(self.device, memory_format=self.memory_format)
 
     def synchronize(self) -> None:
         """Wait for the device, so that a clock read afterwards is true."""
@@ -103,7 +103,7 @@ def plan(device: str = "auto", precision: str = "auto") -> ComputePlan:
 
 
 def describe_device(compute: ComputePlan) -> str:
-    """Name the hardware and the arithmetic, without naming the host: "cpu: <model>, 2 threads, bfloat16"."""
+    """Name the hardware and the arithmetic, without naming the host: "cpu, 2 threads, bfloat16"."""
     if compute.device.type == "cuda":
         return f"cuda: {torch.cuda.get_device_name(compute.device)}, {compute.precision}"
     return f"{compute.device.type}, {torch.get_num_threads()} threads, {compute.precision}"

@@ -1,8 +1,8 @@
 """The pixel store: every image decoded once to uint8 in one memory-mapped file, indexed by table row.
 
 Layout: `pixels.u8` is a raw file. Resized stores are [image, height, width, 3]; native stores put images of any size
-one after another, with offsets and sizes in `index.npz`. height, width, channel is also torch's channels_last, so a batch is
-one gather and no copy. Decoding is parallel and resumable: blocks of images are marked done one by one.
+one after another, with offsets and sizes in `index.npz`. height, width, channel is also torch's channels_last, so a
+batch is one gather and no copy. Decoding is parallel and resumable: blocks of images are marked done one by one.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def decode(path: str | Path, size: tuple[int, int] | None = None) -> np.ndarray:
             image = ImageOps.exif_transpose(opened).convert("RGB")
     except FileNotFoundError:
         raise UserError(f"{path} does not exist. Was the data set moved? Read it anew (notebook 01).") from None
-    except (OSError, ValueError, SyntaxError) as error:
+    except Exception as error:  # Pillow's readers raise nearly anything on damaged files: struct.error, EOFError ...
         raise UserError(f"{path} does not decode ({error}). Leave it out: notebook 01 lists such files.") from error
     if size is not None and image.size != (size[1], size[0]):
         image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
@@ -79,8 +79,9 @@ class PixelStore:
     ) -> PixelStore:
         """Open the store of this table below `folder`, decoding what is not there yet.
 
-        A store is named by the digest of the files (path, bytes, time of change) and the size, so a changed data set gets a
-        new one. A build that was stopped goes on where it was; two processes that want the same store make it once.
+        A store is named by the digest of the files (path, bytes, time of change) and the size, so a changed data set
+        gets a new one. A build that was stopped goes on where it was; two processes that want the same store make it
+        once.
 
         Args:
             table: image table; row i of the store is row i of the table.
@@ -90,20 +91,25 @@ class PixelStore:
             progress: show a bar.
 
         Raises:
-            UserError: an image is missing or does not decode (the first such file is named), or the disk is full.
+            UserError: an image is missing or does not decode (the first such file is named), the size is not positive,
+                or the disk is full or refuses to be written.
         """
+        if size is not None and min(size) < 1:
+            raise UserError(f"size={size} (height, width) of a pixel store must be positive.")
         paths = table["path"].tolist()
         store = folder / _digest(paths, size)
-        store.mkdir(parents=True, exist_ok=True)
-        with FileLock(str(store / "lock")):
-            if not (store / "done.json").exists():
-                try:
+        workers = workers or os.cpu_count() or 1
+        try:
+            store.mkdir(parents=True, exist_ok=True)
+            with FileLock(str(store / "lock")):
+                if not (store / "done.json").exists():
                     sizes = _native_sizes(paths, workers, progress) if size is None else None
-                    _fill(paths, store, size, sizes, workers or os.cpu_count() or 1, progress)
-                except OSError as error:
-                    raise UserError(
-                        f"The pixel store at {store} cannot be written ({error}). Free disk space and start again: it resumes."
-                    ) from error
+                    _fill(paths, store, size, sizes, workers, progress)
+        except OSError as error:
+            raise UserError(
+                f"The pixel store at {store} cannot be written ({error}). Free disk space, or allow writing there, and "
+                "start again: it resumes."
+            ) from error
         return cls(store, len(paths), size)
 
     @cached_property
@@ -133,12 +139,16 @@ class PixelStore:
 
         Raises:
             UserError: the store keeps native sizes.
+            IndexError: a row below 0 or beyond the store.
         """
         if self.size is None:
             raise UserError(
                 "This pixel store keeps native sizes; batches need a store built with size=(height, width)."
             )
-        gathered = self.flat.reshape(self.n_images, *self.size, 3)[np.asarray(rows, dtype=np.int64)]
+        wanted = np.asarray(rows, dtype=np.int64)
+        if len(wanted) and not 0 <= wanted.min() <= wanted.max() < self.n_images:
+            raise IndexError(f"rows {wanted.min()} to {wanted.max()} are not within the store's {self.n_images} images")
+        gathered = self.flat.reshape(self.n_images, *self.size, 3)[wanted]
         return torch.from_numpy(np.ascontiguousarray(gathered)).permute(0, 3, 1, 2)
 
 
@@ -164,7 +174,7 @@ def _native_sizes(paths: Sequence[str], workers: int | None, progress: bool) -> 
         try:
             with Image.open(paths[i]) as image:
                 width, height = ImageOps.exif_transpose(image).size
-        except (OSError, ValueError, SyntaxError) as error:
+        except Exception as error:  # as in `decode`
             raise UserError(
                 f"{paths[i]} does not decode ({error}). Leave it out: notebook 01 lists such files."
             ) from error
@@ -219,4 +229,6 @@ def _fill(
 def _open_flat(path: Path, n_bytes: int) -> np.memmap:
     with path.open("ab") as file:
         file.truncate(n_bytes)
+        if hasattr(os, "posix_fallocate"):  # a full disk must fail here: in the mapping it would be a SIGBUS
+            os.posix_fallocate(file.fileno(), 0, n_bytes)
     return np.memmap(path, dtype=np.uint8, mode="r+", shape=(n_bytes,))

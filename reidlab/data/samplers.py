@@ -1,4 +1,7 @@
-"""Which rows form a batch: every sampler is a pure function of (seed, epoch), so a resumed run draws the same batches."""
+"""Which rows form a batch.
+
+Every sampler is a pure function of (seed, epoch), so a resumed run draws the same batches.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ __all__ = ["EHTMSampler", "PKSampler", "Sampler", "build_sampler"]
 
 def _rows_by_label(labels: Sequence[Any] | np.ndarray) -> list[np.ndarray]:
     """Group row numbers by label, groups in order of the sorted labels."""
-    groups = pd.Series(np.arange(len(labels))).groupby(np.asarray(labels)).indices
+    groups: dict[Any, Any] = dict(pd.Series(np.arange(len(labels))).groupby(np.asarray(labels)).indices)
     return [np.asarray(groups[key]) for key in sorted(groups)]
 
 
@@ -42,11 +45,13 @@ class Sampler:
             raise UserError(
                 f"A batch of {self.identities} identities x {self.images} images is empty; both must be >= 1."
             )
+        if self.seed < 0:
+            raise UserError(f"seed={self.seed} must be 0 or more.")
         groups = self._usable(_rows_by_label(self.labels))
         if len(groups) < self.identities:
             raise UserError(
-                f"The sampler wants {self.identities} identities a batch, the training split has {len(groups)} that it can "
-                f"use. Lower `identities`, or give more identities."
+                f"The sampler wants {self.identities} identities a batch, the training split has {len(groups)} that it "
+                "can use. Lower `identities`, or give more identities."
             )
         object.__setattr__(self, "groups", groups)
 
@@ -70,9 +75,10 @@ class Sampler:
 class PKSampler(Sampler):
     """P identities x K images.
 
-    Without replacement (the field's default): each identity's images are shuffled and cut in chunks of K (an identity with
-    fewer images is filled by drawing again), and batches take one chunk of P random identities until fewer than P
-    identities have chunks left. With replacement: floor(rows / PK) independent batches.
+    Without replacement (the field's default): each identity's images are shuffled and cut in chunks of K (an identity
+    with fewer than K images gives one chunk, drawn with repetition; a remainder waits for another epoch), and batches
+    take one chunk of P random identities until fewer than P identities have chunks left. With replacement:
+    floor(rows / PK) independent batches.
     """
 
     replacement: bool = False
@@ -109,8 +115,8 @@ class PKSampler(Sampler):
 class EHTMSampler(Sampler):
     """12 identities x 4 triplets, drawn anew for every batch; the rows index a triplet table, labels are anchor pids.
 
-    Identities with fewer than K triplets are left out; an epoch is floor(triplets / PK) batches, and no identity is sure to
-    be seen in it (as published with the custom CNN).
+    Identities with fewer than K triplets are left out; an epoch is floor(triplets / PK) batches, and no identity is
+    sure to be seen in it (as published with the custom CNN).
     """
 
     identities: int = 12

@@ -1,6 +1,7 @@
 """Triplets: anchor, positive, negative rows of an image table, made once with a seed and kept as a table.
 
-Columns of a triplet table: anchor, positive, negative (int64 rows of the image table), anchor_pid, negative_pid, strategy.
+Columns of a triplet table: anchor, positive, negative (int64 rows of the image table), anchor_pid, negative_pid,
+strategy.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ def make_triplets(
         UserError: unknown strategy, fewer than two identities, no identity with two images, a missing camera column
             or missing embeddings where the strategy needs them.
     """
-    _check(table, strategy, per_anchor, embeddings)
+    _check(table, strategy, seed, per_anchor, embeddings)
     pids = table["pid"].to_numpy()
     usable = ~np.isin(pids.astype(str), ["-1"])
     if "distractor" in table:
@@ -127,17 +128,21 @@ def make_triplets(
     return Triplets(frame, skipped, fallbacks)
 
 
-def _check(table: pd.DataFrame, strategy: str, per_anchor: int, embeddings: Any) -> None:
+def _check(table: pd.DataFrame, strategy: str, seed: int, per_anchor: int, embeddings: Any) -> None:
     if strategy not in STRATEGIES:
         known = ", ".join(STRATEGIES)
         raise UserError(f"strategy={strategy!r} is unknown; choose from {known}.{nearest(strategy, STRATEGIES)}")
     if per_anchor < 1:
         raise UserError(f"per_anchor={per_anchor} must be 1 or more.")
+    if seed < 0:
+        raise UserError(f"seed={seed} must be 0 or more.")
     if strategy == "same_camera_negative" and "camid" not in table:
         raise UserError("strategy='same_camera_negative' needs a camera column; this table has none. Use 'random'.")
     if strategy == "hard":
         if embeddings is None:
             raise UserError("strategy='hard' needs `embeddings` [image, dim] beside the table.")
+        if np.ndim(embeddings) != 2:
+            raise UserError(f"embeddings of shape {np.shape(embeddings)} are not [image, dim].")
         if len(embeddings) != len(table):
             raise UserError(f"{len(embeddings)} embeddings for {len(table)} images; give one a row.")
         if not np.isfinite(embeddings).all():

@@ -1,8 +1,10 @@
-"""Losses by name. Each is (features, labels) -> scalar with `.stats` after a call; "ehtm" takes (a, p, n, a_labels, n_labels)."""
+"""Losses by name.
+
+Each is (features, labels) -> scalar with `.stats` after a call; "ehtm" takes (a, p, n, a_labels, n_labels).
+"""
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 from torch import nn
@@ -11,6 +13,7 @@ from reidlab.errors import UserError, nearest
 from reidlab.losses.cross_entropy import CrossEntropyLoss
 from reidlab.losses.ehtm import EHTMLoss
 from reidlab.losses.triplet import TripletLoss
+from reidlab.models.build import check_options
 
 __all__ = ["LOSSES", "CrossEntropyLoss", "EHTMLoss", "TripletLoss", "build"]
 
@@ -29,9 +32,5 @@ def build(name: str, **options: Any) -> nn.Module:
     """
     if name not in LOSSES:
         raise UserError(f"loss {name!r} is unknown; choose from {', '.join(LOSSES)}.{nearest(name, LOSSES)}")
-    known = list(inspect.signature(LOSSES[name]).parameters)
-    for option in options:
-        if option not in known:
-            hint = nearest(option, known)
-            raise UserError(f"loss {name!r} has no option {option!r}; it has {', '.join(known)}.{hint}")
+    check_options(f"loss {name!r}", LOSSES[name], options)
     return LOSSES[name](**options)

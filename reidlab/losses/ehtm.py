@@ -16,7 +16,8 @@ class EHTMLoss(nn.Module):
 
     T1    mean max(0, |a - p|^2 - |a - n|^2 + margin), squared distances;
     T2    batch hard: mean over anchors of max(0, max D to its label - min D to another + margin);
-    T3    semi-hard: mean over (anchor, positive) pairs with a negative in (D_p, D_p + margin) of D_p - nearest such + margin;
+    T3    semi-hard: over (anchor, positive) pairs with a negative in (D_p, D_p + margin), mean of
+          D_p - nearest such + margin;
     intra over distinct anchor labels, mean D inside the class;
     inter over pairs of distinct anchor labels, max(0, margin - mean D between the classes).
 
@@ -36,7 +37,7 @@ class EHTMLoss(nn.Module):
         self, margin: float = 0.8, intra_weight: float = 0.1, inter_weight: float = 0.1, reduction: str = "sum"
     ) -> None:
         super().__init__()
-        if margin <= 0:
+        if not margin > 0:
             raise UserError(f"ehtm margin={margin} must be above 0.")
         if reduction not in ("sum", "mean"):
             raise UserError(f"ehtm reduction={reduction!r} is unknown; choose sum or mean.")

@@ -15,8 +15,8 @@ __all__ = ["TripletLoss", "batch_hard"]
 def batch_hard(distances: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Give each row's hardest positive and negative distance and which rows have a negative.
 
-    The row itself counts as a positive at distance 0, as in the published baselines, so an identity with one image in the
-    batch has d_ap = 0.
+    The row itself counts as a positive at distance 0, as in the published baselines, so an identity with one image in
+    the batch has d_ap = 0.
 
     Args:
         distances: [batch, batch].
@@ -37,13 +37,13 @@ class TripletLoss(nn.Module):
         normalize: L2-normalise the features first.
 
     Attributes:
-        stats: after a call, active_share (rows whose hinge is above 0; with the soft margin rows with d_ap > d_an), d_ap
-            and d_an (means).
+        stats: after a call, active_share (rows whose hinge is above 0; with the soft margin rows with d_ap > d_an),
+            d_ap and d_an (means).
     """
 
     def __init__(self, margin: float = 0.3, soft_margin: bool = False, normalize: bool = False) -> None:
         super().__init__()
-        if margin < 0:
+        if not margin >= 0:
             raise UserError(f"triplet margin={margin} must be 0 or more.")
         self.margin, self.soft_margin, self.normalize = margin, soft_margin, normalize
         self.stats: dict[str, Tensor] = {}

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import inspect
+import numbers
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
 from reidlab.errors import UserError, nearest
+from reidlab.models.custom_cnn import FixedFilters
 from reidlab.models.custom_cnn_reid import CustomCNNReID
 
-__all__ = ["MODELS", "ModelEntry", "build", "count_macs", "count_parameters"]
+__all__ = ["MODELS", "ModelEntry", "build", "check_options", "count_macs", "count_parameters"]
+
+# in this order: a bool is an Integral, an Integral is a Real
+_KINDS: dict[type, str] = {
+    bool: "true or false",
+    numbers.Integral: "a whole number",
+    numbers.Real: "a number",
+    str: "text",
+}
 
 
 @dataclass(frozen=True)
@@ -48,12 +59,27 @@ def build(spec: str | Mapping[str, Any], num_classes: int = 0) -> nn.Module:
     if num_classes < 0:
         raise UserError(f"num_classes={num_classes} must be 0 or more.")
     factory = MODELS[name].factory
-    known_options = [p for p in inspect.signature(factory).parameters if p != "num_classes"]
-    for option in options:
-        if option not in known_options:
-            hint = nearest(option, known_options)
-            raise UserError(f"model {name!r} has no option {option!r}; it has {', '.join(known_options)}.{hint}")
+    check_options(f"model {name!r}", factory, options)
     return factory(num_classes, **options)
+
+
+def check_options(what: str, factory: Callable[..., Any], options: Mapping[str, Any]) -> None:
+    """Refuse options that `factory` does not have, or whose type is not that of the factory's default.
+
+    YAML reads `1e-3` (without a dot) as text, so wrong types are easily written.
+
+    Raises:
+        UserError: naming `what`, the option, and what is allowed.
+    """
+    known = {n: p.default for n, p in inspect.signature(factory).parameters.items() if n != "num_classes"}
+    for option, value in options.items():
+        if option not in known:
+            hint = nearest(option, known)
+            raise UserError(f"{what} has no option {option!r}; it has {', '.join(known)}.{hint}")
+        wanted = next((kind for kind in _KINDS if isinstance(known[option], kind)), object)
+        fits = isinstance(value, wanted) and (wanted in (bool, object) or not isinstance(value, bool))
+        if not fits:
+            raise UserError(f"{what} option {option}={value!r} must be {_KINDS[wanted]}, such as {known[option]!r}.")
 
 
 def count_parameters(model: nn.Module, *, trainable: bool = False) -> int:
@@ -63,16 +89,15 @@ def count_parameters(model: nn.Module, *, trainable: bool = False) -> int:
 
 def count_macs(model: nn.Module, height: int, width: int) -> int:
     """Count multiply-adds of convolutions and linear layers for one image [3, height, width] at evaluation."""
-    import torch
-
     total = 0
 
     def add(module: nn.Module, _inputs: Any, output: Any) -> None:
         nonlocal total
-        total += output.numel() * module.weight[0].numel()
+        weight: Any = module.weight
+        total += output.numel() * weight[0].numel()
 
-    counted = [m for m in model.modules() if hasattr(m, "weight") and _multiplies(m)]
-    handles = [m.register_forward_hook(add) for m in counted]
+    counted = (nn.Conv2d, nn.Linear, FixedFilters)
+    handles = [m.register_forward_hook(add) for m in model.modules() if isinstance(m, counted)]
     was_training = model.training
     device = next(model.parameters()).device
     try:
@@ -83,9 +108,3 @@ def count_macs(model: nn.Module, height: int, width: int) -> int:
             handle.remove()
         model.train(was_training)
     return total
-
-
-def _multiplies(module: nn.Module) -> bool:
-    from reidlab.models.custom_cnn import FixedFilters
-
-    return isinstance(module, nn.Conv2d | nn.Linear | FixedFilters)

@@ -1,7 +1,7 @@
 """The custom CNN v3.2 with CBAM: fixed edge filters, four strided stages, a 128-d embedding, six part heads.
 
-Source: "Person Re-Identification with a Custom CNN" (the first of the five projects this workbook unites). Two faults of
-its published code are mended here: the fixed filters live in a module of their own that no initialiser knows and no
+Source: "Person Re-Identification with a Custom CNN" (the first of the five projects this workbook unites). Two faults
+of its published code are mended here: the fixed filters live in a module of their own that no initialiser knows and no
 gradient reaches, and the part heads can enter the loss.
 """
 
@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from reidlab.errors import UserError
 
 __all__ = ["CBAM", "N_PARTS", "CustomCNN", "FixedFilters", "static_kernels"]
 
@@ -101,9 +103,9 @@ class CustomCNN(nn.Module):
     def __init__(self, dim: int = 128, parts: bool = True, dropout: float = 0.3, last_stride: int = 2) -> None:
         super().__init__()
         if not 0 <= dropout < 1:
-            raise ValueError(f"dropout={dropout} is outside [0, 1)")
+            raise UserError(f"dropout={dropout} is outside [0, 1).")
         if last_stride not in (1, 2):
-            raise ValueError(f"last_stride={last_stride} is neither 1 nor 2")
+            raise UserError(f"last_stride={last_stride} is neither 1 nor 2.")
         self.dim = dim
         self.static_conv = FixedFilters()
         self.trainable_conv = nn.Conv2d(3, 13, 3, padding=1, bias=False)

@@ -66,9 +66,10 @@ class CustomCNNReID(nn.Module):
         dim, n_features = self.network.dim, 1 + (N_PARTS if parts else 0)
         self.necks = nn.ModuleList(bnneck(dim) for _ in range(n_features if neck == "bnneck" else 0))
         n_heads = n_features if num_classes else 0
-        self.classifiers = nn.ModuleList(nn.Linear(dim, num_classes, bias=False) for _ in range(n_heads))
-        for classifier in self.classifiers:
+        classifiers = [nn.Linear(dim, num_classes, bias=False) for _ in range(n_heads)]
+        for classifier in classifiers:
             nn.init.normal_(classifier.weight, std=0.001)
+        self.classifiers = nn.ModuleList(classifiers)
         self.dim = dim * {"global": 1, "parts": N_PARTS, "concat": 1 + N_PARTS}[embedding]
 
     def _features(self, images: Tensor) -> list[Tensor]:

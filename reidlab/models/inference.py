@@ -49,8 +49,10 @@ def embed_rows(
         progress: show a bar.
 
     Raises:
-        UserError: the model gives NaN or infinite values.
+        UserError: the model gives NaN or infinite values, or batch_size is below 1.
     """
+    if batch_size is not None and batch_size < 1:
+        raise UserError(f"batch_size={batch_size} must be 1 or more, or None to choose by free memory.")
     preprocess: Preprocess = model.preprocess  # type: ignore[assignment]
     size = batch_size or fitting_batch_size(preprocess)
     was_training = model.training

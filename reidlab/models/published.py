@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,16 +54,20 @@ def read_state(path: str | Path) -> Mapping[str, Tensor]:
     """Read a state dict from a .pth/.pt file without running code from it (weights_only).
 
     Raises:
-        UserError: the file is missing, or holds something else than tensors by name.
+        UserError: the file is missing, or holds something else than tensors by name (an object that only code could
+            rebuild is refused unread).
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"weights file {path} does not exist.") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+    except (
+        Exception
+    ) as error:  # beside UnpicklingError, damaged files raise nearly anything: KeyError, struct.error ...
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"weights file {path} is not readable as plain tensors ({reason}).") from error
-    if not isinstance(state, Mapping) or not state or not all(isinstance(v, Tensor) for v in state.values()):
+    named = isinstance(state, Mapping) and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items())
+    if not state or not named:
         raise UserError(f"weights file {path} holds no state dict (tensors by name).")
     return state
 
@@ -82,8 +85,8 @@ def load_custom_cnn_v32(model: nn.Module, path: str | Path) -> LoadReport:
         raise UserError(f"these weights belong to custom_cnn_v32, not to {type(model).__name__}.")
     state = {}
     for name, tensor in read_state(path).items():
-        first, _, rest = name.partition(".")
-        state[f"{_RENAMED.get(first, first)}.{rest}"] = tensor
+        first, dot, rest = name.partition(".")
+        state[_RENAMED.get(first, first) + dot + rest] = tensor
     own = model.network.state_dict()
     unused = tuple(sorted(set(state) - set(own)))
     missing = tuple(sorted(set(own) - set(state)))
