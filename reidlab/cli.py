@@ -110,6 +110,18 @@ def report(
     print(f"{len(chosen)} page{'s' if len(chosen) > 1 else ''} and the index: {short(index)}")
 
 
+@app.command()
+def results(
+    dataset: Annotated[str, typer.Argument(help="Data set that was evaluated on.")],
+    select: Annotated[list[str] | None, typer.Option("--run", help="Evaluation runs; default: the newest.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Markdown file; default: reports/results/DATASET.md.")] = None,
+) -> None:
+    """Write the table of results on a data set from the manifests of its evaluation runs."""
+    from reidlab.workbook.results import write_results
+
+    typer.echo(f"written: {write_results(dataset, select or (), output)}")
+
+
 @runs_app.callback(invoke_without_command=True)
 def runs(context: typer.Context) -> None:
     """List the kept runs."""
