@@ -16,6 +16,13 @@ __all__ = ["results_table", "write_results"]
 
 _MEASURES = {"rank1": "R1", "rank5": "R5", "rank10": "R10", "mAP": "mAP", "mINP": "mINP"}
 
+_PREAMBLE = """\
+Written by `reidlab results {dataset}` from the manifests of evaluation runs; do not edit.
+Single query, official protocol (same identity and camera ignored, junk removed), no re-ranking. In brackets: 95 %
+intervals by bootstrap over query identities. Parameters and multiply-adds are those of the embedding. The best epoch
+was chosen on held-out training identities; query and gallery were scored once. A + after a commit: the working tree
+had changes."""
+
 
 def results_table(dataset: str, selectors: Sequence[str] = ()) -> pd.DataFrame:
     """Give one row an evaluation run of a data set, best mAP first.
@@ -92,16 +99,7 @@ def write_results(dataset: str, selectors: Sequence[str] = (), output: Path | No
 
 
 def _markdown(dataset: str, table: pd.DataFrame) -> str:
-    lines = [
-        f"# Results on {dataset}",
-        "",
-        f"Written by `reidlab results {dataset}` from the manifests of evaluation runs; do not edit.",
-        "Single query, official protocol (same identity and camera ignored, junk removed), no re-ranking. In brackets:",
-        "95 % intervals by bootstrap over query identities. Parameters and multiply-adds are those of the embedding. The",
-        "best epoch was chosen on held-out training identities; query and gallery were scored once. A + after a commit:",
-        "the working tree had changes.",
-        "",
-    ]
+    lines = [f"# Results on {dataset}", "", *_PREAMBLE.format(dataset=dataset).splitlines(), ""]
     titles = ["model", *_MEASURES.values(), "input", "dim", "parameters", "MACs", "epochs", "minutes", "trained on"]
     titles += ["commit", "seed", "scores by"]
     lines += ["| " + " | ".join(titles) + " |", "|" + "---|" * len(titles)]
