@@ -36,7 +36,8 @@ class Embeddings:
 
     def __post_init__(self) -> None:
         if self.vectors.ndim != 2 or len(self.vectors) != len(self.table):
-            raise UserError(f"vectors of shape {self.vectors.shape} do not belong to a table of {len(self.table)} images.")
+            shape = self.vectors.shape
+            raise UserError(f"vectors of shape {shape} do not belong to a table of {len(self.table)} images.")
 
     def __len__(self) -> int:
         return len(self.table)
@@ -117,7 +118,8 @@ def embed(
         raise UserError("The table has no images to embed.")
     preprocess = getattr(model, "preprocess", None)
     if not isinstance(preprocess, Preprocess):
-        raise UserError(f"{type(model).__name__} has no `preprocess` (a Preprocess): how would pixels become its input?")
+        kind = type(model).__name__
+        raise UserError(f"{kind} has no `preprocess` (a Preprocess): how would pixels become its input?")
     if batch_size is not None and batch_size < 1:
         raise UserError(f"batch_size={batch_size} must be 1 or more.")
     compute = plan(device, precision)

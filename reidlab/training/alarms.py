@@ -23,8 +23,8 @@ def check_finite(loss: float, epoch: int, step: int) -> None:
     """
     if not math.isfinite(loss):
         raise TrainingStopped(
-            f"The loss became {loss} in epoch {epoch}, step {step}. Lower the learning rate by 3 to 10 times, set clip_norm: 5, "
-            f"or train with precision: float32; then start again."
+            f"The loss became {loss} in epoch {epoch}, step {step}. Lower the learning rate by 3 to 10 times, "
+            f"set clip_norm: 5, or train with precision: float32; then start again."
         )
 
 
@@ -36,6 +36,7 @@ def check_collapse(epoch: int, d_ap: float, d_an: float) -> None:
     """
     if math.isfinite(d_ap) and math.isfinite(d_an) and max(d_ap, d_an) < _COLLAPSED:
         raise TrainingStopped(
-            f"The embeddings collapsed to one point in epoch {epoch} (mean distances: same identity {d_ap:.4f}, other identity "
-            f"{d_an:.4f}). Lower the learning rate, train with cross_entropy beside the triplet term, or use soft_margin: true."
+            f"The embeddings collapsed to one point in epoch {epoch} (mean distances: same identity {d_ap:.4f}, "
+            f"other identity {d_an:.4f}). Lower the learning rate, train with cross_entropy beside the triplet term, "
+            f"or use soft_margin: true."
         )

@@ -15,7 +15,7 @@ from reidlab.data.pixels import PixelStore
 from reidlab.data.transforms import Augment, Preprocess
 from reidlab.devices import ComputePlan
 
-__all__ = ["BatchMaker", "Prefetcher"]
+__all__ = ["BatchMaker", "Prefetcher", "trimmed"]
 
 Item = TypeVar("Item")
 
@@ -47,7 +47,7 @@ class BatchMaker:
 
 
 class Prefetcher(Generic[Item]):
-    """Iterate over `make(i)` for i in range(n), made by one background thread up to `ahead` items early.
+    """Iterate, once and inside `with`, over `make(i)` for i in range(n), made by one thread up to `ahead` items early.
 
     Attributes:
         waited: seconds the consumer spent waiting so far.
@@ -86,10 +86,19 @@ class Prefetcher(Generic[Item]):
         self._stop.set()
         self._thread.join()
 
+    def _next(self) -> tuple[Item | None, BaseException | None]:
+        while True:
+            alive = self._thread.is_alive()  # before the queue: a thread that is done has put everything in it
+            try:
+                return self._queue.get(timeout=0.5 if alive else 0)
+            except queue.Empty:
+                if not alive:
+                    raise RuntimeError("no batch is being made: iterate once, inside `with Prefetcher(...)`") from None
+
     def __iter__(self) -> Iterator[Item]:
         for _ in range(self.n):
             start = time.perf_counter()
-            item, error = self._queue.get()
+            item, error = self._next()
             self.waited += time.perf_counter() - start
             if error is not None:
                 raise error
@@ -97,6 +106,9 @@ class Prefetcher(Generic[Item]):
 
 
 def trimmed(batches: Sequence[np.ndarray], accumulate: int) -> list[np.ndarray]:
-    """Cut an epoch to whole groups of `accumulate` batches, so that no gradient is left over between epochs."""
+    """Cut an epoch to whole groups of `accumulate` batches, so that no gradient is left over between epochs.
+
+    An epoch with fewer than `accumulate` batches repeats them (augmented anew) to make one group.
+    """
     whole = len(batches) // accumulate * accumulate
-    return list(batches[:whole]) if whole else list(batches)
+    return list(batches[:whole]) if whole else [batches[i % len(batches)] for i in range(accumulate)]

@@ -22,12 +22,12 @@ class _Part(BaseModel):
 class LossTerm(_Part):
     """One term of the training loss.
 
-    `feature` says what it sees: before or after the neck, logits (the mean over all classifiers), parts (the mean over part
-    embeddings), or triplets (given triplets, for ehtm).
+    `feature` says what it sees: before or after the neck, logits (the mean over all classifiers), parts (the mean over
+    part embeddings), or triplets (given triplets, for ehtm).
     """
 
     name: str
-    weight: float = Field(1.0, gt=0)
+    weight: float = Field(default=1.0, gt=0)
     feature: Literal["before", "after", "logits", "parts", "triplets"]
     options: dict[str, Any] = {}
 
@@ -36,26 +36,26 @@ class SamplerPart(_Part):
     """Which rows form a batch: pk or ehtm, P identities x K images (or triplets)."""
 
     name: Literal["pk", "ehtm"] = "pk"
-    identities: int = Field(16, ge=2)
-    images: int = Field(4, ge=1)
+    identities: int = Field(default=16, ge=2)
+    images: int = Field(default=4, ge=1)
     replacement: bool | None = None
 
 
 class AugmentPart(_Part):
     """Random changes to training images (see `reidlab.data.transforms.Augment`)."""
 
-    flip: float = Field(0.0, ge=0, le=1)
-    crop_padding: int = Field(0, ge=0)
-    erase: float = Field(0.0, ge=0, le=1)
+    flip: float = Field(default=0.0, ge=0, le=1)
+    crop_padding: int = Field(default=0, ge=0)
+    erase: float = Field(default=0.0, ge=0, le=1)
 
 
 class OptimizerPart(_Part):
     """Optimiser; `lr` is the base rate that a schedule scales (the maximal one for onecycle)."""
 
     name: Literal["adam", "adamw", "sgd"] = "adam"
-    lr: float = Field(5e-4, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
-    momentum: float = Field(0.9, ge=0, lt=1)
+    lr: float = Field(default=5e-4, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
 
 
 class Recipe(_Part):
@@ -70,13 +70,15 @@ class Recipe(_Part):
     losses: tuple[LossTerm, ...] = Field(min_length=1)
     optimizer: OptimizerPart = OptimizerPart()
     schedule: dict[str, Any] = {"name": "constant"}
-    epochs: int = Field(10, ge=1)
-    clip_norm: float = Field(0.0, ge=0, description="largest gradient norm; 0 does not clip")
-    accumulate: int = Field(1, ge=1, description="batches whose gradients make one step")
-    validate_every: int = Field(5, ge=1, description="epochs between two validations; the last is always validated")
-    patience: int = Field(0, ge=0, description="validations without a better mAP before it stops; 0 never stops")
+    epochs: int = Field(default=10, ge=1)
+    clip_norm: float = Field(default=0.0, ge=0, description="largest gradient norm; 0 does not clip")
+    accumulate: int = Field(default=1, ge=1, description="batches whose gradients make one step")
+    validate_every: int = Field(default=5, ge=1, description="epochs between validations; the last is always validated")
+    patience: int = Field(default=0, ge=0, description="validations without a better mAP before it stops; 0: never")
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    compile: bool = Field(False, description="torch.compile: needs a C++ compiler on the CPU; pays for long trainings")
+    compile: bool = Field(
+        default=False, description="torch.compile, where it works (CPU: C++ compiler); for long trainings"
+    )
 
 
 def list_recipes() -> list[str]:
@@ -94,7 +96,8 @@ def load_recipe(name: str | Path, **changes: Any) -> Recipe:
     Raises:
         UserError: no such recipe, a file that is no YAML mapping, or unknown or impossible values, all named.
     """
-    path = Path(name) if str(name).endswith((".yaml", ".yml")) else RECIPES / f"{name}.yaml"
+    own = str(name).endswith((".yaml", ".yml"))
+    path = Path(name).expanduser() if own else RECIPES / f"{name}.yaml"
     if not path.is_file():
         known = list_recipes()
         hint = nearest(str(name), known)
@@ -103,7 +106,7 @@ def load_recipe(name: str | Path, **changes: Any) -> Recipe:
         )
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"recipe {path.name} is no valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise UserError(f"recipe {path.name} must be a mapping of names to values.")
@@ -118,7 +121,19 @@ def _explain(name: str, error: ValidationError) -> str:
     lines = [f"recipe {name} cannot be used:"]
     for problem in error.errors():
         where = ".".join(str(part) for part in problem["loc"])
-        hint = nearest(where.split(".")[-1], Recipe.model_fields) if problem["type"] == "extra_forbidden" else ""
+        hint = _nearest_field(problem["loc"]) if problem["type"] == "extra_forbidden" else ""
         given = f", given {problem['input']!r}" if problem["type"] != "missing" else ""
         lines.append(f"  {where}: {problem['msg']}{given}.{hint}")
     return "\n".join(lines)
+
+
+def _nearest_field(place: tuple[int | str, ...]) -> str:
+    """Say which field of the recipe, or of the part that `place` leads into, was probably meant."""
+    parts: dict[str, type[BaseModel]] = {
+        "losses": LossTerm,
+        "sampler": SamplerPart,
+        "augment": AugmentPart,
+        "optimizer": OptimizerPart,
+    }
+    part = parts.get(str(place[0]), Recipe) if len(place) > 1 else Recipe
+    return nearest(str(place[-1]), part.model_fields)

@@ -7,13 +7,21 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 from reidlab.errors import UserError, nearest
 
-__all__ = ["SCHEDULES", "build_schedule", "constant", "one_cycle", "warmup_cosine", "warmup_multistep"]
+__all__ = [
+    "SCHEDULES",
+    "build_schedule",
+    "constant",
+    "one_cycle",
+    "schedule_of",
+    "warmup_cosine",
+    "warmup_multistep",
+]
 
 Schedule = Callable[[float], float]
 
@@ -31,10 +39,12 @@ def one_cycle(
     Args:
         step: 0 to total_steps - 1; fractions are between steps.
         total_steps: steps of the whole training.
-        pct_start: share of steps that rise.
+        pct_start: share of steps that rise, 0 to 1.
         div_factor: the first factor is 1 / div_factor.
         final_div_factor: the last is 1 / (div_factor * final_div_factor).
     """
+    if not 0 <= pct_start <= 1:
+        raise UserError(f"onecycle pct_start={pct_start} must be between 0 and 1.")
     top = pct_start * total_steps - 1
     end = total_steps - 1
     first, last = 1 / div_factor, 1 / (div_factor * final_div_factor)
@@ -105,20 +115,45 @@ def build_schedule(name: str, *, base_lr: float, epochs: int, steps_per_epoch: i
     maximal one.
 
     Raises:
-        UserError: unknown name or option.
+        UserError: unknown name or option, or a value that gives no rate.
     """
-    if name not in SCHEDULES:
-        raise UserError(f"schedule {name!r} is unknown; choose from {', '.join(SCHEDULES)}.{nearest(name, SCHEDULES)}")
+    if str(name) not in SCHEDULES:
+        hint = nearest(name, SCHEDULES)
+        raise UserError(f"schedule {name!r} is unknown; choose from {', '.join(SCHEDULES)}.{hint}")
     function, unit = SCHEDULES[name]
-    given: dict[str, Any] = {
+    derived: dict[str, dict[str, Any]] = {
         "onecycle": {"total_steps": epochs * steps_per_epoch},
         "warmup_cosine": {"base_lr": base_lr, "epochs": epochs},
-    }.get(name, {})
-    known = list(inspect.signature(function).parameters)[1:]
+    }
+    given = derived.get(name, {})
+    known = [option for option in list(inspect.signature(function).parameters)[1:] if option not in given]
     for option in options:
         if option not in known:
-            raise UserError(f"schedule {name!r} has no option {option!r}; it has {', '.join(known) or 'none'}.")
+            hint = nearest(option, known)
+            raise UserError(f"schedule {name!r} has no option {option!r}; it has {', '.join(known) or 'none'}.{hint}")
     ready = partial(function, **{**given, **options})
+    last = epochs * steps_per_epoch - 1 if unit == "step" else epochs - 1
+    try:
+        usable = all(math.isfinite(ready(position)) for position in (0, last // 2, last))
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise UserError(f"schedule {name!r} cannot use {options} ({error}).") from error
+    if not usable:
+        raise UserError(f"schedule {name!r} with {options} gives rates that are not finite.")
     if unit == "step":
         return lambda position: ready(position * steps_per_epoch)
     return lambda position: ready(math.floor(position))
+
+
+def schedule_of(spec: Mapping[str, Any], *, base_lr: float, epochs: int, steps_per_epoch: int) -> Schedule:
+    """Build the schedule of a recipe: a mapping of `name` (constant where it is missing) and options.
+
+    Raises:
+        UserError: as `build_schedule`, or an option that follows from the rest of the recipe.
+    """
+    options = dict(spec)
+    name = options.pop("name", "constant")
+    for fixed, source in (("base_lr", "optimizer.lr"), ("epochs", "epochs"), ("steps_per_epoch", "the sampler")):
+        if fixed in options:
+            raise UserError(f"schedule {name!r}: {fixed} follows from the recipe ({source}); leave it out.")
+    options = {str(option): value for option, value in options.items()}
+    return build_schedule(name, base_lr=base_lr, epochs=epochs, steps_per_epoch=steps_per_epoch, **options)

@@ -1,7 +1,8 @@
-"""Validation on held-out training identities: what chooses the best checkpoint, so that query and gallery stay untouched."""
+"""Validation on held-out training identities chooses the best checkpoint, so that query and gallery stay untouched."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 from torch import nn
 
 from reidlab.data.pixels import PixelStore
+from reidlab.data.schema import is_junk
 from reidlab.devices import ComputePlan
 from reidlab.errors import UserError
 from reidlab.models.inference import embed_rows
@@ -24,7 +26,8 @@ def make_validator(
     """Build a function that scores a model on the val split, or None where the table has none.
 
     With cameras every image is a query against all others from other cameras. Without, one image of each identity
-    is a query and the rest is the gallery.
+    is a query and the rest is the gallery. Junk is left out. Where no query has a right answer (every identity seen by
+    one camera, or only once) nothing can be scored: that is None too, with a warning, and training goes on without.
 
     Args:
         table: image table beside `pixels`.
@@ -33,20 +36,22 @@ def make_validator(
         max_queries: a random subset of queries where there are more.
         seed: chooses that subset, or the queries where there are no cameras.
     """
-    rows = np.flatnonzero((table["split"] == "val").to_numpy())
+    rows = np.flatnonzero(((table["split"] == "val") & ~is_junk(table)).to_numpy())
     if not len(rows):
         return None
     val = table.iloc[rows]
-    rng = np.random.default_rng(seed)
     pids = val["pid"].to_numpy()
     cameras = val["camid"].to_numpy() if "camid" in val else None
-    if cameras is not None:
-        query = np.sort(rng.permutation(len(val))[:max_queries])
-        gallery = np.arange(len(val))
-    else:
-        shuffled = pd.Series(rng.permutation(len(val)))
-        query = np.sort(shuffled.groupby(pids[shuffled]).first().to_numpy())
-        gallery = np.setdiff1d(np.arange(len(val)), query)
+    query, gallery = _queries(pids, cameras, max_queries, seed)
+    if not len(query):
+        known = cameras is not None
+        remedy = "remove the camera column to compare within cameras" if known else "add images"
+        warnings.warn(
+            f"Training goes on without validation, and its last epoch counts: no validation identity has two images"
+            f"{' in different cameras' if known else ''}. Hold out more identities (val_share), or {remedy}.",
+            stacklevel=2,
+        )
+        return None
 
     def validate(model: nn.Module) -> dict[str, float]:
         from reidlab.retrieval.metrics import evaluate  # torch-free, below training
@@ -66,3 +71,22 @@ def make_validator(
         return {"val_map": result.mean_ap, "val_rank1": float(result.cmc[0])}
 
     return validate
+
+
+def _queries(
+    pids: np.ndarray, cameras: np.ndarray | None, max_queries: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Choose positions of queries and gallery; no query where none has a right answer."""
+    rng = np.random.default_rng(seed)
+    frame = pd.DataFrame({"pid": pids})
+    if cameras is None:
+        shuffled = pd.Series(rng.permutation(len(pids)))
+        query = np.sort(shuffled.groupby(pids[shuffled]).first().to_numpy())
+        answered = (frame.groupby("pid")["pid"].transform("size") > 1).to_numpy()
+        gallery = np.setdiff1d(np.arange(len(pids)), query)
+        return (query if answered.any() else query[:0]), gallery
+    query = np.sort(rng.permutation(len(pids))[:max_queries])
+    answered = (frame.assign(camid=cameras).groupby("pid")["camid"].transform("nunique") > 1).to_numpy()
+    if not answered[query].any():  # none, or none in this draw
+        query = np.flatnonzero(answered)[:max_queries]
+    return query, np.arange(len(pids))

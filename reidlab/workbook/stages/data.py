@@ -22,6 +22,8 @@ from reidlab.runs import Run
 
 __all__ = ["DataRun", "data_stage", "source_table"]
 
+ROOT = "root.txt"  # names the folder that all images shared when the stage was made
+
 
 @dataclass(frozen=True)
 class DataRun:
@@ -36,13 +38,14 @@ class DataRun:
     run: Run
     table: pd.DataFrame
     notes: tuple[str, ...]
+    roots: tuple[str, str] = ("", "")  # where the images lay when the stage was made, and where they lie now
 
     def audit(self) -> auditing.Audit | None:
         """Give the findings of the audit, or None where it was not asked for."""
         folder = self.run.path / "audit"
         if not folder.is_dir():
             return None
-        return auditing.Audit.load(folder, load_table(folder / "table.parquet"))
+        return auditing.Audit.load(folder, _moved(load_table(folder / "table.parquet"), *self.roots))
 
     @property
     def digest(self) -> str:
@@ -92,15 +95,16 @@ def data_stage(
             result["undecodable"] = len(source) - len(table)
         table = _split(table, split, val_share, seed)
         save_table(table, folder / "table.parquet")
+        (folder / ROOT).write_text(_shared_folder(source), encoding="utf-8")
         summary = summarise(table)
         summary.to_csv(folder / "summary.csv")
         return {**result, "images": len(table), "notes": notes_of(table)}
 
     run = store.stage("data", dataset, params=params, inputs=[table_digest(source)], make=make)
-    table = _moved_to(load_table(run.path / "table.parquet"), source)
-    return DataRun(
-        run, table, tuple(notes_of(source)) + tuple(n for n in run.result["notes"] if n not in notes_of(source))
-    )
+    roots = ((run.path / ROOT).read_text(encoding="utf-8"), _shared_folder(source))
+    table = _moved(load_table(run.path / "table.parquet"), *roots)
+    notes = tuple(dict.fromkeys([*notes_of(source), *run.result["notes"]]))
+    return DataRun(run, table, notes, roots)
 
 
 def _split(table: pd.DataFrame, split: str, val_share: float, seed: int) -> pd.DataFrame:
@@ -116,13 +120,24 @@ def _split(table: pd.DataFrame, split: str, val_share: float, seed: int) -> pd.D
     return cut(table, val_share=val_share, seed=seed)
 
 
-def _moved_to(table: pd.DataFrame, source: pd.DataFrame) -> pd.DataFrame:
-    """Put the paths below the folder where the data set lies now: the stage may have been made somewhere else."""
-    if not len(table):
-        return table
-    old, new = os.path.commonpath(table["path"].tolist()), os.path.commonpath(source["path"].tolist())
+def _shared_folder(table: pd.DataFrame) -> str:
+    """Give the deepest folder that holds all images, or an empty text where there are none."""
+    folders = {str(Path(path).parent) for path in table["path"]}
+    return os.path.commonpath(folders) if folders else ""
+
+
+def _moved(table: pd.DataFrame, old: str, new: str) -> pd.DataFrame:
+    """Put the paths below the folder where the data set lies now: the stage may have been made somewhere else.
+
+    The stage's digest holds every name below that folder, so what was found under the old one is under the new one.
+    """
     if old != new:
         for column in ("path", "mask"):
             if column in table:
-                table[column] = [new + p[len(old) :] if isinstance(p, str) else p for p in table[column]]
+                table[column] = [_rerooted(path, old, new) for path in table[column]]
     return table
+
+
+def _rerooted(path: Any, old: str, new: str) -> Any:
+    inside = isinstance(path, str) and path.startswith(old.rstrip(os.sep) + os.sep)
+    return os.path.join(new, os.path.relpath(path, old)) if inside else path  # noqa: PTH118 (text, not a Path)

@@ -53,6 +53,8 @@ def model_from(given: str) -> ModelSource:
     Raises:
         UserError: nothing is there, or a file that is not understood.
     """
+    if not given.strip():
+        raise UserError("No model is named: give a training run's name, the folder of a saved model or a .pth file.")
     path = Path(given).expanduser()
     if path.suffix in (".pth", ".pt"):
         return _published(path)

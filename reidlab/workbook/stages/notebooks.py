@@ -9,8 +9,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from reidlab import plots
-from reidlab.data.pixels import PixelStore
 from reidlab.data.pedestrians import hsv_histogram
+from reidlab.data.pixels import PixelStore
 from reidlab.data.triplets import Triplets
 from reidlab.errors import UserError
 from reidlab.params import Retrieval, Training, TripletGeneration
@@ -144,7 +144,7 @@ def ranking_for(embeddings: Embeddings, result: RetrievalResult, p: Retrieval, *
 
 
 def histogram_floor(embeddings: Embeddings, *, max_gallery: int = 4000) -> RetrievalResult:
-    """Score a colour histogram on the same query and gallery, which needs no learning: the better of cosine and Hellinger.
+    """Score a colour histogram, which needs no learning, on the same images: the better of cosine and Hellinger.
 
     At most `max_gallery` gallery images and as many queries are used (every n-th of each), which flatters the floor.
     """

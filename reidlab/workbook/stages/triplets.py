@@ -45,6 +45,8 @@ def triplet_stage(
         raise UserError("strategy='hard' needs the embeddings of a trained model; give the parameter `model`.")
     used = data.table[data.table["split"].isin(["train", "val"])].reset_index(drop=True)
     rows = np.flatnonzero((used["split"] == "train").to_numpy())
+    if embeddings is not None and len(embeddings) != len(used):
+        raise UserError(f"{len(embeddings)} embeddings do not belong to {len(used)} train and val images.")
     params = {"strategy": strategy, "seed": seed, "per_anchor": per_anchor, "dataset": data.run.params["dataset"]}
     inputs = [data.digest] + ([embeddings_digest] if embeddings_digest else [])
 

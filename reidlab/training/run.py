@@ -1,0 +1,65 @@
+"""A finished training: its folder, history and summary, and how they are kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from torch import nn
+
+from reidlab.training.checkpoints import load_model, write_json
+
+__all__ = ["Run", "read_finished", "summarise", "write_finished"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training.
+
+    Attributes:
+        folder: holds model/ (weights and config), history.parquet, finished.json.
+        history: one row an epoch.
+        best_epoch: the epoch whose weights model/ has.
+        summary: figures for manifests: epochs, parameters, images, minutes, best validation.
+    """
+
+    folder: Path
+    history: pd.DataFrame
+    best_epoch: int
+    summary: dict[str, Any]
+
+    def load_model(self) -> nn.Module:
+        """Build the trained model in eval mode."""
+        return load_model(self.folder / "model")
+
+
+def summarise(history: pd.DataFrame, about: Mapping[str, Any]) -> dict[str, Any]:
+    """Add to `about` what the whole history says: epochs, images, minutes, share of time spent waiting for batches."""
+    seconds = history["seconds"]
+    return {
+        **about,
+        "epochs": len(history),
+        "train_images_seen": int(history["images"].sum()),
+        "minutes": float(seconds.sum() / 60),
+        "wait_share": float((history["wait_share"] * seconds).sum() / seconds.sum()),
+    }
+
+
+def write_finished(run: Run, given: Mapping[str, Any]) -> None:
+    """Write history.parquet, then finished.json, which says that the run is complete and what it was made from."""
+    run.history.to_parquet(run.folder / "history.parquet")
+    write_json(run.folder / "finished.json", {"summary": run.summary, **given})
+
+
+def read_finished(folder: Path) -> tuple[Run, dict[str, Any]] | None:
+    """Read a run that ended (and was killed before its folder got its name, say) and what it was made from."""
+    try:
+        found = json.loads((folder / "finished.json").read_text(encoding="utf-8"))
+        history = pd.read_parquet(folder / "history.parquet")
+        return Run(folder, history, found["summary"]["best_epoch"], found["summary"]), found
+    except (OSError, ValueError, KeyError):
+        return None

@@ -1,0 +1,90 @@
+"""What a training learns from: labels of rows, the units that a sampler draws, and the sampler."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from reidlab.data.pixels import PixelStore
+from reidlab.data.samplers import Sampler, build_sampler
+from reidlab.data.schema import is_distractor, is_junk
+from reidlab.data.triplets import Triplets, make_triplets
+from reidlab.errors import UserError
+from reidlab.training.recipes import Recipe
+
+__all__ = ["Task", "make_task"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """The training data of one run.
+
+    Attributes:
+        labels: int64 [table row], 0..class-1 on training rows, -1 elsewhere.
+        units: what the sampler draws: rows [n, 1], or triplets of rows [n, 3].
+        sampler: draws units.
+        n_identities: training identities.
+    """
+
+    labels: np.ndarray
+    units: np.ndarray
+    sampler: Sampler
+    n_identities: int
+
+    @property
+    def digest(self) -> str:
+        """Digest of labels and units: a run goes on only with the data that it began with."""
+        return hashlib.sha256(self.labels.tobytes() + self.units.astype(np.int64).tobytes()).hexdigest()[:16]
+
+    def rows(self, batch: np.ndarray) -> np.ndarray:
+        """Give the table rows of a batch of units; for triplets all anchors, then all positives, then all negatives."""
+        return self.units[batch].T.reshape(-1)
+
+
+def make_task(
+    recipe: Recipe,
+    table: pd.DataFrame,
+    pixels: PixelStore,
+    triplets: Triplets | None,
+    seed: int,
+    *,
+    needs_triplets: bool,
+) -> Task:
+    """Label the train split (junk and distractors left out) and build the recipe's sampler.
+
+    Raises:
+        UserError: no train images, fewer identities than the sampler wants, foreign triplets or pixels.
+    """
+    if pixels.n_images != len(table):
+        raise UserError(f"The pixel store has {pixels.n_images} images, the table {len(table)}; they belong together.")
+    usable = (table["split"] == "train") & ~is_junk(table) & ~is_distractor(table)
+    rows = np.flatnonzero(usable.to_numpy())
+    if not len(rows):
+        raise UserError("The table has no train images; prepare a split first (notebook 01).")
+    names, codes = np.unique(table["pid"].to_numpy()[rows].astype(str), return_inverse=True)
+    labels = np.full(len(table), -1, dtype=np.int64)
+    labels[rows] = codes
+    if not needs_triplets:
+        units = rows[:, None]
+    elif triplets is None:
+        frame = make_triplets(table.iloc[rows].reset_index(drop=True), seed=seed).frame
+        units = rows[frame[["anchor", "positive", "negative"]].to_numpy()]
+    else:
+        units = triplets.frame[["anchor", "positive", "negative"]].to_numpy()
+        strange = units.max(initial=-1) >= len(table) or units.min(initial=0) < 0
+        if strange or (labels[units] < 0).any() or not _agree(labels[units]):
+            raise UserError("The triplets do not belong to this table's train split; make them anew (notebook 02).")
+    options = recipe.sampler.model_dump(exclude={"name"}, exclude_none=True)
+    try:
+        sampler = build_sampler(recipe.sampler.name, labels[units[:, 0]], seed=seed, **options)
+    except UserError as error:
+        raise UserError(f"recipe {recipe.name}, sampler: {error}") from error
+    return Task(labels, units, sampler, len(names))
+
+
+def _agree(labels: np.ndarray) -> bool:
+    """Say whether every triplet's positive has its anchor's identity and its negative another one."""
+    return bool((labels[:, 0] == labels[:, 1]).all() and (labels[:, 0] != labels[:, 2]).all())
