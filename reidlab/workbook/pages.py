@@ -136,6 +136,7 @@ def content_of(page: Page, code: bool) -> tuple[str, list[tuple[str, str]]]:
         if heading.get("id"):
             contents.append((str(heading["id"]), heading.get_text(" ", strip=True)))
     for table in soup.find_all("table"):
+        _align_words(table)
         table.wrap(soup.new_tag("div", attrs={"class": "scroll"}))
     return str(soup), contents
 
@@ -181,6 +182,16 @@ def _make_safe(soup: Any) -> None:
             tag["alt"] = "Figure"
     for tag in soup.find_all("style"):
         tag.string = _without_urls(tag.string or "")
+
+
+def _align_words(table: Any) -> None:
+    """Mark the columns of a data frame that hold words: numbers are set right, words left."""
+    rows = [row.find_all(["th", "td"]) for row in table.find_all("tr")]
+    cells = [(i, cell) for row in rows for i, cell in enumerate(row)]
+    words = {i for i, cell in cells if cell.name == "td" and re.search(r"[^\W\d_]{4}", cell.get_text())}
+    for i, cell in cells:
+        if i in words:
+            cell["class"] = [*cell.get("class", []), "words"]
 
 
 def _without_urls(style: str) -> str:
