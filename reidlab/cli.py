@@ -197,6 +197,22 @@ def data_describe(
     frame(f"Data set {name}", summarise(read(name, root)))
 
 
+@data_app.command("group")
+def data_group(
+    name: Annotated[str, typer.Argument(help="A name from `reidlab data list`.")],
+    folder: Annotated[Path, typer.Argument(help="New folder for SPLIT/IDENTITY/IMAGE.")],
+    root: Annotated[str, typer.Option(help="The data set's folder, where it is not the usual one.")] = "",
+    val_share: Annotated[float, typer.Option(help="Share of training identities held out.")] = 0.2,
+    seed: Annotated[int, typer.Option(help="Seed of that split.")] = 0,
+) -> None:
+    """Make a folder an identity by hard links, split as notebook 01 splits; no source file is touched."""
+    from reidlab.data.copies import group_copies
+    from reidlab.workbook.stages.data import data_stage
+
+    made = group_copies(data_stage(name, root, val_share=val_share, seed=seed).table, folder)
+    typer.echo(f"{len(made):,} images in {folder}")
+
+
 @app.command()
 def doctor() -> None:
     """Check Python, packages, devices, kernel, disk and data sets; each problem comes with its remedy."""
