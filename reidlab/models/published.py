@@ -61,13 +61,12 @@ def read_state(path: str | Path) -> Mapping[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"weights file {path} does not exist.") from None
-    except (
-        Exception
-    ) as error:  # beside UnpicklingError, damaged files raise nearly anything: KeyError, struct.error ...
+    except Exception as error:
+        # beside UnpicklingError, damaged files raise nearly anything: KeyError, struct.error, IndexError ...
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"weights file {path} is not readable as plain tensors ({reason}).") from error
     named = isinstance(state, Mapping) and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items())
-    if not state or not named:
+    if not named or not state:
         raise UserError(f"weights file {path} holds no state dict (tensors by name).")
     return state
 
@@ -98,7 +97,7 @@ def load_custom_cnn_v32(model: nn.Module, path: str | Path) -> LoadReport:
         raise UserError(f"{path}: {len(wrong)} tensors have another shape, first {wrong[0]} ({shapes}).")
     model.network.load_state_dict({k: v for k, v in state.items() if k in own}, strict=False)
     notes = []
-    if not torch.allclose(model.network.static_conv.weight, static_kernels()):
+    if not torch.allclose(model.network.static_conv.weight.cpu(), static_kernels()):
         notes.append("The fixed filters were taken from the file: they are not Sobel, Laplacian and blur there")
     parts = [v for k, v in state.items() if k.startswith("part_heads") and k.endswith(".1.bias")]
     if parts and all(not v.any() for v in parts):

@@ -105,7 +105,9 @@ def triplet_batches(draw: st.DrawFn) -> tuple[np.ndarray, list[int], list[int]]:
     size = draw(st.integers(1, 7))
     points = draw(st.lists(COORDINATES, min_size=3 * size, max_size=3 * size))
     a_labels = draw(st.lists(st.integers(0, 3), min_size=size, max_size=size))
-    n_labels = draw(st.lists(st.integers(0, 8), min_size=size, max_size=size))  # some with one member, some the anchor's
+    n_labels = draw(
+        st.lists(st.integers(0, 8), min_size=size, max_size=size)
+    )  # some with one member, some the anchor's
     return np.array(points, dtype=np.float64).reshape(3, size, 2), a_labels, n_labels
 
 

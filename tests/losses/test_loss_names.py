@@ -32,7 +32,11 @@ def test_options() -> None:
 @pytest.mark.parametrize(
     "name, options, words",
     [
-        ("triplets", {}, r"loss 'triplets' is unknown; choose from cross_entropy, triplet, ehtm. Did you mean 'triplet'\?"),
+        (
+            "triplets",
+            {},
+            r"loss 'triplets' is unknown; choose from cross_entropy, triplet, ehtm. Did you mean 'triplet'\?",
+        ),
         ("triplet", {"margn": 1}, r"loss 'triplet' has no option 'margn'; .*Did you mean 'margin'\?"),
         ("triplet", {"margin": "3e-1"}, "margin='3e-1' must be a number, such as 0.3"),
         ("triplet", {"normalize": 1}, "normalize=1 must be true or false"),

@@ -95,7 +95,7 @@ def test_gradient_is_finite_where_points_coincide(options: dict[str, bool]) -> N
 
 
 def test_refused() -> None:
-    with pytest.raises(UserError, match="margin=-0.1"):
+    with pytest.raises(UserError, match=r"margin=-0\.1"):
         TripletLoss(-0.1)
     with pytest.raises(UserError, match="margin=nan"):
         TripletLoss(float("nan"))
