@@ -174,8 +174,11 @@ class Checkpoints:
                 json.loads((source / "progress.json").read_text(encoding="utf-8")),
             )
         except _DAMAGED as error:
+            # torch's own words advise to load such a file without its safety check
+            unpicklable = isinstance(error, pickle.UnpicklingError)
+            reason = "it holds more than tensors and plain values" if unpicklable else error
             raise UserError(
-                f"The checkpoint in {self.folder} is damaged ({error}). Remove that folder to train from the start."
+                f"The checkpoint in {self.folder} is damaged ({reason}). Remove that folder to train from the start."
             ) from error
 
     def _best(self, epoch: float) -> Path:

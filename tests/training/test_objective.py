@@ -1,0 +1,121 @@
+"""The objective: every term sees its feature, terms are summed by weight, and mistakes are named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from reidlab import losses
+from reidlab.errors import UserError
+from reidlab.models import Output
+from reidlab.training.objective import Objective
+from reidlab.training.recipes import LossTerm
+
+LABELS = torch.tensor([0, 0, 1, 1, 2, 2])
+
+
+def make_output(seed: int = 0, **changes: Any) -> Output:
+    g = torch.Generator().manual_seed(seed)
+    content: dict[str, Any] = {
+        "before": torch.randn(6, 8, generator=g),
+        "after": torch.randn(6, 8, generator=g),
+        "logits": tuple(torch.randn(6, 3, generator=g) for _ in range(4)),
+        "parts": torch.randn(6, 5, 8, generator=g),
+    }
+    return Output(**{**content, **changes})
+
+
+def objective(*terms: dict[str, Any]) -> Objective:
+    return Objective(tuple(LossTerm(**term) for term in terms))
+
+
+@pytest.mark.parametrize("feature", ["before", "after"])
+def test_one_feature(feature: str) -> None:
+    output = make_output()
+    expected = losses.build("triplet", margin=0.5)(getattr(output, feature), LABELS)
+    found = objective({"name": "triplet", "feature": feature, "options": {"margin": 0.5}})
+    assert torch.equal(found(output, LABELS), expected)
+    assert {"loss_triplet", "active_share", "d_ap", "d_an"} == found.stats.keys()
+
+
+def test_logits_are_the_mean_over_classifiers_and_so_is_accuracy() -> None:
+    output, loss = make_output(), losses.build("cross_entropy")
+    found = objective({"name": "cross_entropy", "feature": "logits"})
+    value = found(output, LABELS)
+    assert value == pytest.approx(float(torch.stack([loss(x, LABELS) for x in output.logits]).mean()))
+    shares = [(x.argmax(1) == LABELS).float().mean() for x in output.logits]
+    assert float(found.stats["accuracy"]) == pytest.approx(float(torch.stack(shares).mean()))
+
+
+def test_parts_are_the_mean_over_parts() -> None:
+    output, loss = make_output(), losses.build("triplet")
+    found = objective({"name": "triplet", "feature": "parts"})
+    values, d_ap = [], []
+    assert output.parts is not None
+    for i in range(5):
+        values.append(loss(output.parts[:, i], LABELS))
+        d_ap.append(loss.stats["d_ap"])  # type: ignore[index]
+    assert found(output, LABELS) == pytest.approx(float(torch.stack(values).mean()))
+    assert float(found.stats["d_ap"]) == pytest.approx(float(torch.stack(d_ap).mean()))
+
+
+def test_triplets_are_anchors_then_positives_then_negatives() -> None:
+    before = torch.nn.functional.normalize(make_output().before, dim=1)
+    labels = torch.tensor([0, 1, 0, 1, 1, 2])
+    a, p, n = before[:2], before[2:4], before[4:]
+    expected = losses.build("ehtm")(a, p, n, labels[:2], labels[4:])
+    found = objective({"name": "ehtm", "feature": "triplets"})
+    assert found.needs_triplets and torch.equal(found(make_output(before=before), labels), expected)
+    assert not objective({"name": "triplet", "feature": "after"}).needs_triplets
+
+
+def test_terms_are_summed_by_weight() -> None:
+    output = make_output()
+    triplet = {"name": "triplet", "feature": "before", "options": {"margin": 5.0}}
+    entropy = {"name": "cross_entropy", "feature": "logits"}
+    one, two = objective(triplet)(output, LABELS), objective(entropy)(output, LABELS)
+    both = objective(triplet | {"weight": 0.25}, entropy | {"weight": 3})
+    assert both(output, LABELS) == pytest.approx(float(0.25 * one + 3 * two))
+    assert float(both.stats["loss_triplet"]) == pytest.approx(float(one)), "reported without its weight"
+
+
+def test_terms_of_one_name_have_columns_of_their_own() -> None:
+    triplet = {"name": "triplet", "options": {"margin": 5.0}}
+    found = objective(triplet | {"feature": "after"}, triplet | {"feature": "parts"}, {"name": "cross_entropy", "feature": "logits"})
+    found(make_output(), LABELS)
+    assert {"loss_triplet_after", "loss_triplet_parts", "loss_cross_entropy"} <= found.stats.keys()
+    first = objective(triplet | {"feature": "after"})
+    first(make_output(), LABELS)
+    assert found.stats["d_ap"] == first.stats["d_ap"], "the first term's, as documented"
+    twice = objective(triplet | {"feature": "after"}, triplet | {"feature": "after"})
+    twice(make_output(), LABELS)
+    assert {"loss_triplet_after_1", "loss_triplet_after_2"} <= twice.stats.keys()
+
+
+def test_stats_carry_no_graph() -> None:
+    output = make_output(before=torch.randn(6, 8, requires_grad=True))
+    found = objective({"name": "triplet", "feature": "before"})
+    assert found(output, LABELS).requires_grad
+    assert not any(value.requires_grad for value in found.stats.values())
+
+
+def test_missing_features_are_named() -> None:
+    with pytest.raises(UserError, match="'cross_entropy' wants logits, but the model has no classifier"):
+        objective({"name": "cross_entropy", "feature": "logits"})(make_output(logits=()), LABELS)
+    with pytest.raises(UserError, match="'triplet' wants parts, but the model has none; set parts: true"):
+        objective({"name": "triplet", "feature": "parts"})(make_output(parts=None), LABELS)
+
+
+@pytest.mark.parametrize(("name", "feature"), [("ehtm", "after"), ("triplet", "triplets"), ("cross_entropy", "triplets")])
+def test_ehtm_and_triplets_go_together_alone(name: str, feature: str) -> None:
+    with pytest.raises(UserError, match="ehtm goes with triplets alone"):
+        objective({"name": name, "feature": feature})
+
+
+def test_unknown_losses_and_options_are_named() -> None:
+    with pytest.raises(UserError, match="Did you mean 'triplet'"):
+        objective({"name": "tripelt", "feature": "after"})
+    with pytest.raises(UserError, match="has no option 'margn'"):
+        objective({"name": "triplet", "feature": "after", "options": {"margn": 1}})

@@ -1,0 +1,157 @@
+"""Recipes: the shipped ones work, and mistakes in a user's own are named with a remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from pydantic import ValidationError
+from training_cases import make_recipe
+
+from reidlab.devices import PRECISIONS
+from reidlab.errors import UserError
+from reidlab.models import Output, build
+from reidlab.training.engine import build_optimizer
+from reidlab.training.objective import Objective
+from reidlab.training.recipes import RECIPES, Recipe, list_recipes, load_recipe
+from reidlab.training.schedules import schedule_of
+
+
+def write(folder: Path, content: Any, name: str = "own.yaml") -> Path:
+    path = folder / name
+    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+    return path
+
+
+def plain(**changes: Any) -> dict[str, Any]:
+    content = make_recipe().model_dump(mode="json") | changes
+    del content["name"]
+    return content
+
+
+def test_the_list_is_the_folder() -> None:
+    assert list_recipes() == sorted(p.stem for p in RECIPES.iterdir()) and "demo" in list_recipes()
+
+
+@pytest.mark.parametrize("name", list_recipes())
+def test_every_shipped_recipe_gives_a_finite_loss_and_gradient(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name and recipe.source and recipe.expected
+    n = recipe.sampler.identities
+    torch.manual_seed(0)
+    objective, model = Objective(recipe.losses), build(recipe.model, n)
+    optimizer = build_optimizer(recipe.optimizer, model)
+    schedule = schedule_of(recipe.schedule, base_lr=recipe.optimizer.lr, epochs=recipe.epochs, steps_per_epoch=9)
+    assert 0 < schedule(0) <= 1
+    labels = torch.arange(4).repeat_interleave(2)
+    if objective.needs_triplets:
+        labels = torch.cat([labels, labels, (labels + 1) % 4])
+    height, width = model.preprocess.height, model.preprocess.width  # type: ignore[union-attr]
+    loss = objective(Output(*model.train()(torch.rand(len(labels), 3, height, width))), labels)
+    loss.backward()
+    assert torch.isfinite(loss) and all(torch.isfinite(v).all() for v in objective.stats.values())
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+    optimizer.step()
+
+
+def test_changes_replace_and_none_leaves() -> None:
+    recipe = load_recipe("demo", epochs=3, validate_every=None)
+    assert recipe.epochs == 3 and recipe.validate_every == load_recipe("demo").validate_every
+
+
+def test_a_file_of_ones_own(tmp_path: Path) -> None:
+    path = write(tmp_path, plain(epochs=7))
+    for given in (path, str(path)):
+        recipe = load_recipe(given)
+        assert recipe.name == "own" and recipe.epochs == 7
+    assert load_recipe(write(tmp_path, plain() | {"name": "other"}, "x.yml")).name == "other"
+
+
+def test_a_file_below_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    write(tmp_path, plain())
+    assert load_recipe("~/own.yaml").name == "own"
+
+
+def test_scientific_notation_without_a_point_is_a_number(tmp_path: Path) -> None:
+    """YAML 1.1 reads 3e-3 as text; a recipe takes it as the number that is meant."""
+    text = yaml.safe_dump(plain()).replace("lr: 0.001", "lr: 3e-3")
+    assert load_recipe(write(tmp_path, text)).optimizer.lr == 0.003
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"epoch": 5}, "epoch: Extra inputs .* given 5. Did you mean 'epochs'"),
+        ({"sampler": {"identites": 4}}, "sampler.identites: .* Did you mean 'identities'"),
+        ({"optimizer": {"learning_rate": 1}}, "optimizer.learning_rate"),
+        ({"optimizer": {"weight_deca": 1}}, "optimizer.weight_deca: .*Did you mean 'weight_decay'"),
+        ({"augment": {"flips": 1}}, "augment.flips: .*Did you mean 'flip'"),
+        ({"losses": [{"name": "triplet", "feature": "after", "wieght": 2}]}, "losses.0.wieght: .*Did you mean 'weight'"),
+        ({"losses": [{"name": "triplet", "feature": "middle"}]}, "losses.0.feature: .*'before'.*given 'middle'"),
+        ({"losses": []}, "losses: .*at least 1"),
+        ({"losses": [{"name": "triplet", "feature": "after", "weight": -1}]}, "losses.0.weight: .*greater than 0"),
+        ({"epochs": "many"}, "epochs: .*integer.*given 'many'"),
+        ({"epochs": 0}, "epochs: .*greater than or equal to 1, given 0"),
+        ({"accumulate": 0}, "accumulate"),
+        ({"clip_norm": -1}, "clip_norm"),
+        ({"augment": {"flip": 2}}, "augment.flip: .*given 2"),
+        ({"optimizer": {"name": "adma"}}, "optimizer.name: .*'adam', 'adamw' or 'sgd'.*given 'adma'"),
+        ({"precision": "half"}, "precision"),
+        ({"model": "custom_cnn_v32"}, "model: .*dictionary"),
+        ({1: 2}, "own.yaml cannot be used"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, changes: dict[Any, Any], words: str) -> None:
+    with pytest.raises(UserError, match=rf"recipe own.yaml cannot be used:\n(.*\n)*.*{words}|{words}"):
+        load_recipe(write(tmp_path, plain() | changes))
+
+
+def test_missing_values_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        load_recipe(write(tmp_path, {"epochs": 3}))
+    assert all(f"{name}: Field required" in str(caught.value) for name in ("source", "expected", "model", "losses"))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("losses: [", "no valid YAML"),
+        ("- a\n- b\n", "must be a mapping"),
+        ("", "must be a mapping"),
+        ("just text", "must be a mapping"),
+        ("!!python/object/apply:os.system ['true']", "no valid YAML"),
+    ],
+)
+def test_files_that_are_no_recipe(tmp_path: Path, content: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        load_recipe(write(tmp_path, content))
+
+
+def test_a_file_that_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_bytes(b"name: \xff\xfe")
+    with pytest.raises(UserError, match="no valid YAML"):
+        load_recipe(tmp_path / "own.yaml")
+
+
+def test_unknown_names(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"'dmeo' does not exist; choose from .*demo.*Did you mean 'demo'"):
+        load_recipe("dmeo")
+    with pytest.raises(UserError, match=r"missing.yaml' does not exist"):
+        load_recipe(tmp_path / "missing.yaml")
+    (tmp_path / "folder.yaml").mkdir()
+    with pytest.raises(UserError, match="does not exist"):
+        load_recipe(tmp_path / "folder.yaml")
+
+
+def test_a_recipe_is_frozen_and_knows_the_precisions() -> None:
+    recipe = load_recipe("demo")
+    with pytest.raises(ValidationError):
+        recipe.epochs = 3  # type: ignore[misc]
+    for precision in PRECISIONS:
+        assert load_recipe("demo", precision=precision).precision == precision
+    assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
