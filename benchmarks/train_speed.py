@@ -2,7 +2,7 @@
 
     python benchmarks/train_speed.py [--model custom_cnn_v32] [--batch 64] [--steps 8]
 
-The rungs run in turn, several rounds, so that a drift of the machine touches all of them; medians and ratios are printed.
+The rungs run in turn, several rounds, so that a drift of the machine touches all of them; medians and ratios.
 """
 
 from __future__ import annotations

@@ -85,7 +85,8 @@ class Retrieval(DataParams):
     device: Device = Field("auto", description="where to compute; auto: cuda, then mps, then cpu")
     metric: Literal["cosine", "euclidean"] = Field("cosine", description="distance of embeddings")
     ap: Literal["plain", "trapezoid"] = Field(
-        "plain", description="average precision: plain as torchreid and fast-reid, trapezoid as the official Matlab code"
+        "plain",
+        description="average precision: plain as torchreid and fast-reid, trapezoid as the official Matlab code",
     )
     flip_test: bool = Field(False, description="add the embedding of the mirrored image")
     bootstrap: int = Field(1000, ge=0, le=100_000, description="resamples for confidence intervals; 0: none")

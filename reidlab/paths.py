@@ -35,7 +35,7 @@ def root() -> Path:
 
 
 def data_root() -> Path:
-    """Give the folder of data sets: REIDLAB_DATA or data/ below the root; data/raw has originals, data/cache the rest."""
+    """Give the folder of data sets: REIDLAB_DATA, or data/ below the root with raw/ (originals) and cache/."""
     given = os.environ.get("REIDLAB_DATA")
     return Path(given).expanduser().resolve() if given else root() / "data"
 
