@@ -63,6 +63,8 @@ class CustomCNNReID(nn.Module):
             raise UserError(f"embedding={embedding!r} needs parts=True.")
         if min(height, width) < 16:
             raise UserError(f"input size {height} x {width} is too small; the custom CNN needs at least 16 x 16.")
+        if not classifier_std >= 0:
+            raise UserError(f"classifier_std={classifier_std} must be 0 or more.")
         self.embedding = embedding
         self.preprocess = Preprocess(height, width)
         self.network = CustomCNN(parts=parts, dropout=dropout, last_stride=last_stride)

@@ -110,11 +110,12 @@ def test_parts_and_classifiers_learn_when_the_loss_asks() -> None:
     assert torch.equal(made.network.static_conv.weight, static_kernels())
 
 
-def test_classifiers_start_small() -> None:
-    made = model(2000)
+@pytest.mark.parametrize("options, std", [({}, 0.001), ({"classifier_std": 0.05}, 0.05)])
+def test_classifiers_start_small(options: dict[str, Any], std: float) -> None:
+    made = model(2000, **options)
     for classifier in made.classifiers:
         assert classifier.bias is None
-        assert classifier.weight.std().item() == pytest.approx(0.001, rel=0.02)
+        assert classifier.weight.std().item() == pytest.approx(std, rel=0.02)
 
 
 @pytest.mark.parametrize("height, width", [(16, 16), (31, 17), (256, 128)])
@@ -136,6 +137,7 @@ def test_input_sizes(height: int, width: int) -> None:
         ({"height": 15}, "15 x 64.*at least 16 x 16"),
         ({"width": 0}, "128 x 0"),
         ({"dropout": 1}, "dropout=1"),
+        ({"classifier_std": -0.1}, r"classifier_std=-0\.1"),
         ({"last_stride": 4}, "last_stride=4"),
     ],
 )
