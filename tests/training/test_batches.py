@@ -48,7 +48,7 @@ def test_an_exception_in_the_maker_reaches_the_consumer() -> None:
     seen = []
     with pytest.raises(KeyError, match="the third"), Prefetcher(make, 10) as stream:
         for item in stream:
-            seen.append(item)
+            seen += [item]
     assert seen == [0, 1, 2] and not threads()
 
 

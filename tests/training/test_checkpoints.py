@@ -40,7 +40,10 @@ def test_json_is_old_or_new_but_never_half(tmp_path: Path) -> None:
 def test_a_saved_model_gives_the_same_embeddings(tmp_path: Path, model: nn.Module) -> None:
     save_model(model, tmp_path / "m", CONFIG)
     loaded = load_model(tmp_path / "m")
-    assert not loaded.training and sorted(p.name for p in (tmp_path / "m").iterdir()) == ["config.json", "model.safetensors"]
+    assert not loaded.training and sorted(p.name for p in (tmp_path / "m").iterdir()) == [
+        "config.json",
+        "model.safetensors",
+    ]
     images = torch.rand(3, 3, 32, 16)
     model.eval()
     loaded = loaded.to(memory_format=torch.channels_last)  # files keep no layout; sums in another order differ
@@ -77,7 +80,7 @@ def test_folders_that_are_no_model(tmp_path: Path, model: nn.Module) -> None:
     with pytest.raises(UserError, match=r"unknown: config.json describes no model.*Did you mean 'custom_cnn_v32'"):
         load_model(tmp_path / "unknown")
     damage_config(copy("odd"), num_classes="five")
-    with pytest.raises(UserError, match="odd: config.json describes no model"):
+    with pytest.raises(UserError, match=r"odd: config.json describes no model"):
         load_model(tmp_path / "odd")
     damage_config(copy("classes"), num_classes=6)
     with pytest.raises(UserError, match="classes: the weights do not fit the config"):
@@ -112,7 +115,7 @@ def test_best_weights_are_kept_until_a_checkpoint_names_newer_ones(tmp_path: Pat
     checkpoints.save(2, model, {}, {"best": {"epoch": 2}})
     assert {p.name for p in tmp_path.glob("best*")} == {"best-00002.safetensors"}
     assert checkpoints.load_best(2).keys() == model.state_dict().keys()
-    with pytest.raises(UserError, match="best weights in .* are damaged"):
+    with pytest.raises(UserError, match=r"best weights in .* are damaged"):
         checkpoints.load_best(1)
 
 
@@ -129,7 +132,9 @@ def test_damage_names_the_folder(tmp_path: Path, model: nn.Module, file: str, ki
     else:
         content = path.read_bytes()
         path.write_bytes({"empty": b"", "cut": content[: len(content) // 2], "nonsense": b"[]" * 500}[kind])
-    with pytest.raises(UserError, match=r"The checkpoint in .*c is damaged .*Remove that folder to train from the start"):
+    with pytest.raises(
+        UserError, match=r"The checkpoint in .*c is damaged .*Remove that folder to train from the start"
+    ):
         checkpoints.load()
 
 
@@ -142,7 +147,7 @@ def test_a_state_that_runs_code_is_refused(tmp_path: Path, model: nn.Module) -> 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path, model: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot be written .*Make it writable"):
+    with pytest.raises(UserError, match=r"cannot be written .*Make it writable"):
         Checkpoints(tmp_path / "file" / "c")
     checkpoints = fill(tmp_path / "c", model)
 
@@ -150,7 +155,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, model: nn.Module, monke
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("reidlab.training.checkpoints.torch.save", full)
-    with pytest.raises(UserError, match="No space left.* free disk space"):
+    with pytest.raises(UserError, match=r"No space left.* free disk space"):
         checkpoints.save(3, model, {}, {})
     monkeypatch.undo()
     found = checkpoints.load()

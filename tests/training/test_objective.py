@@ -83,7 +83,9 @@ def test_terms_are_summed_by_weight() -> None:
 
 def test_terms_of_one_name_have_columns_of_their_own() -> None:
     triplet = {"name": "triplet", "options": {"margin": 5.0}}
-    found = objective(triplet | {"feature": "after"}, triplet | {"feature": "parts"}, {"name": "cross_entropy", "feature": "logits"})
+    found = objective(
+        triplet | {"feature": "after"}, triplet | {"feature": "parts"}, {"name": "cross_entropy", "feature": "logits"}
+    )
     found(make_output(), LABELS)
     assert {"loss_triplet_after", "loss_triplet_parts", "loss_cross_entropy"} <= found.stats.keys()
     first = objective(triplet | {"feature": "after"})
@@ -108,7 +110,9 @@ def test_missing_features_are_named() -> None:
         objective({"name": "triplet", "feature": "parts"})(make_output(parts=None), LABELS)
 
 
-@pytest.mark.parametrize(("name", "feature"), [("ehtm", "after"), ("triplet", "triplets"), ("cross_entropy", "triplets")])
+@pytest.mark.parametrize(
+    ("name", "feature"), [("ehtm", "after"), ("triplet", "triplets"), ("cross_entropy", "triplets")]
+)
 def test_ehtm_and_triplets_go_together_alone(name: str, feature: str) -> None:
     with pytest.raises(UserError, match="ehtm goes with triplets alone"):
         objective({"name": name, "feature": feature})

@@ -91,7 +91,10 @@ def test_scientific_notation_without_a_point_is_a_number(tmp_path: Path) -> None
         ({"optimizer": {"learning_rate": 1}}, "optimizer.learning_rate"),
         ({"optimizer": {"weight_deca": 1}}, "optimizer.weight_deca: .*Did you mean 'weight_decay'"),
         ({"augment": {"flips": 1}}, "augment.flips: .*Did you mean 'flip'"),
-        ({"losses": [{"name": "triplet", "feature": "after", "wieght": 2}]}, "losses.0.wieght: .*Did you mean 'weight'"),
+        (
+            {"losses": [{"name": "triplet", "feature": "after", "wieght": 2}]},
+            "losses.0.wieght: .*Did you mean 'weight'",
+        ),
         ({"losses": [{"name": "triplet", "feature": "middle"}]}, "losses.0.feature: .*'before'.*given 'middle'"),
         ({"losses": []}, "losses: .*at least 1"),
         ({"losses": [{"name": "triplet", "feature": "after", "weight": -1}]}, "losses.0.weight: .*greater than 0"),

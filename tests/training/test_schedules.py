@@ -97,7 +97,10 @@ def test_every_schedule_is_a_positive_share_of_the_base_rate(name: str) -> None:
     [
         ({"name": "one_cycle"}, r"'one_cycle' is unknown; choose from onecycle, .*Did you mean 'onecycle'"),
         ({"name": ["onecycle"]}, "is unknown"),
-        ({"name": "onecycle", "pct": 0.2}, r"has no option 'pct'; it has pct_start, div_factor.*Did you mean 'pct_start'"),
+        (
+            {"name": "onecycle", "pct": 0.2},
+            r"has no option 'pct'; it has pct_start, div_factor.*Did you mean 'pct_start'",
+        ),
         ({"name": "onecycle", "total_steps": 5}, "has no option 'total_steps'"),
         ({"name": "constant", "gamma": 1}, "it has none"),
         ({"name": "onecycle", "pct_start": 1.5}, "pct_start=1.5 must be between 0 and 1"),
@@ -118,5 +121,7 @@ def test_mistakes_are_named(spec: dict[str, Any], words: str) -> None:
 
 
 def test_steps_may_be_a_list_as_in_yaml() -> None:
-    schedule = schedule_of({"name": "warmup_multistep", "steps": [2, 3], "warmup_epochs": 0}, base_lr=1, epochs=4, steps_per_epoch=1)
+    schedule = schedule_of(
+        {"name": "warmup_multistep", "steps": [2, 3], "warmup_epochs": 0}, base_lr=1, epochs=4, steps_per_epoch=1
+    )
     assert [schedule(e) for e in range(4)] == pytest.approx([1, 1, 0.1, 0.01])

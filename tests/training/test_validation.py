@@ -31,7 +31,9 @@ def test_it_is_evaluate_on_the_val_split(world: World, model: nn.Module) -> None
     rows = np.flatnonzero(world.table["split"] == "val")
     vectors = embed_rows(model, world.pixels, rows, COMPUTE)
     pids, camids = (world.table[name].to_numpy()[rows] for name in ("pid", "camid"))
-    expected = evaluate(vectors, vectors, query_pids=pids, gallery_pids=pids, query_camids=camids, gallery_camids=camids)
+    expected = evaluate(
+        vectors, vectors, query_pids=pids, gallery_pids=pids, query_camids=camids, gallery_camids=camids
+    )
     assert validate(model.train()) == {"val_map": expected.mean_ap, "val_rank1": expected.cmc[0]}
     assert 0 < expected.mean_ap < 1 and model.training, "the training flag is put back"
 
@@ -86,7 +88,9 @@ def test_junk_is_left_out(world: World, model: nn.Module, junk: int | str) -> No
 
 
 def test_one_camera_says_so_and_goes_on(world: World) -> None:
-    with pytest.warns(UserWarning, match="without validation.*two images in different cameras.*remove the camera column"):
+    with pytest.warns(
+        UserWarning, match="without validation.*two images in different cameras.*remove the camera column"
+    ):
         assert make_validator(world.table.assign(camid=0), world.pixels, COMPUTE) is None
 
 

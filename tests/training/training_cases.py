@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from reidlab.training.fit import fit
 from reidlab.training.recipes import Recipe
 from reidlab.training.run import Run
 
+FIT: Any = importlib.import_module("reidlab.training.fit")  # the package's own name `fit` is the function
 HEIGHT, WIDTH = 32, 16
 IDENTITIES = {"train": 8, "val": 3, "query": 2, "gallery": 2}
 TIMED = ["seconds", "images_per_second", "wait_share"]
@@ -91,7 +93,12 @@ def make_recipe(kind: str = "pk", **changes: Any) -> Recipe:
 
 def train(world: World, folder: Path, recipe: Recipe, **options: Any) -> Run | None:
     options = {"device": "cpu", "progress": False, **options}
-    return fit(recipe, world.table, world.pixels, folder, **options)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # images this small are no work for two; on a busy machine they only wait for each other
+    try:
+        return fit(recipe, world.table, world.pixels, folder, **options)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def trained(world: World, folder: Path, recipe: Recipe, **options: Any) -> Run:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ class DataRun:
             return None
         return auditing.Audit.load(folder, _moved(load_table(folder / "table.parquet"), *self.roots))
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Digest of the table's content: names, sizes, identities, cameras and splits, not of the folder."""
         return table_digest(self.table)
