@@ -150,7 +150,14 @@ class _Training:
         model.train()
         began = time.perf_counter()
         with Prefetcher(lambda i: self.batch(rows[i], epoch, i), len(rows)) as stream:
-            bar = tqdm(stream, total=len(rows), desc=f"epoch {epoch + 1}", leave=False, mininterval=1, disable=not self.progress)
+            bar = tqdm(
+                stream,
+                total=len(rows),
+                desc=f"epoch {epoch + 1}",
+                leave=False,
+                mininterval=1,
+                disable=not self.progress,
+            )
             for step, images in enumerate(bar):
                 factor = self.factor(epoch + step / len(rows))
                 for group in optimizer.param_groups:

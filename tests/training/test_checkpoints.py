@@ -23,7 +23,7 @@ def model() -> nn.Module:
     torch.manual_seed(0)
     made = build(SPEC, 5)
     made.train()(torch.rand(8, 3, 32, 16))  # moves the running means off their start
-    return made.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return made.to(memory_format=torch.channels_last)
 
 
 def test_json_is_old_or_new_but_never_half(tmp_path: Path) -> None:

@@ -49,8 +49,8 @@ def test_every_shipped_recipe_gives_a_finite_loss_and_gradient(name: str) -> Non
     labels = torch.arange(4).repeat_interleave(2)
     if objective.needs_triplets:
         labels = torch.cat([labels, labels, (labels + 1) % 4])
-    height, width = model.preprocess.height, model.preprocess.width  # type: ignore[union-attr]
-    loss = objective(Output(*model.train()(torch.rand(len(labels), 3, height, width))), labels)
+    preprocess: Any = model.preprocess
+    loss = objective(Output(*model.train()(torch.rand(len(labels), 3, preprocess.height, preprocess.width))), labels)
     loss.backward()
     assert torch.isfinite(loss) and all(torch.isfinite(v).all() for v in objective.stats.values())
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
@@ -154,7 +154,7 @@ def test_unknown_names(tmp_path: Path) -> None:
 def test_a_recipe_is_frozen_and_knows_the_precisions() -> None:
     recipe = load_recipe("demo")
     with pytest.raises(ValidationError):
-        recipe.epochs = 3  # type: ignore[misc]
+        recipe.epochs = 3
     for precision in PRECISIONS:
         assert load_recipe("demo", precision=precision).precision == precision
     assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe

@@ -40,7 +40,7 @@ def test_it_is_evaluate_on_the_val_split(world: World, model: nn.Module) -> None
 
 def test_without_cameras_one_image_an_identity_asks(world: World, model: nn.Module) -> None:
     table = world.table.drop(columns="camid")
-    found = {}
+    found: dict[int, dict[str, float]] = {}
     for seed in (0, 0, 1):
         validate = make_validator(table, world.pixels, COMPUTE, seed=seed)
         assert validate is not None
