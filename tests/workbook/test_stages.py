@@ -409,7 +409,7 @@ def test_what_the_notebooks_call(people: Path, tmp_path: Path) -> None:
     assert source.digest == run.digest
     _, result, vectors = stages.evaluate_for(data, source, p4)
     assert set(stages.arrays_of(vectors)) >= {"query", "gallery", "query_pids", "gallery_camids"}
-    assert 0 < stages.histogram_floor(vectors).mean_ap <= 1 and 0 < result.mean_ap <= 1
+    assert 0 < result.mean_ap <= 1
     hard = params(TripletGeneration, people, strategy="hard", model=run.path.name)
     made, triplets, table = stages.triplets_for(data, hard)
     assert made.made and triplets.frame["anchor"].max() < len(table)
