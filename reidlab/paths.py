@@ -7,7 +7,7 @@ from pathlib import Path
 
 from reidlab.errors import UserError
 
-__all__ = ["data_root", "reports_root", "root"]
+__all__ = ["data_root", "find", "reports_root", "root"]
 
 
 def root() -> Path:
@@ -44,3 +44,16 @@ def reports_root() -> Path:
     """Give the folder of runs and pages: REIDLAB_REPORTS or reports/ below the root."""
     given = os.environ.get("REIDLAB_REPORTS")
     return Path(given).expanduser().resolve() if given else root() / "reports"
+
+
+def find(given: str | os.PathLike[str]) -> Path:
+    """Find what a user names by a path: relative to the working directory, else to the workbook's folder.
+
+    Notebooks run in their own folder and commands anywhere, so that `data/raw/x` means the same in both. A path that
+    is in neither place comes back as the user gave it.
+    """
+    path = Path(given).expanduser()
+    if path.is_absolute() or path.exists():
+        return path
+    below = root() / path
+    return below if below.exists() else path

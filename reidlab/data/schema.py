@@ -111,9 +111,7 @@ def _cameras(table: pd.DataFrame) -> pd.Series | None:
     if "camid" not in table:
         return None
     values = plain(table["camid"])
-    absent = values.isna() | values.map(lambda value: isinstance(value, str) and not value.strip()).astype(
-        bool
-    )
+    absent = values.isna() | values.map(lambda value: isinstance(value, str) and not value.strip()).astype(bool)
     if absent.all() and len(values):
         return None
     refuse(values, absent, "camid", "is empty (give every image a camera, or none)")
@@ -196,9 +194,7 @@ def _size(path: str) -> int:
     try:
         return os.stat(path).st_size  # noqa: PTH116 (a Path for each of 60,000 files costs more than the stat)
     except OSError as error:
-        raise UserError(
-            f"The image table names a file that cannot be read: {path} ({error.strerror})."
-        ) from None
+        raise UserError(f"The image table names a file that cannot be read: {path} ({error.strerror}).") from None
 
 
 def save_table(table: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
@@ -214,9 +210,7 @@ def save_table(table: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
     about = {"schema": SCHEMA_VERSION, "notes": notes_of(checked)}
     checked.attrs = {}
     arrow = pa.Table.from_pandas(checked, preserve_index=False)
-    arrow = arrow.replace_schema_metadata(
-        {**(arrow.schema.metadata or {}), b"reidlab": json.dumps(about).encode()}
-    )
+    arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), b"reidlab": json.dumps(about).encode()})
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, beside = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".part")
     os.close(handle)
@@ -255,8 +249,7 @@ def load_table(path: str | os.PathLike[str]) -> pd.DataFrame:
     found = json.loads(about)
     if found["schema"] > SCHEMA_VERSION:
         raise UserError(
-            f"{source} has schema version {found['schema']}; this reidlab knows up to {SCHEMA_VERSION}. "
-            "Update reidlab."
+            f"{source} has schema version {found['schema']}; this reidlab knows up to {SCHEMA_VERSION}. Update reidlab."
         )
     table = arrow.to_pandas()
     table.attrs = {"notes": found["notes"]} if found["notes"] else {}

@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from reidlab.errors import UserError, nearest
+from reidlab.paths import find
 
 __all__ = ["LossTerm", "Recipe", "list_recipes", "load_recipe"]
 
@@ -97,7 +98,7 @@ def load_recipe(name: str | Path, **changes: Any) -> Recipe:
         UserError: no such recipe, a file that is no YAML mapping, or unknown or impossible values, all named.
     """
     own = str(name).endswith((".yaml", ".yml"))
-    path = Path(name).expanduser() if own else RECIPES / f"{name}.yaml"
+    path = find(name) if own else RECIPES / f"{name}.yaml"
     if not path.is_file():
         known = list_recipes()
         hint = nearest(str(name), known)

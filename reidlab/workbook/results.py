@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +108,7 @@ def _markdown(dataset: str, table: pd.DataFrame) -> str:
     return "\n".join([*lines, *(["", *notes] if notes else []), ""])
 
 
-def _cells(row: dict[str, Any]) -> list[str]:
+def _cells(row: Mapping[Hashable, Any]) -> list[str]:
     cells = [row["model"] + (" + flip test" if row["flip test"] else "")]
     for title in _MEASURES.values():
         interval = (

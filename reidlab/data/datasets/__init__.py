@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from reidlab.errors import UserError, nearest
+from reidlab.paths import find
 
 __all__ = ["DATASETS", "DatasetEntry", "list_datasets", "read"]
 
@@ -136,7 +137,7 @@ def read(name: str, root: str | os.PathLike[str] | None = None, **options: objec
 
         root = data_root() / entry.folder
     # absolute, but links are not resolved: a linked data/raw keeps the names that the user knows
-    return entry.load()(Path(os.path.abspath(Path(root).expanduser())), **options)  # noqa: PTH100
+    return entry.load()(Path(os.path.abspath(find(root))), **options)  # noqa: PTH100
 
 
 def _check_options(entry: DatasetEntry, options: dict[str, object]) -> None:

@@ -1,11 +1,11 @@
 """The stages of the notebooks: data, triplets, training, embeddings, evaluation. Each is found in the store or made."""
 
 from reidlab.workbook.stages.data import DataRun, data_stage
+from reidlab.workbook.stages.floor import histogram_floor
 from reidlab.workbook.stages.models import ModelSource, model_from, model_from_run
 from reidlab.workbook.stages.notebooks import (
     arrays_of,
     evaluate_for,
-    histogram_floor,
     history_of,
     ranking_for,
     recipe_for,

@@ -13,6 +13,7 @@ from torch import nn
 from reidlab.errors import UserError
 from reidlab.models import build
 from reidlab.models.published import load_custom_cnn_v32
+from reidlab.paths import find
 from reidlab.runs import Run, find_run
 from reidlab.training.checkpoints import load_model
 
@@ -55,7 +56,7 @@ def model_from(given: str) -> ModelSource:
     """
     if not given.strip():
         raise UserError("No model is named: give a training run's name, the folder of a saved model or a .pth file.")
-    path = Path(given).expanduser()
+    path = find(given)
     if path.suffix in (".pth", ".pt"):
         return _published(path)
     if path.is_dir():

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from reidlab import plots
-from reidlab.data.pedestrians import hsv_histogram
-from reidlab.data.pixels import PixelStore
 from reidlab.data.triplets import Triplets
 from reidlab.errors import UserError
 from reidlab.params import Retrieval, Training, TripletGeneration
-from reidlab.paths import data_root
 from reidlab.retrieval.embedding import Embeddings
-from reidlab.retrieval.metrics import evaluate
 from reidlab.retrieval.result import RetrievalResult
 from reidlab.retrieval.top import rank_gallery
 from reidlab.runs import Run
@@ -30,7 +25,6 @@ from reidlab.workbook.stages.triplets import triplet_stage
 __all__ = [
     "arrays_of",
     "evaluate_for",
-    "histogram_floor",
     "history_of",
     "ranking_for",
     "recipe_for",
@@ -141,29 +135,3 @@ def ranking_for(embeddings: Embeddings, result: RetrievalResult, p: Retrieval, *
     return plots.ranking_figure(
         listing, *tables, result=result, title=f"{choose} queries and their nearest gallery images"
     )
-
-
-def histogram_floor(embeddings: Embeddings, *, max_gallery: int = 4000) -> RetrievalResult:
-    """Score a colour histogram, which needs no learning, on the same images: the better of cosine and Hellinger.
-
-    At most `max_gallery` gallery images and as many queries are used (every n-th of each), which flatters the floor.
-    """
-    query, gallery = embeddings.split("query"), embeddings.split("gallery")
-    picked = []
-    for part in (query, gallery):
-        step = -(-len(part) // max_gallery)
-        picked.append(part.table.iloc[::step].reset_index(drop=True))
-    stores = [PixelStore.build(t, data_root() / "cache" / "pixels", size=(128, 64), progress=False) for t in picked]
-    vectors = [hsv_histogram(np.stack([store.image(i) for i in range(store.n_images)])) for store in stores]
-    roots = [np.sqrt(v) for v in vectors]  # the cosine of roots is the Bhattacharyya coefficient
-    found = [
-        evaluate(
-            *pair,
-            query_pids=picked[0]["pid"].to_numpy(),
-            gallery_pids=picked[1]["pid"].to_numpy(),
-            query_camids=picked[0]["camid"].to_numpy() if "camid" in picked[0] else None,
-            gallery_camids=picked[1]["camid"].to_numpy() if "camid" in picked[1] else None,
-        )
-        for pair in (vectors, roots)
-    ]
-    return max(found, key=lambda result: result.mean_ap)

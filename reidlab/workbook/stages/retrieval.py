@@ -44,6 +44,11 @@ def query_gallery(table: pd.DataFrame, *, seed: int = 0) -> tuple[pd.DataFrame, 
     return made[made["split"].isin(["query", "gallery"])].reset_index(drop=True), (VALIDATION_AS_TEST,)
 
 
+def labelled(dataset: str, source: ModelSource) -> str:
+    """Name a run by data set and model; a model trained on the data set has its name already."""
+    return source.label if source.label.startswith(dataset) else f"{dataset}-{source.label}"
+
+
 def embedding_stage(
     table: pd.DataFrame,
     table_digest: str,
@@ -82,7 +87,7 @@ def embedding_stage(
         }
 
     run = store.stage(
-        "embeddings", f"{dataset}-{source.label}", params=params, inputs=[table_digest, source.digest], make=make
+        "embeddings", labelled(dataset, source), params=params, inputs=[table_digest, source.digest], make=make
     )
     return run, Embeddings(Embeddings.load(run.path).vectors, table)
 
@@ -146,6 +151,6 @@ def evaluation_stage(
             "model": embedded.result["model"],
         }
 
-    label = f"{dataset}-{source.label}"
+    label = labelled(dataset, source)
     run = store.stage("evaluation", label, params=params, inputs=[embedded], make=make)
     return run, RetrievalResult.load(run.path), vectors

@@ -1,0 +1,37 @@
+"""The workbook's folders are found from anywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from reidlab import paths
+from reidlab.errors import UserError
+
+
+def test_root_has_the_notebooks() -> None:
+    assert (paths.root() / "pyproject.toml").is_file()
+
+
+def test_root_by_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REIDLAB_ROOT", str(tmp_path))
+    monkeypatch.delenv("REIDLAB_DATA", raising=False)
+    assert paths.root() == tmp_path.resolve()
+    assert paths.data_root() == tmp_path.resolve() / "data"
+    monkeypatch.setenv("REIDLAB_ROOT", str(tmp_path / "nowhere"))
+    with pytest.raises(UserError, match="nowhere"):
+        paths.root()
+
+
+def test_find_looks_here_then_below_the_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workbook, here = tmp_path / "workbook", tmp_path / "here"
+    (workbook / "data").mkdir(parents=True)
+    here.mkdir()
+    monkeypatch.setenv("REIDLAB_ROOT", str(workbook))
+    monkeypatch.chdir(here)
+    assert paths.find("data") == workbook.resolve() / "data"
+    (here / "data").mkdir()
+    assert paths.find("data") == Path("data")
+    assert paths.find("missing/file.pth") == Path("missing/file.pth")
+    assert paths.find(tmp_path / "x") == tmp_path / "x"
