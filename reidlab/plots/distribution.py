@@ -32,11 +32,16 @@ def _filled(table: pd.DataFrame, *columns: str) -> pd.DataFrame:
     return table
 
 
-def _persons(table: pd.DataFrame) -> pd.DataFrame:
-    """Leave junk and distractors out: they are not identities."""
+def _is_person(table: pd.DataFrame) -> pd.Series:
     keep = table["pid"].astype(str) != "-1"
     if "distractor" in table.columns:
         keep &= ~table["distractor"].fillna(False).astype(bool)
+    return keep
+
+
+def _persons(table: pd.DataFrame) -> pd.DataFrame:
+    """Leave junk and distractors out: they are not identities."""
+    keep = _is_person(table)
     if not keep.any():
         raise UserError("All images of the table are junk or distractors: there is no identity to count.")
     return table[keep]
@@ -119,9 +124,9 @@ def images_by_split(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     counts = counts[_in_order(counts.index)]
     ax = axes_or_new(ax, height=max(1.6, 0.5 * len(counts) + 1))
     ax.barh(np.arange(len(counts)), counts.to_numpy(), color=PALETTE[0])
+    persons = table[_is_person(table)]
     for at, (name, count) in enumerate(counts.items()):
-        pids = table.loc[table["split"] == name, "pid"]
-        n_pids = pids[pids.astype(str) != "-1"].nunique()
+        n_pids = persons.loc[persons["split"] == name, "pid"].nunique()
         ax.annotate(
             f"{count:,} images, {n_pids:,} ids",
             (count, at),

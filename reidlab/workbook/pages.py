@@ -155,7 +155,10 @@ def _prepared(notebook: NotebookNode, code: bool) -> NotebookNode:
             data = output.get("data", {})
             data.pop("application/javascript", None)
             if data.pop(WIDGET, None) and not set(data) - {"text/plain"}:
-                data["text/html"] = WIDGET_NOTE
+                # a progress bar ("  0%|   | 0/24 [00:00<?, ?it/s]") is for the live eye and leaves nothing behind
+                bar = re.match(r"\D*\d+%\|", str(data.get("text/plain", "")))
+                data["text/html"] = "" if bar else WIDGET_NOTE
+                data["text/plain"] = ""
             if any(kind.startswith("image/") for kind in data) and not cell.metadata.get("alt"):
                 cell.metadata["alt"] = f"Figure of the section “{heading}”" if heading else "Figure"
     made.metadata.pop("widgets", None)
