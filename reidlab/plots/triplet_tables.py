@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from reidlab.data.pixels import decode
 from reidlab.errors import UserError
 from reidlab.plots.style import PALETTE, Chart, axes_or_new, set_alt, styled
 from reidlab.plots.triplets import triplet_rows
@@ -24,6 +23,8 @@ def triplet_figure(table: pd.DataFrame, triplets: pd.DataFrame, *, height: int =
         triplets: columns anchor, positive, negative: rows of `table`.
         height, width: size in pixels that the images are brought to.
     """
+    from reidlab.data.pixels import decode  # imports torch, which the other figures do without
+
     rows = triplets[_ROLES].to_numpy()
     paths = table["path"].to_numpy()
     images = np.stack([[decode(paths[row], (height, width)) for row in triplet] for triplet in rows])

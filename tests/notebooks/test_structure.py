@@ -17,6 +17,7 @@ Make = Callable[..., Path]
 ROOT = Path(__file__).resolve().parents[2]
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 MAX_LINES, MAX_BYTES = 12, 200_000
+MAX_PARAMETERS = 15  # a line a parameter
 MACHINE_PATH = re.compile(r"(?<![\w.:/])/(?:home|Users|root|work|mnt|tmp|media|data)/\w|[A-Z]:\\\\")
 
 
@@ -50,8 +51,9 @@ def problems(path: Path) -> list[str]:
 def _code_problems(source: str) -> list[str]:
     found = []
     head = source.splitlines()[0] if source else ""
-    if len(source.splitlines()) > MAX_LINES:
-        found.append(f"{len(source.splitlines())} lines in the cell {head!r}, at most {MAX_LINES}")
+    most = MAX_PARAMETERS if re.match(r"\w+: \w", source) else MAX_LINES
+    if len(source.splitlines()) > most:
+        found.append(f"{len(source.splitlines())} lines in the cell {head!r}, at most {most}")
     try:
         tree = ast.parse(source)
     except SyntaxError as error:
