@@ -161,9 +161,7 @@ def test_from_notebook_refuses_misspelt_names_in_either_cell() -> None:
 
 
 def test_from_notebook_can_run_again_after_later_cells_and_mended_names() -> None:
-    space = kernel(
-        "count: int = 3\nraet: float = 2.0", "best = 0.5", "count: int = 4\nrate: float = 2.0", "n: int = 5"
-    )
+    space = kernel("count: int = 3\nraet: float = 2.0", "best = 0.5", "count: int = 4\nrate: float = 2.0", "n: int = 5")
     toy = Toy.from_notebook(space)
     assert (toy.count, toy.rate) == (4, 2.0)
 
@@ -190,9 +188,7 @@ def test_numbers_survive_text(rate: float) -> None:
 def test_describe_rows() -> None:
     rows = {row.name: row for row in describe(Toy)}
     assert rows["count"] == ("count", "int", "3", "a whole number, at least 1, at most 9", "how many")
-    assert (
-        rows["limit"].allowed == "a whole number, at least 1, or None" and rows["limit"].type == "int | None"
-    )
+    assert rows["limit"].allowed == "a whole number, at least 1, or None" and rows["limit"].type == "int | None"
     assert rows["mode"].allowed == "'plain' or 'hard'" and rows["mode"].type == "choice"
     assert rows["sizes"].type == "tuple[int, ...]"
 

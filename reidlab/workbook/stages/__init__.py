@@ -11,6 +11,7 @@ from reidlab.workbook.stages.notebooks import (
     recipe_for,
     source_for,
     train_for,
+    training_figures,
     training_table,
     triplets_for,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "source_for",
     "train_for",
     "trained_model",
+    "training_figures",
     "training_stage",
     "training_table",
     "triplet_stage",

@@ -30,6 +30,7 @@ __all__ = [
     "recipe_for",
     "source_for",
     "train_for",
+    "training_figures",
     "training_table",
     "triplets_for",
 ]
@@ -89,6 +90,20 @@ def _given_triplets(data: DataRun, recipe: Recipe, seed: int) -> Triplets | None
 def history_of(run: Run) -> pd.DataFrame:
     """Give one row an epoch of a training run."""
     return pd.read_parquet(run.path / "history.parquet")
+
+
+def training_figures(run: Run) -> dict[str, Any]:
+    """Give the key figures of a training run by readable names."""
+    names = {
+        "best_epoch": "best epoch",
+        "epochs": "epochs",
+        "best_val_map": "val mAP",
+        "minutes": "minutes",
+        "wait_share": "share of time waiting for data",
+        "parameters": "parameters",
+        "macs": "multiply-adds",
+    }
+    return {title: run.result.get(name) for name, title in names.items()}
 
 
 def source_for(data: DataRun, p: Retrieval) -> ModelSource:
