@@ -1,0 +1,121 @@
+"""Tables of results come from manifests alone; the floor is what a histogram scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from reidlab import store
+from reidlab.errors import UserError
+from reidlab.retrieval import Embeddings
+from reidlab.workbook.results import results_table, write_results
+from reidlab.workbook.stages.floor import PERSON, WHOLE, histogram_floor
+
+SCORES = {"rank1": 0.5, "rank5": 0.7, "rank10": 0.8, "mAP": 0.25, "mINP": 0.1}
+MODEL = {
+    "label": "set-net",
+    "recipe": "net",
+    "height": 128,
+    "width": 64,
+    "dim": 8,
+    "parameters": 1234567,
+    "macs": 7654321,
+    "epochs": 50,
+    "best_epoch": 49,
+    "minutes": 43.9,
+    "precision": "bfloat16",
+    "seed": 0,
+    "git": {"commit": "abcdef0123456", "dirty": True},
+    "machine": {"cores": 2, "cpu": "some processor"},
+}
+
+
+def evaluation(mean_ap: float = 0.25, *, flip: bool = False, metric: str = "cosine", **model: Any) -> store.Run:
+    def make(_folder: Path) -> dict[str, Any]:
+        return {
+            "scores": {**SCORES, "mAP": mean_ap},
+            "intervals": {"rank1": [0.4, 0.6]},
+            "flip": flip,
+            "notes": ["seen once"],
+            "model": {**MODEL, **model},
+        }
+
+    params = {"dataset": "set", "metric": metric, "ap": "plain", "about": [mean_ap, flip, sorted(model)]}
+    return store.stage("evaluation", "set-net", params=params, make=make)
+
+
+def test_a_row_says_what_the_manifest_says() -> None:
+    evaluation()
+    row = results_table("set").iloc[0]
+    assert (row["R1"], row["mAP"], row["R1 low"], row["R1 high"]) == (50, 25, 40, 60)
+    assert np.isnan(row["mAP low"])
+    assert (row["commit"], row["parameters"], row["epochs"]) == ("abcdef0+", 1234567, "50 (best 49)")
+
+
+def test_best_first_and_the_newest_of_each_model() -> None:
+    evaluation(0.2)
+    evaluation(0.3)  # the same model and protocol, later
+    evaluation(0.1, label="other", recipe="other")
+    evaluation(0.4, flip=True)
+    table = results_table("set")
+    assert table["mAP"].tolist() == pytest.approx([40, 30, 10])
+
+
+def test_written_table(tmp_path: Path) -> None:
+    run = evaluation()
+    target = write_results("set", [run.path.name], tmp_path / "deep" / "set.md")
+    text = target.read_text()
+    assert "| net | 50.00 (40.0 to 60.0) |" in text
+    assert "1,234,567" in text and "- net: seen once" in text
+    assert pd.read_csv(target.with_suffix(".csv"))["R1"].tolist() == [50]
+
+
+def test_a_published_model_has_no_training_facts() -> None:
+    nothing = {"epochs": None, "minutes": None, "seed": None, "git": None, "machine": None}
+    evaluation(label="published", recipe="published net.pth", **nothing)
+    row = results_table("set").iloc[0]
+    assert row["epochs"] == "" and row["commit"] == ""
+
+
+def test_wrong_runs_are_refused() -> None:
+    with pytest.raises(UserError, match="no evaluation on set"):
+        results_table("set")
+    run = evaluation()
+    with pytest.raises(UserError, match="no evaluation on other"):
+        results_table("other", [run.path.name])
+
+
+@pytest.fixture
+def coloured(tmp_path: Path) -> Embeddings:
+    """Three people of one colour each before a noisy wall, in two cameras; masks know where they stand."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for pid, colour in enumerate([(250, 20, 20), (20, 250, 20), (20, 20, 250)]):
+        for camid, split in ((1, "query"), (2, "gallery")):
+            image = rng.integers(0, 256, (128, 64, 3), dtype=np.uint8)
+            mask = np.zeros((128, 64), np.uint8)
+            image[40:90, 20:44], mask[40:90, 20:44] = colour, 1
+            stem = tmp_path / f"{pid}_{camid}"
+            Image.fromarray(image).save(f"{stem}.png")
+            Image.fromarray(mask).save(f"{stem}_mask.png")
+            rows.append([f"{stem}.png", pid, camid, split, f"{stem}_mask.png"])
+    table = pd.DataFrame(rows, columns=["path", "pid", "camid", "split", "mask"]).assign(
+        sequence=-1, frame=-1, dataset="coloured"
+    )
+    return Embeddings(np.ones((len(table), 2), np.float32), table)
+
+
+def test_floor_of_the_person_alone(coloured: Embeddings, own_data: Path) -> None:
+    floor = histogram_floor(coloured).set_index("floor")
+    assert floor.loc[PERSON, "mAP"] == 1
+    assert set(floor.index) == {WHOLE, PERSON}
+
+
+def test_floor_without_masks(coloured: Embeddings, own_data: Path) -> None:
+    plain = Embeddings(coloured.vectors, coloured.table.drop(columns=["mask", "camid"]))
+    assert histogram_floor(plain)["floor"].tolist() == [WHOLE]
