@@ -1,4 +1,4 @@
-# reidlab: `make` lists what can be made. Python 3.11 or 3.12, git, make and a C compiler are enough.
+# reidlab: `make` lists what can be made. Python 3.11 or 3.12, git and make are enough.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help

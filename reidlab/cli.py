@@ -160,12 +160,13 @@ def runs_gc(
     older_than: Annotated[float | None, typer.Option(min=0, help="Only what is older than so many days.")] = None,
     stale: Annotated[bool, typer.Option("--stale", help="Also runs whose code has changed since.")] = False,
     inputs: Annotated[bool, typer.Option("--inputs", help="Also stale runs that a current run was made from.")] = False,
+    unfinished: Annotated[bool, typer.Option("--unfinished", help="Also stopped trainings that could go on.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
 ) -> None:
     """Remove unfinished work (interrupted trainings too) and, with --stale, runs that nothing will find again."""
     from reidlab import store
 
-    gone = store.gc(older_than=older_than, stale=stale, inputs=inputs, dry_run=dry_run)
+    gone = store.gc(older_than=older_than, stale=stale, inputs=inputs, unfinished=unfinished, dry_run=dry_run)
     for path, reason, megabytes in gone:
         print(f"{'would remove' if dry_run else 'removed'} {path.parent.name}/{path.name}: {reason}, {megabytes:g} MB")
     print(f"{sum(item.megabytes for item in gone):g} MB in {len(gone)} folders")

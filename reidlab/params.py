@@ -8,7 +8,7 @@ cell; a test compares the two. A new notebook: a model here and its name in `MOD
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -36,19 +36,19 @@ class DataParams(NotebookParams):
     dataset: str = Field("pedestrians", min_length=1, description="data set; see `reidlab data list`")
     root: str = Field("", description="its folder; empty: the usual place below data/raw")
     seed: int = Field(0, ge=0, le=2**32 - 1, description="seed of everything random")
-    val_share: float = Field(0.2, ge=0, le=0.9, description="share of the training part kept for validation")
+    options: dict[str, Any] = Field({}, description="options of its reader, such as {'boxes': 'detected'} for cuhk03")
+    split: Literal["identity", "image", "test_to_val"] = Field(
+        "identity", description="where validation images come from; image and test_to_val are flagged"
+    )
+    val_share: float = Field(0.2, ge=0, le=0.9, description="share kept for validation; 0.4 is usual for test_to_val")
 
 
 class DataPrep(DataParams):
     """01: read, prepare and audit a data set."""
 
     notebook: ClassVar[str] = "01_data_prep"
-    split: Literal["identity", "image", "test_to_val"] = Field(
-        "identity", description="where validation images come from; image and test_to_val are flagged"
-    )
     height: int = Field(128, ge=16, le=1024, description="height of stored images, pixels")
     width: int = Field(64, ge=16, le=1024, description="width of stored images, pixels")
-    audit: bool = Field(True, description="open every image: broken files, duplicates, leaks, odd pictures")
 
 
 class TripletGeneration(DataParams):

@@ -196,19 +196,28 @@ def remove_run(selector: str) -> Path:
 
 
 def gc(
-    *, older_than: float | None = None, stale: bool = False, inputs: bool = False, dry_run: bool = False
+    *,
+    older_than: float | None = None,
+    stale: bool = False,
+    inputs: bool = False,
+    unfinished: bool = False,
+    dry_run: bool = False,
 ) -> list[Leftover]:
     """Remove unfinished work and, when asked, stale runs; what another process is making just now stays.
+
+    A training that was stopped, and can go on from its checkpoint, stays too.
 
     Args:
         older_than: only what was not touched for so many days.
         stale: also runs whose code has changed since, which nothing will find again.
         inputs: also stale runs that a run which stays was made from.
+        unfinished: also stopped trainings with a checkpoint.
         dry_run: say what would go and leave it.
     """
     latest = time.time() - (older_than or 0) * 86_400
     leftovers = []
     paths = [*runs_root().glob("*/.work-*"), *runs_root().glob("*/.trash-*")]
+    paths = [path for path in paths if unfinished or not (path / "checkpoints" / "last.json").is_file()]
     doomed = {path: "unfinished" if path.name.startswith(".work") else "half removed" for path in sorted(paths)}
     if stale:
         doomed |= {run.path: "its code has changed" for run in _stale(list_runs(), inputs)}

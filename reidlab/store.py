@@ -115,7 +115,9 @@ def _find(folder: Path, digest: str) -> Run | None:
 def _begin(work: Path, resumable: bool) -> dict[str, Any]:
     """Make or reopen the work folder; give the seconds that earlier attempts took and when the first began."""
     now = time.time()
-    progress = {"seconds": 0.0, "started": now, "began": now, "attempts": 1}
+    # what runs is what was there at the beginning: an hour later somebody may have committed
+    progress: dict[str, Any] = {"seconds": 0.0, "started": now, "began": now, "attempts": 1}
+    progress |= {"git": provenance.git_state(), "machine": provenance.machine(), "versions": provenance.versions()}
     if work.exists() and not resumable:
         shutil.rmtree(work)
     work.mkdir(parents=True, exist_ok=True)
@@ -126,6 +128,8 @@ def _begin(work: Path, resumable: bool) -> dict[str, Any]:
         progress["seconds"] = earlier["seconds"] + max(0.0, last - earlier["began"])
         progress["started"] = earlier["started"]
         progress["attempts"] = earlier["attempts"] + 1
+        state = {name: earlier[name] for name in ("git", "machine")}
+        progress["earlier"] = [*earlier.get("earlier", []), state]
     (work / PROGRESS).write_text(json.dumps(progress))
     return progress
 
@@ -151,9 +155,10 @@ def _finish(work: Path, manifest: dict[str, Any], before: Mapping[str, Any]) -> 
         "seconds": round(before["seconds"] + now - before["began"], 3),
         "attempts": before["attempts"],
         "peak_memory_mb": provenance.peak_memory_mb(),
-        "git": provenance.git_state(),
-        "versions": provenance.versions(),
-        "machine": provenance.machine(),
+        "git": before["git"],
+        "versions": before["versions"],
+        "machine": before["machine"],
+        "earlier": before.get("earlier", []),
         "files": {p.relative_to(work).as_posix(): p.stat().st_size for p in files},
     }
     text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False)

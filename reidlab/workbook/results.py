@@ -19,9 +19,9 @@ _MEASURES = {"rank1": "R1", "rank5": "R5", "rank10": "R10", "mAP": "mAP", "mINP"
 _PREAMBLE = """\
 Written by `reidlab results {dataset}` from the manifests of evaluation runs; do not edit.
 Single query, official protocol (same identity and camera ignored, junk removed), no re-ranking. In brackets: 95 %
-intervals by bootstrap over query identities. Parameters and multiply-adds are those of the embedding. The best epoch
-was chosen on held-out training identities; query and gallery were scored once. A + after a commit: the working tree
-had changes."""
+intervals by bootstrap over query identities. Parameters and multiply-adds are those of the embedding. Models trained
+here: the best epoch was chosen on held-out training identities, minutes are those of the epochs without validation,
+and a + after a commit says that the working tree had changes. Notes below the table name what differs."""
 
 
 def results_table(dataset: str, selectors: Sequence[str] = ()) -> pd.DataFrame:

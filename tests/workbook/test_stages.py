@@ -108,7 +108,7 @@ def test_data_is_found_again_and_made_anew_when_something_changes(people: Path) 
     again = prepared(people)
     assert not again.run.made and again.run.path == first.run.path and again.digest == first.digest
     pd.testing.assert_frame_equal(again.table, first.table)
-    for changes in ({"val_share": 0.4}, {"seed": 1}, {"split": "image"}, {"audit": True}):
+    for changes in ({"val_share": 0.4}, {"seed": 1}, {"split": "image"}):
         other = prepared(people, **changes)
         assert other.run.made and other.run.path != first.run.path, changes
     assert (
@@ -142,15 +142,14 @@ def test_the_notes_reach_the_reader(people: Path) -> None:
 
 
 def test_paths_follow_a_data_set_that_moves(people: Path, tmp_path: Path) -> None:
-    first = prepared(people, audit=True)
+    first = prepared(people)
     digest = first.digest
     shutil.move(people.parent, tmp_path / "elsewhere" / "deeper")
-    moved = prepared(tmp_path / "elsewhere" / "deeper" / "table.csv", audit=True)
+    moved = prepared(tmp_path / "elsewhere" / "deeper" / "table.csv")
     assert not moved.run.made and moved.run.path == first.run.path and moved.digest == digest
     assert all(Path(path).is_file() for path in moved.table["path"])
-    audit = moved.audit()
-    assert audit is not None and all(Path(path).is_file() for path in audit.table["path"])
-    assert first.audit() is not None and prepared(tmp_path / "elsewhere/deeper/table.csv").audit() is None
+    assert all(Path(path).is_file() for path in stages.audit_of(moved).table["path"])
+    assert len(stages.audit_of(first).table) == len(first.table)
 
 
 def test_paths_are_right_where_images_were_left_out(people: Path, tmp_path: Path) -> None:
@@ -162,10 +161,10 @@ def test_paths_are_right_where_images_were_left_out(people: Path, tmp_path: Path
     frame.loc[len(frame)] = ["odd/broken.png", "p0", "c0", "train"]
     frame.to_csv(people, index=False)
     for _ in range(2):
-        data = prepared(people, audit=True)
+        data = prepared(people)
         assert len(data.table) == len(frame) - 1 and all(Path(path).is_file() for path in data.table["path"])
     shutil.move(people.parent, tmp_path / "x")
-    data = prepared(tmp_path / "x" / "table.csv", audit=True)
+    data = prepared(tmp_path / "x" / "table.csv")
     assert not data.run.made and all(Path(path).is_file() for path in data.table["path"])
 
 
@@ -192,7 +191,7 @@ def test_the_built_in_data_set_is_drawn_once(own_data: Path, monkeypatch: pytest
         drawn.append(folder)
         return make_people(tmp_path / "people").parent
 
-    monkeypatch.setattr("reidlab.workbook.stages.data.make_pedestrians", draw)
+    monkeypatch.setattr("reidlab.data.pedestrians.make.make_pedestrians", draw)
     monkeypatch.setattr("reidlab.workbook.stages.data.read", lambda name, root: pd.read_csv(root / "table.csv"))
     from reidlab.workbook.stages.data import source_table
 
@@ -248,7 +247,7 @@ def test_user_data_without_query_or_cameras(tmp_path: Path, own_data: Path, spli
 
 def test_nothing_to_score(tmp_path: Path, own_data: Path) -> None:
     data = prepared(make_people(tmp_path / "own", splits=False), val_share=0)
-    with pytest.raises(UserError, match="neither query and gallery nor validation images; raise val_share"):
+    with pytest.raises(UserError, match="0 validation identities; two are needed to score anything. Raise val_share"):
         stages.query_gallery(data.table)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from reidlab.errors import UserError, nearest
-from reidlab.paths import find
+from reidlab.paths import data_root, find
 
 __all__ = ["DATASETS", "DatasetEntry", "list_datasets", "read"]
 
@@ -133,9 +133,11 @@ def read(name: str, root: str | os.PathLike[str] | None = None, **options: objec
     if root is None:
         if entry.folder is None:
             raise UserError(f"The data set {name!r} is your own: say where it is, read({name!r}, root).")
-        from reidlab.paths import data_root
-
         root = data_root() / entry.folder
+        if name == "pedestrians":
+            from reidlab.data.pedestrians import built_in
+
+            root = built_in()
     # absolute, but links are not resolved: a linked data/raw keeps the names that the user knows
     return entry.load()(Path(os.path.abspath(find(root))), **options)  # noqa: PTH100
 

@@ -5,9 +5,17 @@
 """
 
 from reidlab.data.pedestrians.baseline import hsv_histogram
-from reidlab.data.pedestrians.make import make_pedestrians
+from reidlab.data.pedestrians.make import built_in, make_pedestrians
 from reidlab.data.pedestrians.person import Person, draw_person
 from reidlab.data.pedestrians.render import draw_pedestrian
 from reidlab.data.pedestrians.spec import PedestriansSpec
 
-__all__ = ["PedestriansSpec", "Person", "draw_pedestrian", "draw_person", "hsv_histogram", "make_pedestrians"]
+__all__ = [
+    "PedestriansSpec",
+    "Person",
+    "built_in",
+    "draw_pedestrian",
+    "draw_person",
+    "hsv_histogram",
+    "make_pedestrians",
+]

@@ -20,10 +20,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from reidlab import sources
 from reidlab.data.pedestrians.person import Person, draw_person
 from reidlab.data.pedestrians.render import shoot
 from reidlab.data.pedestrians.spec import DRAWING, FOLDERS, PedestriansSpec, Picture, pictures
 from reidlab.errors import UserError
+from reidlab.paths import data_root
 
 __all__ = ["make_pedestrians"]
 
@@ -145,3 +147,13 @@ def _with_bar(rows: Iterable[tuple], total: int, progress: bool) -> Iterable[tup
     from tqdm.auto import tqdm
 
     return tqdm(rows, total=total, desc="drawing pedestrians", unit="image")
+
+
+def built_in(seed: int = 0, *, workers: int | None = None) -> Path:
+    """Give the folder of the built-in data set, drawn now if it is not there.
+
+    Its name holds a digest of the drawing code, so that changed drawing never passes off old pictures as new ones.
+    """
+    code = sources.code_digest(["reidlab.data.pedestrians"])[:8]
+    folder = data_root() / "cache" / f"pedestrians-{seed}-{code}"
+    return make_pedestrians(folder, PedestriansSpec(seed=seed), workers=workers)

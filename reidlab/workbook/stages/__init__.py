@@ -1,10 +1,12 @@
 """The stages of the notebooks: data, triplets, training, embeddings, evaluation. Each is found in the store or made."""
 
-from reidlab.workbook.stages.data import DataRun, data_stage
+from reidlab.workbook.stages.data import audit_of, data_stage
+from reidlab.workbook.stages.data_run import DataRun
 from reidlab.workbook.stages.floor import histogram_floor
 from reidlab.workbook.stages.models import ModelSource, model_from, model_from_run
 from reidlab.workbook.stages.notebooks import (
     arrays_of,
+    data_for,
     evaluate_for,
     history_of,
     ranking_for,
@@ -23,6 +25,8 @@ __all__ = [
     "DataRun",
     "ModelSource",
     "arrays_of",
+    "audit_of",
+    "data_for",
     "data_stage",
     "embedding_stage",
     "evaluate_for",

@@ -2,65 +2,41 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from reidlab import sources, store
+from reidlab import store
 from reidlab.data import audit as auditing
 from reidlab.data import prepare
 from reidlab.data.datasets import read
-from reidlab.data.pedestrians import PedestriansSpec, make_pedestrians
+from reidlab.data.pedestrians import built_in
 from reidlab.data.schema import load_table, notes_of, save_table, summarise, table_digest
 from reidlab.errors import UserError
-from reidlab.paths import data_root
-from reidlab.runs import Run
+from reidlab.workbook.stages.data_run import DataRun
 
-__all__ = ["DataRun", "data_stage", "source_table"]
+__all__ = ["audit_of", "data_stage", "source_table"]
 
 ROOT = "root.txt"  # names the folder that all images shared when the stage was made
 
 
-@dataclass(frozen=True)
-class DataRun:
-    """A prepared data set.
-
-    Attributes:
-        run: the finished stage.
-        table: image table with splits, its paths where the images are now.
-        notes: what a reader of any result on it must know.
-    """
-
-    run: Run
-    table: pd.DataFrame
-    notes: tuple[str, ...]
-    roots: tuple[str, str] = ("", "")  # where the images lay when the stage was made, and where they lie now
-
-    def audit(self) -> auditing.Audit | None:
-        """Give the findings of the audit, or None where it was not asked for."""
-        folder = self.run.path / "audit"
-        if not folder.is_dir():
-            return None
-        return auditing.Audit.load(folder, _moved(load_table(folder / "table.parquet"), *self.roots))
-
-    @cached_property
-    def digest(self) -> str:
-        """Digest of the table's content: names, sizes, identities, cameras and splits, not of the folder."""
-        return table_digest(self.table)
+def audit_of(data: DataRun) -> auditing.Audit:
+    """Give the findings of the audit that the stage made."""
+    folder = data.run.path / "audit"
+    return auditing.Audit.load(folder, _moved(load_table(folder / "table.parquet"), *data.roots))
 
 
-def source_table(dataset: str, root: str = "", *, seed: int = 0, workers: int | None = None) -> pd.DataFrame:
-    """Read a data set; the built-in one is drawn first where it is missing."""
+def source_table(
+    dataset: str, root: str = "", *, seed: int = 0, options: Mapping[str, Any] | None = None
+) -> pd.DataFrame:
+    """Read a data set with its reader's options; the built-in one is drawn first where it is missing."""
     if dataset == "pedestrians" and not root:
-        code = sources.code_digest(["reidlab.data.pedestrians"])[:8]  # changed drawing, changed pictures
-        folder = data_root() / "cache" / f"pedestrians-{seed}-{code}"
-        return read("pedestrians", make_pedestrians(folder, PedestriansSpec(seed=seed), workers=workers))
-    return read(dataset, root or None)
+        return read(dataset, built_in(seed), **(options or {}))
+    return read(dataset, root or None, **(options or {}))
 
 
 def data_stage(
@@ -70,42 +46,44 @@ def data_stage(
     seed: int = 0,
     split: str = "identity",
     val_share: float = 0.2,
-    audit: bool = False,
+    options: Mapping[str, Any] | None = None,
 ) -> DataRun:
-    """Read a data set, hold validation identities out, and (on request) look at every image.
+    """Read a data set, look at every image, leave out what does not decode, and hold validation images out.
 
     Args:
         dataset: name known to `reidlab data list`.
         root: its folder; empty for the usual place.
         seed: of the split (and of the built-in data set).
         split: identity (default), image (flagged) or test_to_val (flagged).
-        val_share: share of identities or images held out.
-        audit: open every image: files that do not decode are left out, duplicates and odd images listed.
+        val_share: share of identities or images held out; with test_to_val of each test identity's images.
+        options: of the data set's reader, such as {"boxes": "detected"} for cuhk03.
     """
-    source = source_table(dataset, root, seed=seed)
-    params = {"dataset": dataset, "seed": seed, "split": split, "val_share": val_share, "audit": audit}
+    source = source_table(dataset, root, seed=seed, options=options)
+    chosen = dict(options or {})
+    params = {"dataset": dataset, "seed": seed, "split": split, "val_share": val_share, "options": chosen}
 
     def make(folder: Path) -> Mapping[str, Any]:
-        table = source
-        result: dict[str, Any] = {}
-        if audit:
-            found = auditing.audit(source)
-            found.save(folder / "audit")
-            save_table(found.table, folder / "audit" / "table.parquet")
-            table = found.clean_table
-            result["undecodable"] = len(source) - len(table)
-        table = _split(table, split, val_share, seed)
+        found = auditing.audit(source)
+        found.save(folder / "audit")
+        save_table(found.table, folder / "audit" / "table.parquet")
+        table = _split(found.clean_table, split, val_share, seed)
         save_table(table, folder / "table.parquet")
         (folder / ROOT).write_text(_shared_folder(source), encoding="utf-8")
-        summary = summarise(table)
-        summary.to_csv(folder / "summary.csv")
-        return {**result, "images": len(table), "notes": notes_of(table)}
+        summarise(table).to_csv(folder / "summary.csv")
+        return {"images": len(table), "undecodable": len(source) - len(found.clean_table), "notes": notes_of(table)}
 
-    run = store.stage("data", dataset, params=params, inputs=[table_digest(source)], make=make)
+    inputs = [table_digest(source), _columns_digest(source)]
+    run = store.stage("data", dataset, params=params, inputs=inputs, make=make)
     roots = ((run.path / ROOT).read_text(encoding="utf-8"), _shared_folder(source))
     table = _moved(load_table(run.path / "table.parquet"), *roots)
     notes = tuple(dict.fromkeys([*notes_of(source), *run.result["notes"]]))
     return DataRun(run, table, notes, roots)
+
+
+def _columns_digest(table: pd.DataFrame) -> str:
+    """Digest everything but the places of files: frames, views and whatever else a table carries along."""
+    rest = table.drop(columns=["path", "mask"], errors="ignore").astype(str)
+    return hashlib.sha256(pd.util.hash_pandas_object(rest, index=False).to_numpy().tobytes()).hexdigest()[:16]
 
 
 def _split(table: pd.DataFrame, split: str, val_share: float, seed: int) -> pd.DataFrame:

@@ -10,13 +10,14 @@ from matplotlib.figure import Figure
 from reidlab import plots
 from reidlab.data.triplets import Triplets
 from reidlab.errors import UserError
-from reidlab.params import Retrieval, Training, TripletGeneration
+from reidlab.params import DataParams, Retrieval, Training, TripletGeneration
 from reidlab.retrieval.embedding import Embeddings
 from reidlab.retrieval.result import RetrievalResult
 from reidlab.retrieval.top import rank_gallery
 from reidlab.runs import Run
 from reidlab.training.recipes import Recipe, load_recipe
-from reidlab.workbook.stages.data import DataRun
+from reidlab.workbook.stages.data import data_stage
+from reidlab.workbook.stages.data_run import DataRun
 from reidlab.workbook.stages.models import ModelSource, model_from, model_from_run
 from reidlab.workbook.stages.retrieval import embedding_stage, evaluation_stage
 from reidlab.workbook.stages.training import training_stage
@@ -24,6 +25,7 @@ from reidlab.workbook.stages.triplets import triplet_stage
 
 __all__ = [
     "arrays_of",
+    "data_for",
     "evaluate_for",
     "history_of",
     "ranking_for",
@@ -34,6 +36,11 @@ __all__ = [
     "training_table",
     "triplets_for",
 ]
+
+
+def data_for(p: DataParams) -> DataRun:
+    """Read and prepare (or find) the data set that a notebook's parameters name."""
+    return data_stage(p.dataset, p.root, seed=p.seed, split=p.split, val_share=p.val_share, options=p.options)
 
 
 def training_table(data: DataRun) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from reidlab.retrieval.embedding import Embeddings, embed
 from reidlab.retrieval.metrics import evaluate
 from reidlab.retrieval.result import RetrievalResult
 from reidlab.runs import Run
-from reidlab.workbook.stages.data import DataRun
+from reidlab.workbook.stages.data_run import DataRun
 from reidlab.workbook.stages.models import ModelSource
 from reidlab.workbook.stages.training import describe_model
 
@@ -38,8 +38,12 @@ def query_gallery(table: pd.DataFrame, *, seed: int = 0) -> tuple[pd.DataFrame, 
     """
     if (table["split"] == "query").any() and (table["split"] == "gallery").any():
         return table[table["split"].isin(["query", "gallery"])].reset_index(drop=True), ()
-    if not (table["split"] == "val").any():
-        raise UserError("The data set has neither query and gallery nor validation images; raise val_share (0.2, say).")
+    n_people = table.loc[table["split"] == "val", "pid"].nunique()
+    if n_people < 2:
+        raise UserError(
+            f"The data set has no query and gallery, and {n_people} validation identities; two are needed to score "
+            "anything. Raise val_share."
+        )
     made = make_query_gallery(table, split="val", seed=seed)
     return made[made["split"].isin(["query", "gallery"])].reset_index(drop=True), (VALIDATION_AS_TEST,)
 

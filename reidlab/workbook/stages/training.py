@@ -17,7 +17,7 @@ from reidlab.runs import Run
 from reidlab.training.checkpoints import load_model
 from reidlab.training.fit import fit
 from reidlab.training.recipes import Recipe
-from reidlab.workbook.stages.data import DataRun
+from reidlab.workbook.stages.data_run import DataRun
 
 __all__ = ["describe_model", "trained_model", "training_stage"]
 

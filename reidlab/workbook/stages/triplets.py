@@ -12,7 +12,7 @@ from reidlab import store
 from reidlab.data.triplets import Triplets, make_triplets
 from reidlab.errors import UserError
 from reidlab.runs import Run
-from reidlab.workbook.stages.data import DataRun
+from reidlab.workbook.stages.data_run import DataRun
 
 __all__ = ["triplet_stage"]
 
