@@ -63,7 +63,8 @@ def data_stage(
     params = {"dataset": dataset, "seed": seed, "split": split, "val_share": val_share, "options": chosen}
 
     def make(folder: Path) -> Mapping[str, Any]:
-        found = auditing.audit(source)
+        # in this process: spawned workers would run a script without a main guard again, which would wait for our lock
+        found = auditing.audit(source, workers=1)
         found.save(folder / "audit")
         save_table(found.table, folder / "audit" / "table.parquet")
         table = _split(found.clean_table, split, val_share, seed)
