@@ -26,6 +26,7 @@ __all__ = [
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#4D4D4D", "#8C6D31")  # Okabe and Ito
 INLINE_DPI = 80
+HEAVY = 300_000  # bytes of an inline picture above which its colours are reduced
 _ALT = "reidlab_alt"
 _RC: Any = {
     "axes.axisbelow": True,
@@ -63,6 +64,18 @@ QUERY = Mark("query", "#0072B2", "solid", "?")
 MARKS = {mark.name: mark for mark in (RIGHT, WRONG, IGNORED, QUERY)}
 
 
+def _light(png: bytes) -> bytes:
+    """Bring a PNG full of photographs to 256 colours, a third of its bytes: notebooks should stay below 2 MB."""
+    if len(png) < HEAVY:
+        return png
+    from PIL import Image
+
+    out = io.BytesIO()
+    with Image.open(io.BytesIO(png)) as opened:
+        opened.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(out, format="PNG", optimize=True)
+    return min(png, out.getvalue(), key=len)
+
+
 class Chart(Figure):
     """A figure that a notebook can show without pyplot."""
 
@@ -70,7 +83,7 @@ class Chart(Figure):
         out = io.BytesIO()
         self.savefig(out, format="png", dpi=INLINE_DPI)
         alt = describe(self) or "figure"
-        return {"image/png": out.getvalue(), "text/plain": f"<{alt}>"}, {"image/png": {"alt": alt}}
+        return {"image/png": _light(out.getvalue()), "text/plain": f"<{alt}>"}, {"image/png": {"alt": alt}}
 
 
 class ChartAxes(Axes):

@@ -75,3 +75,21 @@ def test_a_notebook_shows_axes_and_figures_once() -> None:
     for cell in book.cells[2:]:
         pictures = [output for output in cell.outputs if "image/png" in output.get("data", {})]
         assert len(pictures) == 1 and pictures[0]["metadata"]["image/png"]["alt"]
+
+
+def test_inline_pictures_full_of_photographs_stay_light() -> None:
+    import io
+
+    import numpy as np
+    from PIL import Image
+
+    from reidlab.plots import style
+
+    noise = np.random.default_rng(0).integers(0, 256, (600, 600, 3), dtype=np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(noise).save(out, format="PNG")
+    light = style._light(out.getvalue())
+    assert len(light) < len(out.getvalue()) / 2
+    with Image.open(io.BytesIO(light)) as opened:
+        assert opened.size == (600, 600)
+    assert style._light(b"small") == b"small"
