@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from reidlab.retrieval.counting import LARGE, Counter, compiled_counter
+from reidlab.retrieval.counting import EXACT, LARGE, Counter, compiled_counter
 from reidlab.retrieval.inputs import Problem
 
 __all__ = ["BLOCK_MIB", "RULES", "Matches", "Scorer", "rank_matches"]
@@ -197,7 +197,7 @@ def rank_matches(problem: Problem, *, rule: str = "official", block_mib: float =
         block_mib: size of the blocks of scores that are held at a time, over all threads.
     """
     n_query, n_gallery = len(problem.query), len(problem.gallery)
-    ranker = _Ranker(problem, rule, compiled_counter() if n_query * n_gallery >= LARGE else None)
+    ranker = _Ranker(problem, rule, compiled_counter() if n_query * n_gallery >= LARGE and n_gallery < EXACT else None)
     threads = min(n_threads(), n_query)
     rows = max(1.0, block_mib * 2**20 / (threads * n_gallery * problem.gallery.itemsize))
     blocks = threads * math.ceil(n_query / (rows * threads))
