@@ -19,7 +19,7 @@ from reidlab.training.recipes import Recipe, load_recipe
 from reidlab.workbook.stages.data import data_stage
 from reidlab.workbook.stages.data_run import DataRun
 from reidlab.workbook.stages.models import ModelSource, model_from, model_from_run
-from reidlab.workbook.stages.retrieval import embedding_stage, evaluation_stage
+from reidlab.workbook.stages.retrieval import arrays_of, embedding_stage, evaluation_stage
 from reidlab.workbook.stages.training import training_stage
 from reidlab.workbook.stages.triplets import triplet_stage
 
@@ -134,19 +134,6 @@ def evaluate_for(data: DataRun, source: ModelSource, p: Retrieval) -> tuple[Run,
         seed=p.seed,
         device=p.device,
     )
-
-
-def arrays_of(embeddings: Embeddings) -> dict[str, Any]:
-    """Give query, gallery and their identities and cameras, as the functions of `reidlab.retrieval` take them."""
-    query, gallery = embeddings.split("query"), embeddings.split("gallery")
-    return {
-        "query": query.vectors,
-        "gallery": gallery.vectors,
-        "query_pids": query.pids,
-        "query_camids": query.camids,
-        "gallery_pids": gallery.pids,
-        "gallery_camids": gallery.camids,
-    }
 
 
 def ranking_for(embeddings: Embeddings, result: RetrievalResult, p: Retrieval, *, choose: str) -> Figure:

@@ -20,7 +20,7 @@ from reidlab.workbook.stages.data_run import DataRun
 from reidlab.workbook.stages.models import ModelSource
 from reidlab.workbook.stages.training import describe_model
 
-__all__ = ["embedding_stage", "evaluation_stage", "query_gallery"]
+__all__ = ["arrays_of", "embedding_stage", "evaluation_stage", "query_gallery"]
 
 VALIDATION_AS_TEST = (
     "This data set has no query and gallery: the scores are on the validation identities, which chose the best epoch."
@@ -96,6 +96,19 @@ def embedding_stage(
     return run, Embeddings(Embeddings.load(run.path).vectors, table)
 
 
+def arrays_of(embeddings: Embeddings) -> dict[str, Any]:
+    """Give query, gallery and their identities and cameras, as the functions of `reidlab.retrieval` take them."""
+    query, gallery = embeddings.split("query"), embeddings.split("gallery")
+    return {
+        "query": query.vectors,
+        "gallery": gallery.vectors,
+        "query_pids": query.pids,
+        "query_camids": query.camids,
+        "gallery_pids": gallery.pids,
+        "gallery_camids": gallery.camids,
+    }
+
+
 def evaluation_stage(
     data: DataRun,
     source: ModelSource,
@@ -129,17 +142,12 @@ def evaluation_stage(
         table, data.digest, source, dataset=dataset, part="test", device=device, precision=precision, flip=flip,
         progress=progress,
     )  # fmt: skip
-    query, gallery = vectors.split("query"), vectors.split("gallery")
+    arrays = arrays_of(vectors)
     params = {"dataset": dataset, "metric": metric, "ap": ap, "bootstrap": bootstrap, "seed": seed}
 
     def make(folder: Path) -> Mapping[str, Any]:
         result = evaluate(
-            query.vectors,
-            gallery.vectors,
-            query_pids=query.pids,
-            query_camids=query.camids,
-            gallery_pids=gallery.pids,
-            gallery_camids=gallery.camids,
+            **arrays,
             metric=metric,
             ap=ap,
             bootstrap=bootstrap,
