@@ -117,8 +117,8 @@ def _count_in_front(scores: Floats, lowest: Floats, ends: list[int], score: Floa
 class _Ranker:
     """Work on one problem; `chunk` is called from several threads, each with its own buffer."""
 
-    def __init__(self, problem: Problem, rule: str, counter: Counter | None = None) -> None:
-        self.problem, self.rule, self.counter = problem, rule, counter
+    def __init__(self, problem: Problem, rule: str) -> None:
+        self.problem, self.rule = problem, rule
         self.scorer = Scorer(problem)
         self.order, self.start, self.stop = _by_identity(problem)
         cams = problem.gallery_cams
@@ -161,12 +161,24 @@ class _Ranker:
         n_ignored = np.bincount(row[ignored], minlength=len(queries))
         row, column, score = row[~ignored], column[~ignored], score[~ignored]
         wrong = scores.max(axis=1)
-        if self.counter is not None:
-            nearer = np.empty(len(row), np.int64)
-            self.counter(scores, row, column, score, nearer)
-        else:
-            nearer = self._by_sorting(dots, scores, queries, row, column, score)
+        nearer = self._by_sorting(dots, scores, queries, row, column, score)
         return queries, queries[row], column, score, nearer, n_ignored, wrong
+
+    def counted(self, counter: Counter, dots: Floats, first: int) -> tuple[Floats, ...]:
+        """Do what `chunk` does by compiled comparison: many queries in one call, the interpreter free meanwhile."""
+        problem, queries, kind = self.problem, np.arange(first, first + len(dots)), dots.dtype
+        row, column, ignored = self.same_identity(queries)
+        ends = np.searchsorted(row, np.arange(len(dots) + 1))
+        none = np.empty(0, np.int64)
+        cams, dropped = none, none
+        if self.by_camera:
+            assert problem.query_cams is not None and problem.gallery_cams is not None
+            cams, dropped = problem.gallery_cams, problem.query_cams[queries]
+        score, nearer, wrong = np.empty(len(row), kind), np.empty(len(row), np.int64), np.empty(len(dots), kind)
+        factor, room = self.scorer.factor.astype(kind, copy=False), np.empty(dots.shape[1], kind)
+        counter(dots, factor, self.scorer.cosine, ends, column, cams, dropped, room, score, nearer, wrong)
+        n_ignored = np.bincount(row[ignored], minlength=len(dots))
+        return queries, queries[row[~ignored]], column[~ignored], score[~ignored], nearer[~ignored], n_ignored, wrong
 
     def _by_sorting(self, dots: Floats, scores: Floats, queries: Ints, row: Ints, column: Ints, score: Floats) -> Ints:
         """Count the images in front of each match; `scores` is spent."""
@@ -197,7 +209,8 @@ def rank_matches(problem: Problem, *, rule: str = "official", block_mib: float =
         block_mib: size of the blocks of scores that are held at a time, over all threads.
     """
     n_query, n_gallery = len(problem.query), len(problem.gallery)
-    ranker = _Ranker(problem, rule, compiled_counter() if n_query * n_gallery >= LARGE and n_gallery < EXACT else None)
+    ranker = _Ranker(problem, rule)
+    counter = compiled_counter() if n_query * n_gallery >= LARGE and n_gallery < EXACT else None
     threads = min(n_threads(), n_query)
     rows = max(1.0, block_mib * 2**20 / (threads * n_gallery * problem.gallery.itemsize))
     blocks = threads * math.ceil(n_query / (rows * threads))
@@ -210,6 +223,9 @@ def rank_matches(problem: Problem, *, rule: str = "official", block_mib: float =
         pieces: list[tuple[Floats, ...]] = []
         for begin, end in list(pairwise(cuts))[thread::threads]:
             dots = np.matmul(problem.query[begin:end], problem.gallery.T, out=held[: end - begin])
+            if counter is not None:
+                pieces.append(ranker.counted(counter, dots, begin))
+                continue
             starts = range(0, end - begin, CHUNK)
             pieces += [ranker.chunk(dots[at : at + CHUNK], begin + at, buffer) for at in starts]
         return pieces

@@ -41,12 +41,18 @@ def test_compiled_equals_sorting(
     assert sorting.mean_ap == compiled.mean_ap
 
 
-def test_plain_python_of_the_kernel() -> None:
-    scores = np.array([[0.5, 0.9, 0.5, -np.inf, 0.1]])
-    nearer = np.zeros(3, np.int64)
-    # a match at column 3 with score 0.5 has 0.9 above it and two ties on its left; at column 0 none of them
-    counting._count(scores, np.array([0, 0, 0]), np.array([3, 0, 2]), np.array([0.5, 0.5, 1.0]), nearer)
-    assert nearer.tolist() == [3, 1, 0]
+@pytest.mark.parametrize("dropped", [False, True])
+def test_plain_python_of_the_kernel(dropped: bool) -> None:
+    dots = np.array([[0.5, 0.9, 0.5, 0.5, 0.1, 1.0]])
+    column = np.array([3, 0, 5])  # the images of the query's identity: they are never in front of each other
+    score, nearer, wrong = np.zeros(3), np.zeros(3, np.int64), np.zeros(1)
+    cams, camera = (np.array([0, 1, 0, 0, 0, 0]), np.array([1])) if dropped else (np.zeros(0, np.int64),) * 2
+    room, ends = np.empty(6), np.array([0, 3])
+    counting._count_block(dots, np.ones(6), True, ends, column, cams, camera, room, score, nearer, wrong)
+    # at column 3 the 0.9 is in front and the tie at 2, at column 0 the tie stands behind; dropping camera 1 drops 0.9
+    assert nearer.tolist() == ([1, 0, 0] if dropped else [2, 1, 0])
+    assert score.tolist() == [0.5, 0.5, 1.0]
+    assert wrong.tolist() == ([0.5] if dropped else [0.9])
 
 
 def test_without_numba_large_problems_are_sorted(monkeypatch: pytest.MonkeyPatch) -> None:
