@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, TypeVar
 
 import numpy as np
+import torch
 from torch import Generator, Tensor
 
 from reidlab.data.pixels import PixelStore
@@ -70,6 +71,9 @@ class Prefetcher(Generic[Item]):
                 continue
 
     def _work(self) -> None:
+        # OpenMP keeps a team of threads for each thread that asks, and idle teams spin: with more than one thread here
+        # the step beside it takes up to twice its time on two cores.
+        torch.set_num_threads(1)
         try:
             for i in range(self.n):
                 if self._stop.is_set():
@@ -79,12 +83,14 @@ class Prefetcher(Generic[Item]):
             self._put(None, error)
 
     def __enter__(self) -> Prefetcher[Item]:
+        self._n_threads = torch.get_num_threads()
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
+        torch.set_num_threads(self._n_threads)  # what the maker set is also what later threads would begin with
 
     def _next(self) -> tuple[Item | None, BaseException | None]:
         while True:

@@ -128,3 +128,19 @@ def test_trimming() -> None:
     batches = [np.array([i]) for i in range(7)]
     assert [len(trimmed(batches, n)) for n in (1, 2, 3, 7)] == [7, 6, 6, 7]
     assert [int(b[0]) for b in trimmed(batches[:2], 5)] == [0, 1, 0, 1, 0], "too few are repeated to one whole group"
+
+
+def test_the_maker_computes_on_one_thread_and_leaves_the_others_their_number() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with Prefetcher(lambda i: torch.get_num_threads(), 3) as stream:
+            assert list(stream) == [1, 1, 1]
+            assert torch.get_num_threads() == 2
+        seen: list[int] = []
+        later = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+        later.start()
+        later.join()
+        assert seen == [2]
+    finally:
+        torch.set_num_threads(before)
