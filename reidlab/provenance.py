@@ -8,13 +8,14 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from reidlab.errors import UserError
 from reidlab.paths import root
 
-__all__ = ["git_state", "machine", "peak_memory_mb", "versions"]
+__all__ = ["git_state", "machine", "peak_memory_mb", "reset_peak_memory", "versions"]
 
 PACKAGES = (
     "reidlab",
@@ -72,8 +73,21 @@ def machine() -> dict[str, Any]:
     return {"system": f"{platform.system()} {platform.machine()}", "cpu": model, "cores": os.cpu_count() or 0}
 
 
+def reset_peak_memory() -> None:
+    """Let `peak_memory_mb` count from here, where the system can (Linux)."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 def peak_memory_mb() -> float | None:
-    """Give the largest resident memory of this process so far, in MB; None where the system does not say."""
+    """Give the largest resident memory of this process, in MB; None where the system does not say.
+
+    On Linux since `reset_peak_memory`, elsewhere since the process began.
+    """
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text(errors="replace").splitlines()
+        peak_kib = int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
+        return round(peak_kib / 2**10, 1)
     try:
         import resource
     except ImportError:  # Windows

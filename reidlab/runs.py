@@ -236,9 +236,12 @@ def _stale(runs: list[Run], inputs: bool) -> list[Run]:
     old = {run.digest: run for run in runs if run.problem or not _is_current(run)}
     if inputs:
         return list(old.values())
+    # later stages name a run by its digest, or by that of something it provides (the table of a data run)
+    makers = {item: run.digest for run in old.values() if not run.problem for item in run.result.get("provides", [])}
     needed = [digest for run in runs if run.digest not in old for digest in run.manifest["inputs"]]
     while needed:
-        spared = old.pop(needed.pop(), None)
+        digest = needed.pop()
+        spared = old.pop(makers.get(digest, digest), None)
         needed += spared.manifest["inputs"] if spared else []
     return list(old.values())
 

@@ -14,6 +14,7 @@ import importlib.util
 import inspect
 import re
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -42,6 +43,7 @@ NEUTRAL = frozenset(
     )
 )
 _loaded: dict[str, tuple[object, str]] = {}  # module -> its spec and digest when first asked for
+_OWN, _BEGAN = __name__.partition(".")[0], time.time_ns()
 DYNAMIC = frozenset({"import_module", "iter_modules", "walk_packages", "__import__"})
 
 
@@ -95,7 +97,11 @@ def _meaning(name: str) -> str:
     spec = getattr(sys.modules.get(name), "__spec__", None)
     if spec is not None:
         known = _loaded.get(name)
-        if known and known[0] is spec and known[1] != digest:  # a reload makes a new spec
+        if known and known[0] is spec:  # a reload makes a new spec
+            edited = known[1] != digest
+        else:  # between its import and now; what is imported only after an edit is refused too, to be safe
+            edited = not known and name.partition(".")[0] == _OWN and file.stat().st_mtime_ns > _BEGAN
+        if edited:
             raise UserError(
                 f"{name} was edited after this process had loaded it, so the old code would make the new result. "
                 "Restart the kernel."

@@ -114,6 +114,7 @@ def _find(folder: Path, digest: str) -> Run | None:
 
 def _begin(work: Path, resumable: bool) -> dict[str, Any]:
     """Make or reopen the work folder; give the seconds that earlier attempts took and when the first began."""
+    provenance.reset_peak_memory()
     now = time.time()
     # what runs is what was there at the beginning: an hour later somebody may have committed
     progress: dict[str, Any] = {"seconds": 0.0, "started": now, "began": now, "attempts": 1}

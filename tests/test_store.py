@@ -46,6 +46,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name, text in {
         "__init__": "from toypack import unrelated",
         "unrelated": "def make(folder): return {}",
+        "provider": "def make(folder): return {'provides': ['ab' * 32]}",
         "main": "from . import middle\nimport json\nRATE = 1.0  # fast\n\n\ndef make(folder):\n    '''Doc.'''\n    return {'v': RATE}\n",
         "middle": "def f():\n    from toypack.leaf import X\n    return X\n",
         "leaf": "X = 1\nNAMES = {'p': 'toypack.named:f'}\n",
@@ -329,6 +330,15 @@ def test_code_edited_after_loading_is_refused_until_reloaded(package: Path) -> N
     assert make({}, maker=importlib.reload(module).make).result == {"v": 33.0}
 
 
+def test_own_code_edited_before_its_first_stage_is_refused(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "_OWN", "toypack")
+    module = importlib.import_module("toypack.main")  # younger than this process, as a file edited since is
+    with pytest.raises(UserError, match=r"toypack\.\w+ was edited.*Restart the kernel"):
+        make({}, maker=module.make)
+    monkeypatch.setattr(sources, "_BEGAN", time.time_ns())
+    assert make({}, maker=module.make).result == {"v": 1.0}
+
+
 def test_functions_of_a_notebook_count_by_their_code() -> None:
     space: dict[str, Any] = {"__name__": "__main__"}
     exec("def a(folder): return {'x': 1}\ndef b(folder): return {'x': 2}\nc = lambda f: [i for i in (1, 2)]", space)
@@ -460,6 +470,26 @@ def test_gc_keeps_what_current_runs_were_made_from(package: Path, monkeypatch: p
     assert [x.path for x in store.gc(stale=True)] == [lone.path]
     assert {x.path for x in store.gc(stale=True, inputs=True)} == {old.path, middle.path}
     assert [r.path for r in store.list_runs()] == [new.path]
+
+
+def test_gc_keeps_the_run_whose_table_a_current_run_names(package: Path) -> None:
+    maker = importlib.import_module("toypack.unrelated").make
+    provider = importlib.import_module("toypack.provider").make
+    held = make({"n": 1}, maker=provider, code=["toypack.leaf"])
+    lone = make({"n": 2}, maker=maker, code=["toypack.leaf"])
+    make({"n": 3}, maker=maker, inputs=["ab" * 32])
+    (package / "leaf.py").write_text("X = 2")
+    assert [x.path for x in store.gc(stale=True)] == [lone.path] and held.path.exists()
+
+
+def test_peak_memory_is_that_of_the_stage() -> None:
+    big = np.ones(25_000_000)  # 200 MB, gone before the stage begins
+    before = provenance.peak_memory_mb()
+    assert before is not None and before > big.nbytes / 2**20
+    del big
+    run = make()
+    if sys.platform == "linux":
+        assert run.manifest["peak_memory_mb"] < before - 100
 
 
 def test_listing_without_any_run() -> None:

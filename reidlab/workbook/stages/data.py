@@ -71,7 +71,8 @@ def data_stage(
         save_table(table, folder / "table.parquet")
         (folder / ROOT).write_text(_shared_folder(source), encoding="utf-8")
         summarise(table).to_csv(folder / "summary.csv")
-        return {"images": len(table), "undecodable": len(source) - len(found.clean_table), "notes": notes_of(table)}
+        undecodable, held = len(source) - len(found.clean_table), table_digest(table)
+        return {"images": len(table), "undecodable": undecodable, "notes": notes_of(table), "provides": [held]}
 
     inputs = [table_digest(source), _columns_digest(source)]
     run = store.stage("data", dataset, params=params, inputs=inputs, make=make)
