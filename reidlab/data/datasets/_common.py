@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from reidlab.data.schema import check_table
@@ -22,6 +23,7 @@ __all__ = [
     "image_folders",
     "list_images",
     "parse_names",
+    "parsed_rows",
 ]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -169,6 +171,13 @@ def parse_names(files: Iterable[str], pattern: re.Pattern[str], form: str) -> li
         more = f" and {len(bad) - _SHOWN:,} more" if len(bad) > _SHOWN else ""
         raise UserError(f"{len(bad):,} image names in {Path(bad[0]).parent} are not of the form {form}: {names}{more}.")
     return matches
+
+
+def parsed_rows(files: Sequence[str], pattern: re.Pattern[str], form: str, columns: Iterable[str]) -> pd.DataFrame:
+    """Give a row a file: its path, and the named groups of its name as int64."""
+    matches = parse_names(files, pattern, form)
+    numbers = {column: np.array([int(match[column]) for match in matches], dtype=np.int64) for column in columns}
+    return pd.DataFrame({"path": files, **numbers})
 
 
 def compare(

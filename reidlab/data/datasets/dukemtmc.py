@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from reidlab.data.datasets._common import Expected, assemble, compare, find_root, list_images, parse_names
+from reidlab.data.datasets._common import Expected, assemble, compare, find_root, list_images, parsed_rows
 
 __all__ = ["EXPECTED", "read_dukemtmc"]
 
@@ -43,8 +42,4 @@ def read_dukemtmc(root: Path, *, partial: bool = False) -> pd.DataFrame:
 
 
 def _rows(files: list[str], split: str) -> pd.DataFrame:
-    matches = parse_names(files, NAME, FORM)
-    rows = pd.DataFrame({"path": files})
-    for column in ("pid", "camid", "frame"):
-        rows[column] = np.array([int(match[column]) for match in matches], dtype=np.int64)
-    return rows.assign(split=split)
+    return parsed_rows(files, NAME, FORM, ("pid", "camid", "frame")).assign(split=split)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from reidlab.data.datasets._common import Expected, assemble, compare, find_root, list_images, parse_names
+from reidlab.data.datasets._common import Expected, assemble, compare, find_root, list_images, parsed_rows
 from reidlab.errors import UserError
 
 __all__ = ["EXPECTED", "NAME", "market_rows", "read_market1501"]
@@ -68,15 +67,8 @@ def read_market1501(
 
 def market_rows(files: list[str], split: str) -> pd.DataFrame:
     """Give the rows of files named as in Market-1501; pid 0 is a distractor, pid -1 junk."""
-    matches = parse_names(files, NAME, FORM)
-    rows = pd.DataFrame({"path": files})
-    for column in ("pid", "camid"):
-        rows[column] = np.array([int(match[column]) for match in matches], dtype=np.int64)
-    rows["split"] = split
-    for column in ("sequence", "frame"):
-        rows[column] = np.array([int(match[column]) for match in matches], dtype=np.int64)
-    rows["distractor"] = rows["pid"] == 0
-    return rows
+    rows = parsed_rows(files, NAME, FORM, ("pid", "camid", "sequence", "frame"))
+    return rows.assign(split=split, distractor=rows["pid"] == 0)
 
 
 def _extra_distractors(folder: Path) -> pd.DataFrame:

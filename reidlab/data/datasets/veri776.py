@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from reidlab.data.datasets._common import Expected, assemble, compare, find_root, list_images, parse_names
+from reidlab.data.datasets._common import Expected, assemble, compare, find_root, list_images, parsed_rows
 
 __all__ = ["EXPECTED", "read_veri776"]
 
@@ -47,11 +47,7 @@ def read_veri776(root: Path, *, partial: bool = True) -> pd.DataFrame:
 
 
 def _rows(files: list[str], split: str) -> pd.DataFrame:
-    matches = parse_names(files, NAME, FORM)
-    rows = pd.DataFrame({"path": files})
-    for column in ("pid", "camid", "frame"):
-        rows[column] = np.array([int(match[column]) for match in matches], dtype=np.int64)
-    return rows.assign(split=split)
+    return parsed_rows(files, NAME, FORM, ("pid", "camid", "frame")).assign(split=split)
 
 
 def _vehicle_labels(folder: Path) -> dict[str, tuple[int, int]]:
