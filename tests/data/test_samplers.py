@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reidlab.data.samplers import EHTMSampler, PKSampler, Sampler, build_sampler
+from reidlab.data.samplers import (
+    SAMPLERS,
+    CameraSampler,
+    EHTMSampler,
+    PKSampler,
+    WeightedSampler,
+    build_sampler,
+)
 from reidlab.errors import UserError
 
 
@@ -47,7 +54,10 @@ def test_pk_without_replacement(counts: list[int], p: int, k: int, seed: int, ep
     assert sum(left > 0 for left in chunks_left.values()) < p  # it went on for as long as it could
     few = {i * 10 for i, count in enumerate(counts) if count < k}
     assert all(times == 1 for row, times in used.items() if labels[row] not in few)
-    assert all(times <= k for times in used.values())
+    for label in few:  # every image is used before one repeats
+        times = [used[row] for row in np.flatnonzero(labels == label)]
+        assert sum(times) in (0, k) and max(times) - min(times) <= 1
+    assert sampler.filled == len(few) and sampler.left_out == 0
 
 
 def test_pk_one_identity_a_batch_uses_every_chunk() -> None:
@@ -70,7 +80,8 @@ def test_pk_few_images_are_drawn_again() -> None:
     labels = labels_of(1, 2, 9)
     (batch,) = PKSampler(labels, 3, 4).batches(0)
     groups = {labels[rows[0]]: rows for rows in batch.reshape(3, 4)}
-    assert len(set(groups[0])) == 1 and set(groups[10]) <= set(np.flatnonzero(labels == 10))
+    assert len(set(groups[0])) == 1
+    assert sorted(groups[10]) == sorted(np.tile(np.flatnonzero(labels == 10), 2))
     assert len(set(groups[20])) == 4
 
 
@@ -85,7 +96,9 @@ def test_pk_with_replacement(counts: list[int], p: int, k: int, seed: int) -> No
         assert len(set(labels[groups[:, 0]])) == p
         for rows in groups:
             count = counts[labels[rows[0]] // 10]
-            assert len(set(labels[rows])) == 1 and (len(set(rows)) == k or count < k)
+            assert len(set(labels[rows])) == 1 and len(set(rows)) == min(k, count)
+            times = Counter(rows.tolist()).values()
+            assert max(times) - min(times) <= 1
 
 
 @pytest.mark.parametrize(
@@ -94,6 +107,9 @@ def test_pk_with_replacement(counts: list[int], p: int, k: int, seed: int) -> No
         lambda labels, seed: PKSampler(labels, 4, 3, seed),
         lambda labels, seed: PKSampler(labels, 4, 3, seed, replacement=True),
         lambda labels, seed: EHTMSampler(labels, 4, 3, seed),
+        lambda labels, seed: CameraSampler(labels, 4, 3, seed, cameras=labels % 7),
+        lambda labels, seed: WeightedSampler(labels, 4, 3, seed),
+        lambda labels, seed: WeightedSampler(labels, 4, 3, seed, by="image"),
     ],
 )
 def test_an_epoch_depends_on_seed_and_epoch_alone(make: Any) -> None:
@@ -143,6 +159,91 @@ def test_ehtm_gives_at_least_one_batch() -> None:
     assert len(EHTMSampler(labels_of(*[4] * 12)).batches(0)) == 1
 
 
+def spread(counts: list[int], k: int) -> int:
+    """Most distinct cameras that chunks of `k` can have together: a camera counts once a chunk."""
+    chunks = sum(counts) // k
+    return min(sum(min(count, chunks) for count in counts), chunks * k)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    counts=st.lists(st.lists(st.integers(0, 6), min_size=3, max_size=3), min_size=2, max_size=6),
+    k=st.integers(1, 5),
+    seed=st.integers(0, 9),
+)
+def test_camera_spreads_every_identity_as_far_as_it_can(counts: list[list[int]], k: int, seed: int) -> None:
+    counts = [[a, b, c + (a + b == 0)] for a, b, c in counts]
+    labels = np.concatenate([np.full(sum(each), i) for i, each in enumerate(counts)])
+    cameras = np.concatenate([np.repeat(["x", "y", "z"], each) for each in counts]).astype(object)
+    batches = CameraSampler(labels, 1, k, seed, cameras=cameras).batches(0)
+    found = dict.fromkeys(range(len(counts)), 0)
+    used: Counter[int] = Counter()
+    for batch in batches:
+        assert batch.dtype == np.int64 and len(batch) == k and len(set(labels[batch])) == 1
+        found[labels[batch[0]]] += len(set(cameras[batch]))
+        used.update(batch.tolist())
+    for i, each in enumerate(counts):
+        times = [used[row] for row in np.flatnonzero(labels == i)]
+        if sum(each) < k:
+            assert sum(times) == k and max(times) - min(times) <= 1
+        else:
+            assert sum(times) == sum(each) // k * k and max(times) == 1
+            assert found[i] == spread(each, k)
+
+
+def test_camera_batches_are_pk_batches() -> None:
+    labels = labels_of(*[8] * 6)
+    cameras = np.random.default_rng(1).integers(0, 3, len(labels))
+    batches = build_sampler("camera", labels, cameras=cameras, identities=3, images=4).batches(0)
+    assert len(batches) >= 3
+    for batch in batches:
+        groups = labels[batch].reshape(3, 4)
+        assert (groups == groups[:, :1]).all() and len(set(groups[:, 0])) == 3
+
+
+def test_weighted_by_identity_prefers_rare_ones() -> None:
+    labels = labels_of(*[2] * 4, *[20] * 4)
+    sampler = WeightedSampler(labels, 1, 3)
+    assert len(sampler.batches(0)) == len(labels) // 3
+    batches = [batch for epoch in range(40) for batch in sampler.batches(epoch)]
+    share = np.mean([labels[batch[0]] < 40 for batch in batches])
+    expected = 10 / 11  # four of weight 1/2 against four of weight 1/20
+    assert abs(share - expected) < 4 * np.sqrt(expected * (1 - expected) / len(batches))
+    for batch in batches:
+        assert len(set(labels[batch])) == 1 and len(set(batch.tolist())) == (2 if labels[batch[0]] < 40 else 3)
+    assert sampler.filled == 4 and "4 of 8 identities have fewer than 3 rows" in sampler.note
+
+
+def test_weighted_by_identity_takes_different_ones() -> None:
+    labels = labels_of(1, 2, 40, 40)
+    for batch in WeightedSampler(labels, 3, 2).batches(0):
+        assert len(set(labels[batch].reshape(3, 2)[:, 0])) == 3
+
+
+def test_weighted_by_image_gives_every_identity_alike() -> None:
+    labels = labels_of(2, 8, 40)
+    sampler = WeightedSampler(labels, 2, 5, by="image")
+    rows = np.concatenate([batch for epoch in range(150) for batch in sampler.batches(epoch)])
+    assert len(sampler.batches(0)) == 5 and rows.dtype == np.int64
+    for label in (0, 10, 20):
+        share = (labels[rows] == label).mean()
+        assert abs(share - 1 / 3) < 4 * np.sqrt(2 / 9 / len(rows))
+        times = np.bincount(rows[labels[rows] == label])[np.flatnonzero(labels == label)]
+        assert times.min() > 0.5 * times.mean()  # and every image of it
+    assert sampler.filled == 0 and sampler.note == ""
+
+
+def test_what_becomes_of_few_images_is_said() -> None:
+    labels = labels_of(1, 3, 4, 9)
+    pk = PKSampler(labels, 2, 4)
+    assert (pk.filled, pk.left_out, pk.n_identities) == (2, 0, 4)
+    assert pk.note.startswith("2 of 4 identities have fewer than 4 rows: every row is used")
+    ehtm = EHTMSampler(labels, 2, 4)
+    assert (ehtm.filled, ehtm.left_out) == (0, 2)
+    assert ehtm.note == "2 of 4 identities have fewer than 4 rows and are left out."
+    assert PKSampler(labels, 2, 1).note == ""
+
+
 def test_text_labels_give_the_batches_of_numbers() -> None:
     numbers = labels_of(5, 6, 7)
     texts = np.array([f"p{label:03d}" for label in numbers], dtype=object)
@@ -157,21 +258,28 @@ def test_golden_batch() -> None:
     assert [batch.tolist() for batch in ehtm] == [[8, 9, 12, 15], [15, 9, 10, 12], [15, 8, 11, 13], [5, 1, 6, 3]]
 
 
-@pytest.mark.parametrize("name, kind", [("pk", PKSampler), ("ehtm", EHTMSampler)])
-def test_build(name: str, kind: type[Sampler]) -> None:
-    labels = labels_of(*[5] * 12)
-    made = build_sampler(name, labels, seed=3, identities=3, images=2)
-    assert isinstance(made, kind) and (made.identities, made.images, made.seed) == (3, 2, 3)
-    assert same(made.batches(1), kind(labels, 3, 2, 3).batches(1))
-    assert build_sampler(name, labels.tolist(), identities=3).batch_size == 12  # type: ignore[arg-type]
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_build(name: str) -> None:
+    labels, kind = labels_of(*[5] * 12), SAMPLERS[name].factory
+    given: dict[str, Any] = {"cameras": labels % 4} if name == "camera" else {}
+    made = build_sampler(name, labels, seed=3, identities=3, images=2, cameras=labels % 4)
+    assert type(made) is kind and (made.identities, made.images, made.seed) == (3, 2, 3)
+    assert same(made.batches(1), kind(labels, 3, 2, 3, **given).batches(1))
+    listed = build_sampler(name, labels.tolist(), identities=3, cameras=(labels % 4).tolist())  # type: ignore[arg-type]
+    assert listed.batch_size == 12 and len(listed.batches(0)[0]) == 12
+    assert len(SAMPLERS[name].description) > 20
 
 
 @pytest.mark.parametrize(
     "name, options, words",
     [
-        ("pks", {}, r"sampler 'pks' is unknown; choose from pk, ehtm. Did you mean 'pk'\?"),
+        ("pks", {}, r"sampler 'pks' is unknown; choose from pk, camera, weighted, ehtm. Did you mean 'pk'\?"),
         ("pk", {"k": 3}, "sampler 'pk' has no option 'k'; it has identities, images, replacement"),
-        ("ehtm", {"replacement": True}, "sampler 'ehtm' has no option 'replacement'"),
+        ("pk", {"replacment": True}, "Did you mean 'replacement'"),
+        ("ehtm", {"replacement": True}, "sampler 'ehtm' has no option 'replacement'; it has identities, images."),
+        ("weighted", {"by": "images"}, "by='images'. Did you mean 'image'"),
+        ("camera", {"identities": 2}, "needs the camera of every row"),
+        ("camera", {"identities": 2, "cameras": [1, 2]}, "2 cameras for 15 rows"),
         ("pk", {"identities": 0}, "0 identities x 4 images is empty"),
         ("pk", {"images": -1}, "16 identities x -1 images is empty"),
         ("pk", {"identities": 4}, "wants 4 identities a batch, the training split has 3 that it can use"),
