@@ -10,7 +10,7 @@ import torch
 import torchvision.transforms.v2.functional as tv
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Generator, Tensor
+from transform_cases import images, seeded
 
 from reidlab.data.transforms import (
     IMAGENET_MEAN,
@@ -22,17 +22,6 @@ from reidlab.data.transforms import (
     random_flip,
 )
 from reidlab.errors import UserError
-
-
-def images(n: int = 6, height: int = 16, width: int = 8, seed: int = 0) -> Tensor:
-    """Random uint8 in channels_last memory, as the pixel store gives it; no pixel is 0."""
-    made = torch.randint(1, 256, (n, height, width, 3), dtype=torch.uint8, generator=seeded(seed))
-    return made.permute(0, 3, 1, 2)
-
-
-def seeded(seed: int = 0) -> Generator:
-    return torch.Generator().manual_seed(seed)
-
 
 RANDOM = {
     "flip": lambda x, g: random_flip(x, g),
