@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from reidlab.errors import UserError, nearest
 from reidlab.paths import find
@@ -34,20 +34,34 @@ class LossTerm(_Part):
 
 
 class SamplerPart(_Part):
-    """Which rows form a batch: pk or ehtm, P identities x K images (or triplets)."""
+    """Which rows form a batch: P identities x K images, or triplets (see `reidlab.data.samplers.SAMPLERS`)."""
 
-    name: Literal["pk", "ehtm"] = "pk"
+    name: Literal["pk", "camera", "weighted", "ehtm"] = "pk"
     identities: int = Field(default=16, ge=2)
     images: int = Field(default=4, ge=1)
-    replacement: bool | None = None
+    replacement: bool | None = Field(default=None, description="of pk")
+    by: Literal["identity", "image"] | None = Field(default=None, description="of weighted")
 
 
 class AugmentPart(_Part):
-    """Random changes to training images (see `reidlab.data.transforms.Augment`)."""
+    """Random changes to training images: `steps` in their order, then flip, crop, erase.
+
+    A step names a transform of `reidlab.data.transforms.TRANSFORMS` and its options, such as
+    `{name: random_2d_translation, p: 0.5}`.
+    """
 
     flip: float = Field(default=0.0, ge=0, le=1)
     crop_padding: int = Field(default=0, ge=0)
     erase: float = Field(default=0.0, ge=0, le=1)
+    steps: tuple[dict[str, Any], ...] = ()
+
+    @field_validator("steps")
+    @classmethod
+    def _steps_exist(cls, steps: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+        from reidlab.data.transforms import Augment  # brings torchvision along
+
+        Augment(steps=steps)
+        return steps
 
 
 class OptimizerPart(_Part):

@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from pydantic import ValidationError
 from training_cases import make_recipe
 
+from reidlab.data.samplers import SAMPLERS, build_sampler
+from reidlab.data.transforms import Augment
 from reidlab.devices import PRECISIONS
 from reidlab.errors import UserError
 from reidlab.models import Output, build
@@ -158,3 +161,42 @@ def test_a_recipe_is_frozen_and_knows_the_precisions() -> None:
     for precision in PRECISIONS:
         assert load_recipe("demo", precision=precision).precision == precision
     assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
+
+
+STEPS = [{"name": "random_2d_translation", "p": 0.5}, {"name": "cutout", "size": 8, "fill": [0.5, 0.5, 0.5]}]
+
+
+def test_steps_of_a_recipe_become_transforms(tmp_path: Path) -> None:
+    recipe = load_recipe(write(tmp_path, plain(augment={"flip": 0.5, "steps": STEPS})))
+    augment = Augment(**recipe.augment.model_dump())
+    images = torch.randint(0, 256, (8, 3, 16, 8), dtype=torch.uint8)
+    changed = augment(images, torch.Generator().manual_seed(0))
+    expected = Augment(flip=0.5, steps=STEPS)(images, torch.Generator().manual_seed(0))
+    assert torch.equal(changed, expected) and not torch.equal(changed, images)
+    assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
+    assert load_recipe("demo").augment.steps == ()
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        ({"name": "random_2d_translatoin"}, "augment.steps: .*step 2: .*Did you mean 'random_2d_translation'"),
+        ({"name": "cutout", "sise": 8}, "augment.steps: .*step 2: .*no option 'sise'.*Did you mean 'size'"),
+        ({"name": "cutout", "p": 2}, "augment.steps: .*step 2: .*p=2.0 is no probability"),
+        ({"p": 0.5}, "augment.steps: .*step 2 must be a mapping with a name"),
+        ("cutout", "augment.steps.1: .*dictionary.*given 'cutout'"),
+    ],
+)
+def test_wrong_steps_are_named(tmp_path: Path, step: Any, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        load_recipe(write(tmp_path, plain(augment={"steps": [STEPS[0], step]})))
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_every_sampler_can_be_named(tmp_path: Path, name: str) -> None:
+    options = {"by": "image"} if name == "weighted" else {}
+    part = load_recipe(write(tmp_path, plain(sampler={"name": name, "identities": 2, "images": 3, **options}))).sampler
+    labels = np.repeat(np.arange(4), 5)
+    given = part.model_dump(exclude={"name"}, exclude_none=True)
+    sampler = build_sampler(part.name, labels, cameras=labels % 2, **given)
+    assert len(sampler.batches(0)[0]) == 6
