@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torchvision.transforms.v2.functional as F
 from torch import Generator, Tensor
@@ -74,21 +76,22 @@ def color_jitter(
         hue: shares of the colour circle, uniform in [-hue, hue]; at most 0.5.
     """
     check_batch(images, generator)
-    widths = {"brightness": brightness, "contrast": contrast, "saturation": saturation, "hue": hue}
-    for name, given in widths.items():
-        if not 0 <= given <= (0.5 if name == "hue" else 100):
-            raise UserError(f"{name}={given} must be 0 or more{' and at most 0.5' if name == 'hue' else ''}.")
+    spans = {"brightness": brightness, "contrast": contrast, "saturation": saturation, "hue": hue}
+    for name, span in spans.items():
+        if not 0 <= span <= (0.5 if name == "hue" else math.inf):
+            raise UserError(f"{name}={span} must be 0 or more{' and at most 0.5' if name == 'hue' else ''}.")
     n = len(images)
     used = chosen(n, p, generator)
     order = torch.rand(n, 4, generator=generator).argsort(dim=1).tolist()
-    factors = [uniform((n,), max(0.0, 1 - given), 1 + given, generator).tolist() for given in widths.values()]
-    factors[3] = uniform((n,), -hue, hue, generator).tolist()
+    ranges = [(max(0.0, 1 - span), 1 + span) for span in (brightness, contrast, saturation)] + [(-hue, hue)]
+    factors = [uniform((n,), *each, generator).tolist() for each in ranges]
     kernels = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation, F.adjust_hue)
+    active = [span > 0 for span in spans.values()]
     out = images.clone()
     for i in used:
         image = images[i]
         for k in order[i]:
-            image = kernels[k](image, factors[k][i]) if list(widths.values())[k] else image
+            image = kernels[k](image, factors[k][i]) if active[k] else image
         out[i] = image
     return out
 

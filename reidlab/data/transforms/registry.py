@@ -77,8 +77,8 @@ class Transform:
     def __call__(self, images: Tensor, generator: Generator, *, fill: Sequence[float] | None = None) -> Tensor:
         """Change uint8 [batch, 3, height, width]; `fill` is the colour of what it erases where its options say none."""
         entry = TRANSFORMS[self.name]
-        takes_fill = fill is not None and "fill" in entry.options
-        return entry.function(images, generator, **({"fill": fill} if takes_fill else {}), **self.options)
+        given = {"fill": fill} if fill is not None and "fill" in entry.options else {}
+        return entry.function(images, generator, **(given | self.options))
 
 
 def build_transform(name: str, **options: Any) -> Transform:
