@@ -9,18 +9,12 @@ from torch import Tensor, nn
 from reidlab.data.transforms import Preprocess
 from reidlab.errors import UserError, nearest
 from reidlab.models.custom_cnn import N_PARTS, CustomCNN
+from reidlab.models.necks import BNNeck
 from reidlab.models.output import Output
 
 __all__ = ["CustomCNNReID"]
 
 _CHOICES = {"neck": ("none", "bnneck"), "embedding": ("global", "parts", "concat")}
-
-
-def bnneck(dim: int) -> nn.BatchNorm1d:
-    """Batch normalisation whose bias stays 0 (BNNeck, Luo et al. 2019)."""
-    neck = nn.BatchNorm1d(dim)
-    neck.bias.requires_grad_(False)
-    return neck
 
 
 class CustomCNNReID(nn.Module):
@@ -69,7 +63,7 @@ class CustomCNNReID(nn.Module):
         self.preprocess = Preprocess(height, width)
         self.network = CustomCNN(parts=parts, dropout=dropout, last_stride=last_stride)
         dim, n_features = self.network.dim, 1 + (N_PARTS if parts else 0)
-        self.necks = nn.ModuleList(bnneck(dim) for _ in range(n_features if neck == "bnneck" else 0))
+        self.necks = nn.ModuleList(BNNeck(dim) for _ in range(n_features if neck == "bnneck" else 0))
         n_heads = n_features if num_classes else 0
         classifiers = [nn.Linear(dim, num_classes, bias=False) for _ in range(n_heads)]
         for classifier in classifiers:

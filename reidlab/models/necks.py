@@ -1,0 +1,101 @@
+"""Necks: what stands between pooled features (ranking losses) and classifiers: [batch, dim] -> [batch, neck.dim]."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from reidlab.errors import UserError
+from reidlab.models._parts import PartEntry, build_part
+
+__all__ = ["NECKS", "BNNeck", "LinearNeck", "NoNeck", "build_neck"]
+
+
+class BNNeck(nn.BatchNorm1d):
+    """Batch normalisation whose bias stays 0 (Luo et al. 2019): centred at 0, features suit a classifier without bias.
+
+    The weight starts at 1 and is trained; the bias counts as a parameter (2 x dim) but is frozen.
+
+    Attributes:
+        dim: width of what it gives.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+        self.dim = dim
+        self.bias.requires_grad_(False)
+
+
+class NoNeck(nn.Identity):
+    """Pass features on as they are."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+
+
+class LinearNeck(nn.Module):
+    """A linear layer to `width`, a BN, and an activation.
+
+    Args:
+        dim: width of the features.
+        width: width of what it gives (`dim` of the neck).
+        freeze_bias: keep the BN's bias at 0, as in `BNNeck`.
+        bias: give the linear layer a bias, which the BN takes out again.
+        activation: what follows the BN.
+    """
+
+    def __init__(
+        self, dim: int, width: int, *, freeze_bias: bool, bias: bool = False, activation: nn.Module | None = None
+    ) -> None:
+        super().__init__()
+        if width < 1:
+            raise UserError(f"neck width={width} must be 1 or more.")
+        self.dim = width
+        self.linear = nn.Linear(dim, width, bias=bias)
+        self.norm = BNNeck(width) if freeze_bias else nn.BatchNorm1d(width)
+        self.activation = activation or nn.Identity()
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Give [batch, width]."""
+        return self.activation(self.norm(self.linear(features)))
+
+
+def linear_bn(dim: int, width: int = 512, freeze_bias: bool = True) -> LinearNeck:
+    """Build Linear (no bias) -> BN."""
+    return LinearNeck(dim, width, freeze_bias=freeze_bias)
+
+
+def landmarks(dim: int, width: int = 512, freeze_bias: bool = True) -> LinearNeck:
+    """Build Linear -> BN -> PReLU, the component library's "general landmarks" neck."""
+    return LinearNeck(dim, width, freeze_bias=freeze_bias, bias=True, activation=nn.PReLU())
+
+
+def third_place_landmarks(dim: int, width: int = 512) -> LinearNeck:
+    """Build Linear -> BN -> SiLU, our reading of the component library's "third place landmarks" neck.
+
+    Its published class cannot be built: it initialises a BN that it does not have, and its forward pass is Linear ->
+    SiLU alone. We give it the BN, here with a trained bias, which is what keeps it apart from `landmarks`.
+    """
+    return LinearNeck(dim, width, freeze_bias=False, bias=True, activation=nn.SiLU())
+
+
+NECKS: dict[str, PartEntry] = {
+    "none": PartEntry(NoNeck, "no neck: classifiers and ranking losses see the same features"),
+    "bnneck": PartEntry(BNNeck, "batch normalisation without bias (Bag of Tricks)"),
+    "linear_bn": PartEntry(linear_bn, "a linear layer, 512 wide by default, then batch normalisation"),
+    "landmarks": PartEntry(landmarks, "linear layer, batch normalisation, PReLU; 512 wide by default"),
+    "third_place_landmarks": PartEntry(
+        third_place_landmarks, "linear layer, batch normalisation with bias, SiLU; 512 wide by default"
+    ),
+}
+
+
+def build_neck(name: str, dim: int, **options: Any) -> nn.Module:
+    """Build a neck for features [batch, dim]; its attribute `dim` is the width of what it gives.
+
+    Raises:
+        UserError: unknown name or option, or a value that the neck refuses.
+    """
+    return build_part("neck", NECKS, name, {"dim": dim}, options)
