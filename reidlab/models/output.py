@@ -6,7 +6,21 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-__all__ = ["Output"]
+__all__ = ["Branch", "Output"]
+
+
+class Branch(NamedTuple):
+    """Features of one branch of a model for one training batch.
+
+    Attributes:
+        before: before the neck [batch, dim].
+        after: after the neck [batch, dim].
+        logits: of the branch's classifier [batch, class], or None.
+    """
+
+    before: Tensor
+    after: Tensor
+    logits: Tensor | None = None
 
 
 class Output(NamedTuple):
@@ -17,9 +31,11 @@ class Output(NamedTuple):
         after: embeddings after the neck [batch, dim]; the classifiers see these. Equal to `before` without a neck.
         logits: one [batch, class] tensor a classifier; empty without identities.
         parts: part embeddings before their necks [batch, part, dim], or None.
+        branches: of models with several branches, by name; a loss may ask for some of them. None: one branch.
     """
 
     before: Tensor
     after: Tensor
     logits: tuple[Tensor, ...] = ()
     parts: Tensor | None = None
+    branches: dict[str, Branch] | None = None
