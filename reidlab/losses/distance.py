@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["pairwise_euclidean"]
+__all__ = ["euclidean_of_cosine", "pairwise_euclidean"]
 
 
 def pairwise_euclidean(a: Tensor, b: Tensor, *, floor: float = 1e-12) -> Tensor:
@@ -15,3 +15,8 @@ def pairwise_euclidean(a: Tensor, b: Tensor, *, floor: float = 1e-12) -> Tensor:
     """
     squares = a.square().sum(1)[:, None] + b.square().sum(1)[None] - 2 * a @ b.T
     return torch.sqrt(squares.clamp(min=floor))
+
+
+def euclidean_of_cosine(similarities: Tensor) -> Tensor:
+    """Euclidean distances of unit vectors with these cosines: the root of 2 - 2s."""
+    return torch.sqrt((2 - 2 * similarities).clamp(min=1e-12))

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from reidlab.errors import UserError
 from reidlab.losses.distance import pairwise_euclidean
+from reidlab.losses.measures import mean_where
+from reidlab.losses.precision import in_full_precision
 
 __all__ = ["EHTMLoss"]
 
@@ -45,6 +47,7 @@ class EHTMLoss(nn.Module):
         self.reduction = reduction
         self.stats: dict[str, Tensor] = {}
 
+    @in_full_precision
     def forward(self, a: Tensor, p: Tensor, n: Tensor, a_labels: Tensor, n_labels: Tensor) -> Tensor:
         """Give the scalar loss.
 
@@ -87,18 +90,13 @@ class EHTMLoss(nn.Module):
 
     def _semi_hard(self, distances: Tensor, same: Tensor, itself: Tensor) -> tuple[Tensor, Tensor]:
         """Only the nearest negative beyond D_p matters: sort the negatives once, look each positive up among them."""
-        positives = (same & ~itself).nonzero(as_tuple=True)
-        d_p = distances[positives]
         negatives = distances.masked_fill(same, torch.inf)
         ordered, _ = negatives.sort(dim=1)
-        # one search per positive in its anchor's row: the first negative strictly farther
-        place = torch.searchsorted(ordered.detach(), distances.detach(), right=True)[positives]
-        beyond = torch.cat([ordered, ordered.new_full((len(ordered), 1), torch.inf)], dim=1)[positives[0], place]
-        semi = beyond < d_p + self.margin
-        n_semi = semi.sum()
-        if not n_semi:
-            return distances.sum() * 0.0, n_semi
-        return (d_p[semi] - beyond[semi] + self.margin).clamp(min=0).mean(), n_semi
+        # one search per image in its anchor's row: the first negative strictly farther
+        place = torch.searchsorted(ordered.detach(), distances.detach(), right=True)
+        beyond = torch.cat([ordered, ordered.new_full((len(ordered), 1), torch.inf)], dim=1).gather(1, place)
+        semi = same & ~itself & (beyond < distances + self.margin)
+        return mean_where((distances - beyond + self.margin).clamp(min=0), semi), semi.sum()
 
     def _classes(self, distances: Tensor, labels: Tensor, a_labels: Tensor) -> tuple[Tensor, Tensor]:
         classes = a_labels.unique()

@@ -7,15 +7,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from loss_cases import X, Y, check, cosine, golden, mean, odd_batch, sigmoid, softplus
 
 from reidlab.errors import UserError
 from reidlab.losses import TripletLoss
 from reidlab.losses.triplet import batch_hard
-
-X = torch.sin(torch.arange(1, 33, dtype=torch.float64)).reshape(8, 4)
-Y = torch.tensor([0, 0, 1, 1, 2, 2, 3, 3])
 
 
 @pytest.mark.parametrize(
@@ -24,44 +22,48 @@ Y = torch.tensor([0, 0, 1, 1, 2, 2, 3, 3])
         ({"margin": 0.3}, 2.07735515),
         ({"margin": 0.3, "normalize": True}, 1.56294119),
         ({"soft_margin": True}, 1.93951429),
+        ({"margin": 0.3, "distance": "cosine"}, 3.27238937),
     ],
 )
 def test_golden(options: dict[str, float], value: float) -> None:
-    assert TripletLoss(**options)(X, Y).item() == pytest.approx(value, rel=1e-6)  # type: ignore[arg-type]
+    golden(TripletLoss(**options), value, X, Y)  # type: ignore[arg-type]
 
 
-def naive(points: np.ndarray, labels: list[int], margin: float, soft: bool) -> tuple[float, float]:
-    losses, active = [], 0
-    for i in range(len(points)):
-        d = [max(math.dist(points[i], other), 1e-6) for other in points]
-        positives = [d[j] for j in range(len(points)) if labels[j] == labels[i]]  # itself too
-        negatives = [d[j] for j in range(len(points)) if labels[j] != labels[i]]
-        if not negatives:
+def naive(distances: list[list[float]], labels: list[int], margin: float, soft: bool) -> tuple[float, float]:
+    losses, active = [], []
+    for d, label in zip(distances, labels):
+        near = [d[j] for j, other in enumerate(labels) if other == label]  # itself too
+        far = [d[j] for j, other in enumerate(labels) if other not in (label, -1)]
+        if label < 0 or not far:
             continue
-        gap = max(positives) - min(negatives)
-        losses.append(math.log1p(math.exp(gap)) if soft else max(0.0, gap + margin))
-        active += gap > 0 if soft else gap + margin > 0
-    return sum(losses) / len(losses), active / len(losses)
+        gap = max(near) - min(far)
+        losses.append(softplus(gap) if soft else max(0.0, gap + margin))
+        active.append(float(sigmoid(gap) > 0.01 if soft else gap + margin > 0))
+    return mean(losses), mean(active)
 
 
 @settings(deadline=None, max_examples=100)
 @given(
     points=st.lists(st.tuples(st.integers(-2, 2), st.integers(-2, 2)), min_size=2, max_size=9),
-    labels=st.lists(st.integers(0, 3), min_size=9, max_size=9),
+    labels=st.lists(st.integers(-1, 3), min_size=9, max_size=9),
     margin=st.sampled_from([0.0, 0.25, 1.0]),
     soft=st.booleans(),
 )
 def test_against_loops(points: list[tuple[int, int]], labels: list[int], margin: float, soft: bool) -> None:
     labels = labels[: len(points)]
-    assume(len(set(labels)) > 1)
-    features = torch.tensor(points, dtype=torch.float64, requires_grad=True)
+    distances = [[max(math.dist(a, b), 1e-6) for b in points] for a in points]
+    expected, active = naive(distances, labels, margin, soft)
     loss = TripletLoss(margin, soft_margin=soft)
-    total = loss(features, torch.tensor(labels))
-    expected, active = naive(np.array(points, dtype=float), labels, margin, soft)
-    assert total.item() == pytest.approx(expected, rel=1e-9, abs=1e-9)
-    assert loss.stats["active_share"].item() == pytest.approx(active)
-    total.backward()
-    assert features.grad is not None and torch.isfinite(features.grad).all()
+    check(loss, np.array(points, dtype=float), labels, expected, active_share=active)
+
+
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("seed", range(8))
+def test_cosine_against_loops(seed: int, soft: bool) -> None:
+    points, labels = odd_batch(seed)
+    distances = [[2 - 2 * cosine(a, b) for b in points] for a in points]
+    expected, active = naive(distances, labels, 0.4, soft)
+    check(TripletLoss(0.4, soft, distance="cosine"), points, labels, expected, active_share=active)
 
 
 def test_batch_hard() -> None:
@@ -69,6 +71,8 @@ def test_batch_hard() -> None:
     d_ap, d_an, usable = batch_hard(distances, torch.tensor([5, 5, 7]))
     assert d_ap.tolist() == [3, 3, 0] and d_an.tolist() == [1, 2, 1] and usable.all()
     assert not batch_hard(distances, torch.tensor([5, 5, 5]))[2].any()
+    d_ap, d_an, usable = batch_hard(distances, torch.tensor([5, 7, -1]))
+    assert usable.tolist() == [True, True, False] and d_ap.tolist() == [0, 0, 0] and d_an[:2].tolist() == [3, 3]
 
 
 def test_stats() -> None:
@@ -80,15 +84,23 @@ def test_stats() -> None:
     assert not any(value.requires_grad for value in loss.stats.values())
 
 
-@pytest.mark.parametrize("options", [{}, {"soft_margin": True}, {"normalize": True}])
-def test_gradient(options: dict[str, bool]) -> None:
+def test_stats_are_euclidean_with_either_distance() -> None:
+    one, two = TripletLoss(distance="cosine"), TripletLoss(normalize=True)
+    one(X, Y)
+    two(X, Y)
+    for name in ("d_ap", "d_an"):
+        assert one.stats[name].item() == pytest.approx(two.stats[name].item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("options", [{}, {"soft_margin": True}, {"normalize": True}, {"distance": "cosine"}])
+def test_gradient(options: dict[str, object]) -> None:
     points = torch.randn(6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
     labels = torch.tensor([0, 0, 1, 1, 2, 2])
     assert torch.autograd.gradcheck(lambda x: TripletLoss(**options)(x, labels), (points,))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("options", [{}, {"soft_margin": True}, {"normalize": True}])
-def test_gradient_is_finite_where_points_coincide(options: dict[str, bool]) -> None:
+@pytest.mark.parametrize("options", [{}, {"soft_margin": True}, {"normalize": True}, {"distance": "cosine"}])
+def test_gradient_is_finite_where_points_coincide(options: dict[str, object]) -> None:
     points = torch.ones(6, 16).requires_grad_()
     TripletLoss(**options)(points, torch.tensor([0, 0, 1, 1, 2, 2])).backward()  # type: ignore[arg-type]
     assert points.grad is not None and torch.isfinite(points.grad).all()
@@ -99,5 +111,12 @@ def test_refused() -> None:
         TripletLoss(-0.1)
     with pytest.raises(UserError, match="margin=nan"):
         TripletLoss(float("nan"))
-    with pytest.raises(UserError, match="two identities in a batch"):
-        TripletLoss()(X, torch.zeros(8, dtype=torch.int64))
+
+
+def test_one_identity_pulls_nothing() -> None:
+    points = X.clone().requires_grad_()
+    loss = TripletLoss()
+    value = loss(points, torch.zeros(8, dtype=torch.int64))
+    value.backward()
+    assert value == 0 and points.grad is not None and not points.grad.any()
+    assert loss.stats["active_share"] == 0 and loss.stats["d_ap"] == 0

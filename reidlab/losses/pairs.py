@@ -1,0 +1,87 @@
+"""The pairs of a batch: which rows belong together, and how far apart they are.
+
+A label below 0 says that nobody knows who it is: such a row is in no pair, neither positive nor negative.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from reidlab.errors import UserError
+from reidlab.losses.measures import mean_where
+
+__all__ = ["Pairs", "check_batch", "cosine_similarities", "masked_logsumexp", "mean_distances", "pairs_of"]
+
+
+class Pairs(NamedTuple):
+    """Masks over the pairs of a batch, bool [batch, batch].
+
+    Attributes:
+        positive: the same identity, and not the row itself.
+        negative: another identity.
+    """
+
+    positive: Tensor
+    negative: Tensor
+
+    @property
+    def usable(self) -> Tensor:
+        """Say which rows have a positive and a negative: bool [batch]."""
+        return self.positive.any(1) & self.negative.any(1)
+
+
+def check_batch(features: Tensor, labels: Tensor) -> None:
+    """Refuse features and labels that do not belong together.
+
+    Raises:
+        UserError: features are not [batch, dim] or labels not [batch].
+    """
+    if features.ndim != 2 or labels.shape != features.shape[:1]:
+        shapes = f"{list(features.shape)} and {list(labels.shape)}"
+        raise UserError(f"A loss takes features [batch, dim] and labels [batch]; got {shapes}.")
+
+
+def pairs_of(features: Tensor, labels: Tensor) -> Pairs:
+    """Find the positive and negative pairs of features [batch, dim] with labels [batch].
+
+    Raises:
+        UserError: shapes that do not fit.
+    """
+    check_batch(features, labels)
+    known = labels >= 0
+    both = known[:, None] & known[None]
+    same = labels[:, None] == labels[None]
+    itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    return Pairs(same & both & ~itself, ~same & both)
+
+
+def cosine_similarities(features: Tensor) -> Tensor:
+    """Give the cosines [batch, batch] of all pairs of rows."""
+    unit = F.normalize(features, dim=1)
+    return unit @ unit.T
+
+
+def masked_logsumexp(values: Tensor, mask: Tensor) -> Tensor:
+    """Give log sum exp over the values of each row where the mask is true: [batch, batch] -> [batch].
+
+    A row without any gets a number near the smallest there is (softplus of it is 0) and no gradient, never NaN.
+    """
+    lowest = torch.finfo(values.dtype).min / 4  # the sum of two of them is finite still
+    return torch.logsumexp(values.masked_fill(~mask, lowest), dim=1)
+
+
+def mean_distances(distances: Tensor, pairs: Pairs) -> dict[str, Tensor]:
+    """Give d_ap and d_an, the mean Euclidean distances of all positive and all negative pairs; 0 where there is none.
+
+    Args:
+        distances: Euclidean [batch, batch].
+        pairs: of the batch.
+    """
+    return {
+        "d_ap": mean_where(distances.detach(), pairs.positive),
+        "d_an": mean_where(distances.detach(), pairs.negative),
+    }

@@ -1,0 +1,172 @@
+"""What a loss does to a batch: its value, and where it would move every row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from reidlab.errors import UserError
+from reidlab.losses.center import CenterLoss
+from reidlab.losses.registry import LOSSES, build
+
+__all__ = ["Probe", "ProbeBatch", "probe", "probe_all", "probe_table", "toy_batch"]
+
+SCALE = 8.0  # of the cosines that stand for a classifier's logits
+
+
+@dataclass(frozen=True)
+class ProbeBatch:
+    """A batch with all that any loss wants to see.
+
+    Attributes:
+        features: [batch, dim].
+        labels: [batch], 0..class-1.
+        prototypes: unit vectors [class, dim]: the centres of the center loss and the weights of a classifier, whose
+            logits are 8 times the products with the features.
+        teacher: another model's features [batch, dim], for distillation.
+    """
+
+    features: Tensor
+    labels: Tensor
+    prototypes: Tensor
+    teacher: Tensor
+
+    @classmethod
+    def of(cls, features: npt.ArrayLike, labels: npt.ArrayLike) -> ProbeBatch:
+        """Make a batch of features [batch, dim] and identities [batch] of any kind, computed in float64.
+
+        The features are L2-normalised, the prototypes the directions of the identities' means, and the teacher sees
+        every image half-way between itself and its prototype.
+
+        Raises:
+            UserError: shapes that do not fit.
+        """
+        points, names = torch.as_tensor(np.asarray(features, dtype=np.float64)), np.asarray(labels)
+        if points.ndim != 2 or names.shape != (len(points),) or not len(points):
+            shapes = f"{list(points.shape)} and {list(names.shape)}"
+            raise UserError(f"A batch is features [batch, dim] and labels [batch]; got {shapes}.")
+        points = F.normalize(points, dim=1)
+        which = torch.as_tensor(np.unique(names, return_inverse=True)[1])
+        sums = torch.zeros(int(which.max()) + 1, points.shape[1], dtype=points.dtype).index_add(0, which, points)
+        prototypes = F.normalize(sums, dim=1)
+        return cls(points, which, prototypes, F.normalize(points + prototypes[which], dim=1))
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One loss on one batch.
+
+    Attributes:
+        name: of the loss.
+        value: of the loss.
+        stats: what it reports.
+        forces: minus its gradient, float64 [batch, dim]: where gradient descent moves each row.
+    """
+
+    name: str
+    value: float
+    stats: dict[str, float]
+    forces: npt.NDArray[np.float64]
+
+    @property
+    def strengths(self) -> npt.NDArray[np.float64]:
+        """Length of the force on each row."""
+        strengths: npt.NDArray[np.float64] = np.linalg.norm(self.forces, axis=1)
+        return strengths
+
+
+def toy_batch(seed: int = 0, images: int = 4) -> ProbeBatch:
+    """Draw three identities in the plane: directions 120 degrees apart, images scattered by 40 degrees, lengths near 1.
+
+    The teacher has the same images with a third of the scatter, at length 1.
+    """
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(3), images)
+    centres, scatter = np.pi / 2 + 2 * np.pi / 3 * np.arange(3), rng.normal(0, np.radians(40), len(labels))
+    lengths = rng.normal(1, 0.12, (len(labels), 1)).clip(0.6, 1.4)
+    points, taught, prototypes = (
+        torch.from_numpy(np.stack([np.cos(angles), np.sin(angles)], axis=1))
+        for angles in (centres[labels] + scatter, centres[labels] + scatter / 3, centres)
+    )
+    return ProbeBatch(points * torch.from_numpy(lengths), torch.from_numpy(labels), prototypes, taught)
+
+
+def probe(name: str, batch: ProbeBatch, **options: Any) -> Probe:
+    """Compute a loss and its gradient on a batch.
+
+    Args:
+        name: of a registered loss.
+        batch: what it sees.
+        options: of the loss; center's sizes are filled in.
+
+    Raises:
+        UserError: as `reidlab.losses.build`.
+    """
+    if name == "center":
+        options = {"num_classes": len(batch.prototypes), "dim": batch.features.shape[1], **options}
+    loss = build(name, **options)
+    if isinstance(loss, CenterLoss):
+        loss.centers.data = batch.prototypes.clone()
+    features = batch.features.clone().requires_grad_()
+    value = loss(*_given(name, features, batch))
+    value.backward()
+    assert features.grad is not None
+    stats = {key: float(stat) for key, stat in loss.stats.items()}  # type: ignore[union-attr, operator]
+    return Probe(name, float(value.detach()), stats, -features.grad.numpy())
+
+
+def probe_all(batch: ProbeBatch, names: Iterable[str] = ()) -> dict[str, Probe]:
+    """Probe losses with their default options: the named ones, or all."""
+    return {name: probe(name, batch) for name in (tuple(names) or LOSSES)}
+
+
+def probe_table(probes: dict[str, Probe]) -> pd.DataFrame:
+    """Give a row a loss: value, active_share, gradient_norm (of the whole batch) and top_tenth.
+
+    top_tenth is the share of the gradient, summed over rows, that falls on the tenth of the rows with most of it: 0.1
+    where all rows move alike, 1 where few do.
+    """
+    rows = {}
+    for name, found in probes.items():
+        strengths = np.sort(found.strengths)[::-1]
+        total, most = strengths.sum(), strengths[: max(1, round(len(strengths) / 10))].sum()
+        rows[name] = {
+            "value": found.value,
+            "active_share": found.stats["active_share"],
+            "gradient_norm": float(np.linalg.norm(found.forces)),
+            "top_tenth": float(most / total) if total else 0.0,
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("loss")
+
+
+def _given(name: str, features: Tensor, batch: ProbeBatch) -> tuple[Tensor, ...]:
+    """Make what a loss takes."""
+    first = LOSSES[name].takes[0]
+    if first == "anchors":
+        positive, negative = _triplets(batch.labels)
+        return features, features[positive], features[negative], batch.labels, batch.labels[negative]
+    if first == "student features":
+        return features, batch.teacher
+    if first == "features":
+        return features, batch.labels
+    logits = SCALE * features @ batch.prototypes.T
+    taught = (SCALE * batch.teacher @ batch.prototypes.T,) if first == "student logits" else ()
+    return (logits, *taught, batch.labels) if LOSSES[name].takes[-1] == "labels" else (logits, *taught)
+
+
+def _triplets(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Give every row the next image of its identity (itself, if it has one) and the next image of another identity."""
+    count = len(labels)
+    following = (torch.arange(count)[:, None] + torch.arange(1, count + 1)) % count
+    same = labels[following] == labels[:, None]  # the last column is the row itself
+    positive = following.gather(1, same.int().argmax(1, keepdim=True))
+    negative = following.gather(1, (~same).int().argmax(1, keepdim=True))
+    return positive[:, 0], negative[:, 0]

@@ -1,0 +1,76 @@
+"""What a loss does to a batch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from reidlab.errors import UserError
+from reidlab.losses import LOSSES, build
+from reidlab.losses.probe import ProbeBatch, probe, probe_all, probe_table, toy_batch
+
+
+def test_the_toy_batch() -> None:
+    one, two = toy_batch(3), toy_batch(3)
+    assert torch.equal(one.features, two.features) and not torch.equal(one.features, toy_batch(4).features)
+    assert one.features.shape == one.teacher.shape == (12, 2) and one.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    near = torch.nn.functional.normalize(one.features, dim=1) * one.prototypes[one.labels]
+    assert ((one.teacher * one.prototypes[one.labels]).sum(1) >= near.sum(1)).all(), "the teacher is nearer"
+
+
+def test_a_batch_of_features() -> None:
+    rng = np.random.default_rng(0)
+    features, names = rng.normal(size=(6, 5)), np.array(["b", "a", "b", "c", "a", "c"])
+    batch = ProbeBatch.of(features, names)
+    assert batch.labels.tolist() == [1, 0, 1, 2, 0, 2] and batch.prototypes.shape == (3, 5)
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    assert np.allclose(batch.features, unit)
+    mean = unit[[1, 4]].sum(0)
+    assert np.allclose(batch.prototypes[0], mean / np.linalg.norm(mean))
+    for wrong in ((features[0], names), (features, names[:3]), (features[:0], names[:0])):
+        with pytest.raises(UserError, match="A batch is features"):
+            ProbeBatch.of(*wrong)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_forces_lead_downhill(name: str) -> None:
+    batch = toy_batch()
+    found = probe(name, batch)
+    assert found.forces.shape == (12, 2) and np.isfinite(found.forces).all() and found.strengths.max() > 0
+    step = 1e-4 / np.linalg.norm(found.forces)
+    moved = ProbeBatch(batch.features + step * torch.from_numpy(found.forces), *list(vars(batch).values())[1:])
+    fallen = found.value - probe(name, moved).value
+    # circle's weights change along the way without being in its gradient
+    assert fallen == pytest.approx(step * (found.forces**2).sum(), rel=0.02 if name != "circle" else 0.9)
+
+
+def test_forces_and_options() -> None:
+    batch = toy_batch()
+    features = batch.features.clone().requires_grad_()
+    build("triplet", margin=2.0, normalize=True)(features, batch.labels).backward()
+    assert features.grad is not None
+    found = probe("triplet", batch, margin=2.0, normalize=True)
+    assert np.allclose(found.forces, -features.grad) and found.stats["active_share"] == 1
+    assert probe("triplet", batch).stats["active_share"] < 1
+
+
+def test_the_table() -> None:
+    probes = probe_all(toy_batch(), ["triplet", "kl"])
+    frame = probe_table(probes)
+    assert list(frame.index) == ["triplet", "kl"] and frame.index.name == "loss"
+    strengths = probes["triplet"].strengths
+    assert frame.loc["triplet", "gradient_norm"] == pytest.approx(float(np.sqrt((strengths**2).sum())))
+    assert frame.loc["triplet", "top_tenth"] == pytest.approx(strengths.max() / strengths.sum())
+    assert (frame["top_tenth"] >= 1 / 12).all() and frame.loc["triplet", "value"] == probes["triplet"].value
+    assert list(probe_all(toy_batch())) == list(LOSSES)
+
+
+def test_a_loss_without_a_force() -> None:
+    alone = ProbeBatch.of(np.eye(3), [0, 0, 0])
+    assert probe_table(probe_all(alone, ["circle"])).loc["circle"].tolist() == [0, 0, 0, 0]
+
+
+def test_unknown_losses() -> None:
+    with pytest.raises(UserError, match="Did you mean 'circle'"):
+        probe_all(toy_batch(), ["cirlce"])
