@@ -15,7 +15,7 @@ import torchvision.transforms.v2 as tv
 from torch import Tensor
 from transform_cases import images, likely, seeded, smooth_images
 
-from reidlab.data.transforms import aug_mix, auto_augment, operations, policies, rand_augment, trivial_augment
+from reidlab.data.transforms import aug_mix, auto_augment, mixing, operations, policies, rand_augment, trivial_augment
 from reidlab.data.transforms.operations import MOVES, OPERATIONS, apply_operations
 
 REFERENCE = tv.TrivialAugmentWide()
@@ -30,7 +30,7 @@ def by_torchvision(image: Tensor, name: str, magnitude: float, mode: str = "near
 
 def magnitudes(name: str) -> list[float]:
     """A few of the widest range, with both signs where it has them."""
-    levels, signed = policies._ranges(tv.TrivialAugmentWide, 31, images(1, 33, 18)).get(name, ([0.0] * 31, False))
+    levels, signed = policies.ranges_of(tv.TrivialAugmentWide, 31, images(1, 33, 18)).get(name, ([0.0] * 31, False))
     return [sign * levels[level] for level in (0, 3, 9, 20, 30) for sign in ((1, -1) if signed else (1,))]
 
 
@@ -57,7 +57,7 @@ def test_equalize_where_one_channel_is_flat() -> None:
     assert torch.equal(apply_operations(given, [("Equalize", 0.0)])[0], by_torchvision(given[0], "Equalize", 0.0))
 
 
-@pytest.mark.parametrize("name", MOVES)
+@pytest.mark.parametrize("name", [*MOVES, "TranslateX", "TranslateY"])
 def test_smooth_moves_are_torchvision_s(name: str) -> None:
     given = smooth_images(2)
     for magnitude in magnitudes(name):
@@ -80,28 +80,33 @@ def test_every_image_gets_its_own_operation() -> None:
     assert torch.equal(given, before)
 
 
+def at_once(members: list[int], _device: torch.device) -> Iterator[list[int]]:
+    """What `portions` does elsewhere than on the CPU."""
+    yield members
+
+
 def test_whole_groups_as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Elsewhere than on the CPU a group is changed at once; a mean over a batch may round another way."""
     given, draws = smooth_images(60, 20, 12), mixed_draws(20) * 3
     alone = apply_operations(given, draws)
 
-    def whole(members: list[int], _device: torch.device) -> Iterator[list[int]]:
-        yield members
-
-    monkeypatch.setattr(operations, "_portions", whole)
+    monkeypatch.setattr(operations, "portions", at_once)
     together = apply_operations(given, draws)
     assert (together.int() - alone.int()).abs().max() <= 1 and (together != alone).float().mean() < 1e-3
+    mixed = aug_mix(given[:12], seeded(1))
+    monkeypatch.setattr(mixing, "portions", at_once)
+    assert (aug_mix(given[:12], seeded(1)).int() - mixed.int()).abs().max() <= 1
 
 
 def test_the_tables_are_those_that_recipes_were_tuned_with() -> None:
     """They are torchvision's: should a new version change them, recipes would silently mean something else."""
-    ranges = [policies._ranges(p, 31, images(1, 256, 128)) for p in (tv.RandAugment, tv.TrivialAugmentWide)]
-    ranges += [policies._ranges(p, 10, images(1, 256, 128)) for p in (tv.AutoAugment, tv.AugMix)]
+    ranges = [policies.ranges_of(p, 31, images(1, 256, 128)) for p in (tv.RandAugment, tv.TrivialAugmentWide)]
+    ranges += [policies.ranges_of(p, 10, images(1, 256, 128)) for p in (tv.AutoAugment, tv.AugMix)]
     rounded = [{k: ([round(x, 4) for x in v], s) for k, (v, s) in each.items()} for each in ranges]
     pairs = [tv.AutoAugment(policy)._policies for policy in tv.AutoAugmentPolicy]
     digest = hashlib.sha256(json.dumps([rounded, pairs]).encode()).hexdigest()[:16]
     assert digest == "37d8daad7ffdf2f5"
-    assert list(ranges[0]) == ["Identity", *MOVES, *[name for name in OPERATIONS if name != "Invert"]]
+    assert set(ranges[0]) | {"Invert"} == {"Identity", *MOVES, *OPERATIONS} == set(ranges[2]) | {"Identity"}
     assert ranges[0]["Rotate"][0][9] == pytest.approx(9) and ranges[1]["TranslateX"][0][-1] == 32
 
 
@@ -115,6 +120,8 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[Drawn]:
         return given.clone()
 
     monkeypatch.setattr(policies, "apply_operations", record)
+    monkeypatch.setattr(mixing, "apply_operations", record)
+    monkeypatch.setattr(mixing, "portions", at_once)
     return seen
 
 
@@ -124,7 +131,7 @@ N = 3000
 def test_rand_augment_draws(recorded: list[Drawn]) -> None:
     given = images(N, 4, 2)
     rand_augment(given, seeded(), p=0.4, operations=2, magnitude=9)
-    ranges = policies._ranges(tv.RandAugment, 31, given)
+    ranges = policies.ranges_of(tv.RandAugment, 31, given)
     used = [i for i, draw in enumerate(recorded[0]) if draw]
     assert len(recorded) == 2 and likely(len(used), N, 0.4)
     assert used == [i for i, draw in enumerate(recorded[1]) if draw], "both operations go to the same images"
@@ -165,7 +172,7 @@ def test_auto_augment_draws(policy: Any, recorded: list[Drawn]) -> None:
         found = Counter(draw[0] for draw in drawn if draw)
         assert set(found) == {name for name, share in expected.items() if share}
         assert all(likely(found[name], N, share) for name, share in expected.items())
-    ranges = policies._ranges(tv.AutoAugment, 10, images(1, 4, 2))
+    ranges = policies.ranges_of(tv.AutoAugment, 10, images(1, 4, 2))
     allowed = {(name, abs(ranges[name][0][level or 0])) for pair in pairs for name, _, level in pair}
     assert {(draw[0], abs(draw[1])) for drawn in recorded for draw in drawn if draw} <= allowed
     together = sum(bool(one and two) for one, two in zip(*recorded))
@@ -200,7 +207,7 @@ def test_aug_mix_chains(recorded: list[Drawn]) -> None:
     assert all(likely((lengths == k).sum(), 3 * n, 1 / 3) for k in (1, 2, 3))
     draws = [draw for drawn in recorded for draw in drawn if draw]
     assert all(likely(times, len(draws), 1 / 13) for times in Counter(name for name, _ in draws).values())
-    ranges = policies._ranges(tv.AugMix, 10, given)
+    ranges = policies.ranges_of(tv.AugMix, 10, given)
     assert {round(abs(m), 4) for name, m in draws if name == "Rotate"} == {round(m, 4) for m in ranges["Rotate"][0][:3]}
     recorded.clear()
     aug_mix(given, seeded(), width=2, depth=1)
@@ -210,7 +217,8 @@ def test_aug_mix_chains(recorded: list[Drawn]) -> None:
 @pytest.mark.parametrize("alpha", [1.0, 0.3])
 def test_aug_mix_weights(monkeypatch: pytest.MonkeyPatch, alpha: float) -> None:
     """Chains that turn everything black leave the image's own weight, Beta(alpha, alpha) distributed."""
-    monkeypatch.setattr(policies, "apply_operations", lambda batch, drawn, smooth: torch.zeros_like(batch))
+    monkeypatch.setattr(mixing, "apply_operations", lambda batch, drawn, smooth: torch.zeros_like(batch))
+    monkeypatch.setattr(mixing, "portions", at_once)
     white = torch.full((3000, 3, 1, 1), 255, dtype=torch.uint8)
     keep = aug_mix(white, seeded(), alpha=alpha)[:, 0, 0, 0] / 255
     assert likely((keep < 0.5).sum(), 3000, 0.5)
@@ -226,7 +234,8 @@ def test_aug_mix_is_the_weighted_sum_of_its_chains(monkeypatch: pytest.MonkeyPat
         seen.append(drawn)
         return real(batch, drawn, smooth=smooth)
 
-    monkeypatch.setattr(policies, "apply_operations", record)
+    monkeypatch.setattr(mixing, "apply_operations", record)
+    monkeypatch.setattr(mixing, "portions", at_once)
     mixed = aug_mix(given, seeded(2), p=0.6, severity=5, width=2, depth=2)
     generator = seeded(2)
     used = torch.nonzero(torch.rand(8, generator=generator) < 0.6)[:, 0].tolist()

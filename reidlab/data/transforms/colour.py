@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 import torch
-import torchvision.transforms.v2.functional as F
 from torch import Generator, Tensor
 
 from reidlab.data.transforms.draws import check_batch, chosen, rectangles, uniform
+from reidlab.data.transforms.library import functional
 from reidlab.errors import UserError
 
 __all__ = ["color_jitter", "global_grayscale", "local_grayscale"]
@@ -85,7 +85,7 @@ def color_jitter(
     order = torch.rand(n, 4, generator=generator).argsort(dim=1).tolist()
     ranges = [(max(0.0, 1 - span), 1 + span) for span in (brightness, contrast, saturation)] + [(-hue, hue)]
     factors = [uniform((n,), *each, generator).tolist() for each in ranges]
-    kernels = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation, F.adjust_hue)
+    kernels = [getattr(functional(), f"adjust_{name}") for name in spans]
     active = [span > 0 for span in spans.values()]
     out = images.clone()
     for i in used:

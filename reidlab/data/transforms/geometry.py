@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 
 import torch
-import torchvision.transforms.v2.functional as F
 from torch import Generator, Tensor
 
 from reidlab.data.transforms.draws import Rectangle, check_batch, check_range, chosen, positions, uniform
+from reidlab.data.transforms.library import functional
 from reidlab.errors import UserError
 
-__all__ = ["random_2d_translation", "random_crop", "random_flip", "random_resized_crop", "resize"]
+__all__ = ["random_2d_translation", "random_crop", "random_flip", "random_resized_crop", "resize", "shifted"]
 
 
 def resize(images: Tensor, generator: Generator, *, size: tuple[int, int]) -> Tensor:
@@ -34,15 +34,12 @@ def random_crop(images: Tensor, generator: Generator, *, padding: int = 10) -> T
     check_batch(images, generator)
     if padding < 0:
         raise UserError(f"padding={padding} must be 0 or more pixels.")
-    n, _, height, width = images.shape
+    n = len(images)
     down = (torch.randint(0, 2 * padding + 1, (n,), generator=generator) - padding).tolist()
     right = (torch.randint(0, 2 * padding + 1, (n,), generator=generator) - padding).tolist()
-    out = torch.zeros_like(images)
+    out = torch.empty_like(images)
     for i, (dy, dx) in enumerate(zip(down, right)):
-        kept = max(height - abs(dy), 0), max(width - abs(dx), 0)  # what of the image lies inside the cut
-        Rectangle(max(-dy, 0), max(-dx, 0), *kept).of(out[i])[:] = Rectangle(max(dy, 0), max(dx, 0), *kept).of(
-            images[i]
-        )
+        out[i] = shifted(images[i], dy, dx)
     return out
 
 
@@ -102,6 +99,17 @@ def random_resized_crop(
     return out
 
 
+def shifted(images: Tensor, down: int, right: int) -> Tensor:
+    """Look at [..., height, width] through a window moved by so many pixels; what lies outside is black."""
+    height, width = images.shape[-2:]
+    kept = max(height - abs(down), 0), max(width - abs(right), 0)
+    out = torch.zeros_like(images)
+    Rectangle(max(-down, 0), max(-right, 0), *kept).of(out)[:] = Rectangle(max(down, 0), max(right, 0), *kept).of(
+        images
+    )
+    return out
+
+
 def _parts(
     n: int, height: int, width: int, scale: tuple[float, float], ratio: tuple[float, float], generator: Generator
 ) -> list[Rectangle]:
@@ -125,7 +133,7 @@ def _resized(images: Tensor, size: tuple[int, int]) -> Tensor:
         return images.clone()
     if not len(images):
         return images.new_empty(0, 3, *size)
-    return F.resize(images, list(size), antialias=True)
+    return functional().resize(images, list(size), antialias=True)
 
 
 def _checked(size: tuple[int, int]) -> tuple[int, int]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torchvision.transforms.v2.functional as F
 from torch import Generator, Tensor
 
 from reidlab.data.transforms.draws import Rectangle, check_batch, chosen, colour, positions, rectangles
+from reidlab.data.transforms.library import functional
 from reidlab.errors import UserError
 
 __all__ = ["cutout", "random_erase", "random_patch"]
@@ -111,6 +111,6 @@ def random_patch(
             continue
         patch = part.of(images[donor])
         patch = patch.flip(2) if i in mirrored else patch
-        patch = F.rotate(patch, angles[i]) if i in turned else patch
+        patch = functional().rotate(patch, angles[i]) if i in turned else patch
         Rectangle(top[i], left[i], part.height, part.width).of(out[i])[:] = patch
     return out

@@ -20,8 +20,9 @@ from reidlab.data.transforms.geometry import (
     random_resized_crop,
     resize,
 )
+from reidlab.data.transforms.mixing import aug_mix
 from reidlab.data.transforms.occlusion import cutout, random_erase, random_patch
-from reidlab.data.transforms.policies import aug_mix, auto_augment, rand_augment, trivial_augment
+from reidlab.data.transforms.policies import auto_augment, rand_augment, trivial_augment
 from reidlab.errors import UserError, nearest
 
 __all__ = ["TRANSFORMS", "Transform", "TransformEntry", "build_transform"]
