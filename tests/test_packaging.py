@@ -21,6 +21,7 @@ CONDA_NAMES = {"torch": "pytorch"}  # where conda-forge calls a package otherwis
 IMPORT_NAMES = {
     "beautifulsoup4": "bs4", "faiss-cpu": "faiss", "pillow": "PIL", "pytorch-metric-learning": "pytorch_metric_learning",
     "pyyaml": "yaml", "scikit-learn": "sklearn", "umap-learn": "umap", "jupyter-client": "jupyter_client",
+    "mlflow-skinny": "mlflow",
 }  # fmt: skip
 COME_WITH = {"cycler": "matplotlib", "threadpoolctl": "scikit-learn"}  # parts of what is required
 
@@ -60,7 +61,7 @@ def test_constraints_pin_what_is_required_within_its_floors() -> None:
 
 def test_conda_has_the_same_packages_and_floors() -> None:
     packages, pip = conda()
-    assert pip == ["-e .[dev]"]
+    assert pip == ["-e .[dev,tracking]"]
     for text in project()["dependencies"]:
         requirement = Requirement(text)
         name = CONDA_NAMES.get(requirement.name, requirement.name)
@@ -88,7 +89,8 @@ def imported() -> set[str]:
 
 
 def test_imports_and_dependencies_agree() -> None:
-    required = {Requirement(text).name for text in project()["dependencies"]}
+    optional = project()["optional-dependencies"]["tracking"]  # imported where it is used, with a clear error
+    required = {Requirement(text).name for text in [*project()["dependencies"], *optional]}
     names = {IMPORT_NAMES.get(name, name): name for name in required}
     missing = imported() - set(names) - {part for part, whole in COME_WITH.items() if whole in required}
     assert not missing, f"imported but not in pyproject.toml: {sorted(missing)}"
