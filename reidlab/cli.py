@@ -215,6 +215,16 @@ def data_group(
 
 
 @app.command()
+def dashboards(
+    names: Annotated[list[str] | None, typer.Argument(help="tensorboard, mlflow; default: both.")] = None,
+) -> None:
+    """Show what trainings logged: TensorBoard and MLflow on free ports, until Ctrl-C stops both."""
+    from reidlab.dashboards import find_dashboards, serve
+
+    raise typer.Exit(serve(find_dashboards(names or ()), say=lambda text: print(text, flush=True)))
+
+
+@app.command()
 def doctor() -> None:
     """Check Python, packages, devices, kernel, disk and data sets; each problem comes with its remedy."""
     from reidlab.doctor import examine

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from reidlab.errors import UserError
 
-__all__ = ["data_root", "find", "reports_root", "root"]
+__all__ = ["data_root", "find", "mlflow_uri", "reports_root", "root", "tensorboard_root"]
 
 
 def root() -> Path:
@@ -44,6 +44,16 @@ def reports_root() -> Path:
     """Give the folder of runs and pages: REIDLAB_REPORTS or reports/ below the root."""
     given = os.environ.get("REIDLAB_REPORTS")
     return Path(given).expanduser().resolve() if given else root() / "reports"
+
+
+def tensorboard_root() -> Path:
+    """Give the folder of TensorBoard's event files, a folder a run."""
+    return reports_root() / "tensorboard"
+
+
+def mlflow_uri() -> str:
+    """Give the address of MLflow's SQLite file, mlflow.db in the folder of reports."""
+    return f"sqlite:///{(reports_root() / 'mlflow.db').as_posix()}"
 
 
 def find(given: str | os.PathLike[str]) -> Path:
