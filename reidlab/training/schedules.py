@@ -1,6 +1,7 @@
-"""Learning-rate schedules as pure functions of the place in training, so that a resumed run needs no state.
+"""Schedules by name: learning rates as pure functions of the place in training, so that a resumed run needs no state.
 
-A schedule maps a position to a factor of the base rate. Per-epoch schedules see the epoch; per-step ones the step.
+A schedule maps a position, in epochs (2.5 is the middle of the third), to a factor of the base rate; `plateau` sees
+the validations before it as well. Per-epoch schedules are floored to whole epochs, as their authors stepped them.
 """
 
 from __future__ import annotations
@@ -8,111 +9,72 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from reidlab.errors import UserError, nearest
+from reidlab.training import curves
+from reidlab.training.curves import Scores
 
-__all__ = [
-    "SCHEDULES",
-    "build_schedule",
-    "constant",
-    "one_cycle",
-    "schedule_of",
-    "warmup_cosine",
-    "warmup_multistep",
-]
-
-Schedule = Callable[[float], float]
+__all__ = ["SCHEDULES", "Schedule", "ScheduleEntry", "annealed", "build_schedule", "schedule_of"]
 
 
-def one_cycle(
-    step: float,
-    *,
-    total_steps: int,
-    pct_start: float = 0.3,
-    div_factor: float = 25.0,
-    final_div_factor: float = 1e4,
-) -> float:
-    """OneCycle with cosine annealing (Smith and Topin 2018) as a factor of the maximal rate; equals torch's OneCycleLR.
+@dataclass(frozen=True)
+class Schedule:
+    """Factor of the base rate at a position; called as schedule(position) or schedule(position, scores).
 
-    Args:
-        step: 0 to total_steps - 1; fractions are between steps.
-        total_steps: steps of the whole training.
-        pct_start: share of steps that rise, 0 to 1.
-        div_factor: the first factor is 1 / div_factor.
-        final_div_factor: the last is 1 / (div_factor * final_div_factor).
+    Attributes:
+        factor: (position, scores) -> factor.
+        momentum: position -> SGD's momentum or Adam's beta1, where the schedule cycles it; else None.
+        watches: whether the factor depends on the scores.
     """
-    if not 0 <= pct_start <= 1:
-        raise UserError(f"onecycle pct_start={pct_start} must be between 0 and 1.")
-    top = pct_start * total_steps - 1
-    end = total_steps - 1
-    first, last = 1 / div_factor, 1 / (div_factor * final_div_factor)
-    if step <= top:
-        return _cosine(first, 1.0, step / top if top > 0 else 1.0)
-    return _cosine(1.0, last, min(1.0, (step - top) / (end - top) if end > top else 1.0))
+
+    factor: Callable[[float, Scores], float]
+    momentum: Callable[[float], float] | None = None
+    watches: bool = False
+
+    def __call__(self, position: float, scores: Scores = ()) -> float:
+        """Give the factor at `position`, given all validations so far."""
+        return self.factor(position, scores)
 
 
-def _cosine(start: float, end: float, share: float) -> float:
-    return end + (start - end) / 2 * (1 + math.cos(math.pi * share))
+@dataclass(frozen=True)
+class ScheduleEntry:
+    """A registered schedule: its function, whether that counts steps or epochs, and one line on what it is."""
+
+    function: Callable[..., float]
+    unit: str
+    description: str
+    momentum: Callable[..., float] | None = None
+    watches: bool = False
 
 
-def _linear_warmup(epoch: float, factor: float, epochs: int) -> float:
-    share = epoch / epochs
-    return factor * (1 - share) + share
-
-
-def warmup_multistep(
-    epoch: float,
-    *,
-    steps: tuple[int, ...] = (40, 90),
-    gamma: float = 0.1,
-    warmup_factor: float = 0.01,
-    warmup_epochs: int = 10,
-) -> float:
-    """Linear warm-up from `warmup_factor`, then times `gamma` at each of `steps` (the strong baselines' schedule)."""
-    warm = _linear_warmup(epoch, warmup_factor, warmup_epochs) if epoch < warmup_epochs else 1.0
-    return warm * gamma ** sum(epoch >= step for step in steps)
-
-
-def warmup_cosine(
-    epoch: float,
-    *,
-    base_lr: float,
-    epochs: int = 120,
-    flat_until: int = 30,
-    eta_min: float = 7e-7,
-    warmup_factor: float = 0.01,
-    warmup_epochs: int = 10,
-) -> float:
-    """Linear warm-up, flat until `flat_until`, then cosine to the rate `eta_min` at `epochs` and flat again."""
-    if epoch < warmup_epochs:
-        return _linear_warmup(epoch, warmup_factor, warmup_epochs)
-    if epoch <= flat_until:
-        return 1.0
-    if epoch >= epochs:
-        return eta_min / base_lr
-    return _cosine(1.0, eta_min / base_lr, (epoch - flat_until) / (epochs - flat_until))
-
-
-def constant(_position: float) -> float:
-    """The base rate throughout."""
-    return 1.0
-
-
-SCHEDULES: dict[str, tuple[Callable[..., float], str]] = {
-    "onecycle": (one_cycle, "step"),
-    "warmup_multistep": (warmup_multistep, "epoch"),
-    "warmup_cosine": (warmup_cosine, "epoch"),
-    "constant": (constant, "epoch"),
+SCHEDULES: dict[str, ScheduleEntry] = {
+    "onecycle": ScheduleEntry(
+        curves.one_cycle, "step", "cosine up to the base rate, cosine down to almost nothing", curves.one_cycle_momentum
+    ),
+    "warmup_multistep": ScheduleEntry(
+        curves.warmup_multistep, "epoch", "ten epochs of linear warm-up, then a tenth at epochs 40 and 90"
+    ),
+    "warmup_cosine": ScheduleEntry(
+        curves.warmup_cosine, "epoch", "ten epochs of linear warm-up, flat until epoch 30, cosine to the last epoch"
+    ),
+    "multistep": ScheduleEntry(curves.multistep, "epoch", "a tenth at epochs 40 and 70"),
+    "cosine": ScheduleEntry(curves.cosine, "epoch", "half a cosine from the base rate to eta_min"),
+    "poly": ScheduleEntry(curves.poly, "epoch", "a power of the share of epochs that is left"),
+    "plateau": ScheduleEntry(curves.plateau, "epoch", "a tenth whenever the validation mAP stops rising", watches=True),
+    "constant": ScheduleEntry(curves.constant, "epoch", "the base rate throughout"),
 }
 
 
 def build_schedule(name: str, *, base_lr: float, epochs: int, steps_per_epoch: int, **options: Any) -> Schedule:
-    """Build a schedule as a function of the position in epochs (2.5 is the middle of the third).
+    """Build a schedule. For `onecycle` the base rate is the maximal one.
 
-    Per-epoch schedules are floored to whole epochs, as their authors stepped them. For `onecycle` the base rate is the
-    maximal one.
+    Every schedule takes, beside its own options: `start` (epochs by which it is delayed; it still ends with the
+    training), `by` ("epoch" floors the position, "step" does not) and, where it has no warm-up of its own,
+    `warmup_epochs` and `warmup_factor` (a linear ramp that begins with the training and is multiplied with it).
+    `onecycle` also takes `cycle_momentum: true` with `base_momentum` and `max_momentum`, torch's default.
 
     Raises:
         UserError: unknown name or option, or a value that gives no rate.
@@ -120,28 +82,94 @@ def build_schedule(name: str, *, base_lr: float, epochs: int, steps_per_epoch: i
     if str(name) not in SCHEDULES:
         hint = nearest(name, SCHEDULES)
         raise UserError(f"schedule {name!r} is unknown; choose from {', '.join(SCHEDULES)}.{hint}")
-    function, unit = SCHEDULES[name]
-    derived: dict[str, dict[str, Any]] = {
-        "onecycle": {"total_steps": epochs * steps_per_epoch},
-        "warmup_cosine": {"base_lr": base_lr, "epochs": epochs},
-    }
-    given = derived.get(name, {})
-    known = [option for option in list(inspect.signature(function).parameters)[1:] if option not in given]
+    entry = SCHEDULES[name]
+    own, moving, common = _options(entry)
+    known = [*own, *moving, *common]
     for option in options:
         if option not in known:
             hint = nearest(option, known)
-            raise UserError(f"schedule {name!r} has no option {option!r}; it has {', '.join(known) or 'none'}.{hint}")
-    ready = partial(function, **{**given, **options})
-    last = epochs * steps_per_epoch - 1 if unit == "step" else epochs - 1
+            raise UserError(f"schedule {name!r} has no option {option!r}; it has {', '.join(known)}.{hint}")
+    idle = [option for option in moving[1:] if option in options and not options.get("cycle_momentum")]
+    if idle:
+        raise UserError(f"schedule {name!r}: {', '.join(idle)} does nothing without cycle_momentum: true.")
     try:
-        usable = all(math.isfinite(ready(position)) for position in (0, last // 2, last))
+        schedule = _compose(entry, options, common, base_lr, epochs, steps_per_epoch)
+        places = (0, epochs // 2, epochs - 1 / steps_per_epoch)
+        usable = all(math.isfinite(schedule(place)) for place in places)
+        if schedule.momentum is not None and not all(0 <= schedule.momentum(place) < 1 for place in places):
+            raise UserError(f"{options} give a momentum outside 0 to 1.")
+    except UserError as error:
+        raise UserError(f"schedule {name!r}: {error}") from error
     except (TypeError, ValueError, ArithmeticError) as error:
         raise UserError(f"schedule {name!r} cannot use {options} ({error}).") from error
     if not usable:
         raise UserError(f"schedule {name!r} with {options} gives rates that are not finite.")
-    if unit == "step":
-        return lambda position: ready(position * steps_per_epoch)
-    return lambda position: ready(math.floor(position))
+    return schedule
+
+
+def _options(entry: ScheduleEntry) -> tuple[list[str], list[str], dict[str, Any]]:
+    """Give the options of a schedule's own, those of its momentum, and the common ones with their defaults."""
+    derived = {"total_steps", "base_lr", "epochs", "scores"}
+    own = [name for name in list(inspect.signature(entry.function).parameters)[1:] if name not in derived]
+    common: dict[str, Any] = {"start": 0, "by": entry.unit}
+    if "warmup_epochs" not in own:
+        common |= {"warmup_epochs": 0, "warmup_factor": 0.01}
+    moving: list[str] = []
+    if entry.momentum is not None:
+        parameters = list(inspect.signature(entry.momentum).parameters)[1:]
+        moving = ["cycle_momentum", *(name for name in parameters if name not in derived and name not in own)]
+    return own, moving, common
+
+
+def _compose(
+    entry: ScheduleEntry, given: Mapping[str, Any], common: Mapping[str, Any], base_lr: float, epochs: int, steps: int
+) -> Schedule:
+    """Put delay, flooring and warm-up around a curve."""
+    shared = {name: given.get(name, default) for name, default in common.items()}
+    start, whole = shared["start"], shared["by"] == "epoch"
+    rise, low = shared.get("warmup_epochs", 0), shared.get("warmup_factor", 1.0)
+    if shared["by"] not in ("epoch", "step"):
+        raise UserError(f"by={shared['by']!r} must be 'epoch' or 'step'.{nearest(shared['by'], ('epoch', 'step'))}")
+    if not 0 <= start < epochs:
+        raise UserError(f"start={start} must be at least 0 and less than the {epochs} epochs of the training.")
+    derived = {"total_steps": (epochs - start) * steps, "base_lr": base_lr, "epochs": epochs - start}
+    curve = _bound(entry.function, {**derived, **given})
+    scale = steps if entry.unit == "step" else 1
+
+    def place(position: float) -> float:
+        return max(0, (math.floor(position) if whole else position) - start) * scale
+
+    def factor(position: float, scores: Scores) -> float:
+        at = math.floor(position) if whole else position
+        warm = curves.linear_warmup(at, low, rise) if at < rise else 1.0
+        seen = ([(when - start, score) for when, score in scores if when > start],) if entry.watches else ()
+        return warm * curve(place(position), *seen)
+
+    if entry.momentum is None or not given.get("cycle_momentum", False):
+        return Schedule(factor, watches=entry.watches)
+    cycled = _bound(entry.momentum, {**derived, **given})
+    return Schedule(factor, lambda position: cycled(place(position)), entry.watches)
+
+
+def _bound(function: Callable[..., float], values: Mapping[str, Any]) -> Callable[..., float]:
+    """Fix those of `values` that the function takes."""
+    parameters = inspect.signature(function).parameters
+    return partial(function, **{name: value for name, value in values.items() if name in parameters})
+
+
+def annealed(schedule: Schedule, *, start: int, factor: float, epochs: int) -> Schedule:
+    """Leave `schedule` at epoch `start`, go to the constant `factor` by a cosine over `epochs` whole epochs, and stay.
+
+    Equals torch's SWALR where the rate was constant.
+    """
+
+    def changed(position: float, scores: Scores) -> float:
+        if position < start:
+            return schedule(position, scores)
+        share = min(1.0, (math.floor(position) - start) / epochs) if epochs else 1.0
+        return curves.half_cosine(schedule(start, scores), factor, share)
+
+    return Schedule(changed, schedule.momentum, schedule.watches)
 
 
 def schedule_of(spec: Mapping[str, Any], *, base_lr: float, epochs: int, steps_per_epoch: int) -> Schedule:

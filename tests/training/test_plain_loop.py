@@ -14,9 +14,9 @@ from reidlab.data.transforms import Augment
 from reidlab.devices import plan
 from reidlab.models import Output, build
 from reidlab.training.batches import BatchMaker
+from reidlab.training.curves import one_cycle
 from reidlab.training.objective import Objective
 from reidlab.training.recipes import Recipe
-from reidlab.training.schedules import one_cycle
 from reidlab.training.task import make_task
 
 SEED = 11
