@@ -1,9 +1,11 @@
-"""What turns gradients into steps: accelerator, optimiser, compilation, random states, running means."""
+"""What turns gradients into steps: accelerator, rates, compilation, random states, running means."""
 
 from __future__ import annotations
 
 import functools
+import inspect
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -12,9 +14,16 @@ from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
 from reidlab.devices import ComputePlan
-from reidlab.training.recipes import OptimizerPart
+from reidlab.models import Output
+from reidlab.training.averaging import Averaging
+from reidlab.training.curves import Scores
+from reidlab.training.freezing import Freezing
+from reidlab.training.objective import Objective
+from reidlab.training.optimizers import build_loss_optimizer, build_optimizer, describe_groups, set_rates
+from reidlab.training.recipes import Recipe
+from reidlab.training.schedules import annealed, schedule_of
 
-__all__ = ["Means", "build_optimizer", "compiled", "make_accelerator", "random_states", "set_random_states"]
+__all__ = ["Learner", "Means", "compiled", "make_accelerator", "random_states", "set_random_states"]
 
 
 class Means:
@@ -40,26 +49,116 @@ class Means:
         return {name: f"{float(self.sums[name]) / self.n:.3f}" for name in shown if name in self.sums}
 
 
-def build_optimizer(part: OptimizerPart, model: nn.Module) -> torch.optim.Optimizer:
-    """Build the optimiser; norms and biases are not decayed by adamw, and every group remembers its base rate."""
-    trainable = [p for p in model.parameters() if p.requires_grad]
-    groups: list[dict[str, Any]] = [{"params": trainable, "weight_decay": part.weight_decay}]
-    if part.name == "adamw":
-        groups = [
-            {"params": [p for p in trainable if p.dim() > 1], "weight_decay": part.weight_decay},
-            {"params": [p for p in trainable if p.dim() <= 1], "weight_decay": 0.0},
-        ]
-    groups = [{**group, "base_lr": part.lr} for group in groups]
-    fused = _can_fuse(model)  # one kernel over all parameters instead of ten operations for each
-    if part.name == "sgd":
-        return torch.optim.SGD(groups, lr=part.lr, momentum=part.momentum, fused=fused)
-    kind = torch.optim.Adam if part.name == "adam" else torch.optim.AdamW
-    return kind(groups, lr=part.lr, fused=fused)
+class Learner:
+    """A model and all that changes it: optimisers, rates, frozen modules, averages. One state goes into checkpoints.
 
+    Args:
+        recipe: the experiment.
+        model: as built, on the CPU.
+        objective: the recipe's losses; what they learn is trained beside the model.
+        compute: where to compute.
+        steps_per_epoch: batches of a nominal epoch.
 
-def _can_fuse(model: nn.Module) -> bool:
-    """Say whether torch has fused steps for the model's devices (all kernels since 2.4)."""
-    return {p.device.type for p in model.parameters()} <= {"cpu", "cuda", "mps"}
+    Attributes:
+        groups: the parameter groups (see `describe_groups`).
+    """
+
+    def __init__(
+        self, recipe: Recipe, model: nn.Module, objective: Objective, compute: ComputePlan, steps_per_epoch: int
+    ) -> None:
+        self.recipe, self.model, self.objective, self.compute = recipe, model, objective, compute
+        self.takes_labels = "labels" in inspect.signature(model.forward).parameters  # margins: before anything wraps it
+        self.optimizer = build_optimizer(recipe.optimizer, model)
+        self.loss_optimizer = build_loss_optimizer(recipe.optimizer, objective)
+        self.groups = describe_groups(self.optimizer, self.loss_optimizer)
+        self.freezing = Freezing(recipe.freeze, model)
+        self.schedule = schedule_of(
+            recipe.schedule, base_lr=recipe.optimizer.lr, epochs=recipe.epochs, steps_per_epoch=steps_per_epoch
+        )
+        swa = recipe.swa
+        if swa is not None and swa.lr is not None:
+            goal = swa.lr / recipe.optimizer.lr
+            self.schedule = annealed(self.schedule, start=swa.start, factor=goal, epochs=swa.anneal_epochs)
+
+    def start(self, model: Mapping[str, Tensor] | None = None, state: dict[str, Any] | None = None) -> None:
+        """Move everything to its device, with the weights and the state of a checkpoint where they are given."""
+        self.accelerator = make_accelerator(self.compute, self.recipe.accumulate)
+        self.compute.place(self.model)
+        self.compute.place(self.objective)
+        self.averaging = Averaging(self.recipe, self.model, self.compute)
+        if model is not None and state is not None:
+            self.model.load_state_dict(model)
+            self._load(state)
+        self.prepared, self.stepper = self.accelerator.prepare(self.model, self.optimizer)
+        if self.recipe.compile:
+            # the validator runs self.model, which stays as it is
+            self.prepared = compiled(self.prepared, self.compute.device)
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Set training mode, with the modules frozen that are still to be."""
+        self.prepared.train()
+        self.freezing.begin(epoch)
+
+    def step(self, images: Tensor, labels: Tensor, position: float, scores: Scores) -> tuple[Tensor, float]:
+        """Learn from one batch at a position in epochs; give the loss and the factor of the base rate."""
+        factor = self.schedule(position, scores)
+        momentum = self.schedule.momentum(position) if self.schedule.momentum is not None else None
+        set_rates(self.stepper.param_groups, factor, momentum)
+        with self.accelerator.accumulate(self.prepared):
+            output = self.prepared(images, labels=labels) if self.takes_labels else self.prepared(images)
+            loss = self.objective(Output(*output), labels)
+            self.accelerator.backward(loss)
+            whole = self.accelerator.sync_gradients
+            if whole and self.recipe.clip_norm:
+                self.accelerator.clip_grad_norm_(self.prepared.parameters(), self.recipe.clip_norm)
+            if whole:
+                self._step_losses()
+            self.stepper.step()
+            self.stepper.zero_grad(set_to_none=True)
+        if whole:
+            self.averaging.after_step(self.model)
+        return loss.detach(), factor
+
+    def _step_losses(self) -> None:
+        """Move what the losses learn, undoing the weights that they have in the sum.
+
+        Before the model's step, which ends a step of the float16 scaler.
+        """
+        if self.loss_optimizer is None:
+            return
+        for term, loss in zip(self.objective.terms, self.objective.losses):
+            for parameter in loss.parameters():
+                if parameter.grad is not None:
+                    parameter.grad /= term.weight
+        scaler = self.accelerator.scaler
+        if scaler is None:
+            self.loss_optimizer.step()
+        else:
+            scaler.step(self.loss_optimizer)
+        self.loss_optimizer.zero_grad(set_to_none=True)
+
+    def end_epoch(self, epoch: int) -> None:
+        """Take the epoch's weights into their average."""
+        self.averaging.after_epoch(self.model, epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give all that a resumed run needs beside the weights; what a recipe does without takes no place."""
+        state = {"optimizer": self.optimizer.state_dict(), **random_states(self.compute)}
+        for name, part in (("averaging", self.averaging), ("objective", self.objective)):
+            if part.state_dict():
+                state[name] = part.state_dict()
+        if self.accelerator.scaler is not None:  # float16: the loss scale and when it changed last
+            state["scaler"] = self.accelerator.scaler.state_dict()
+        return state
+
+    def _load(self, state: dict[str, Any]) -> None:
+        self.optimizer.load_state_dict(state["optimizer"])
+        if "scaler" in state and self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        for name, part in (("averaging", self.averaging), ("objective", self.objective)):
+            if name in state:
+                part.load_state_dict(state[name])
+        set_random_states(self.compute, state)
 
 
 def make_accelerator(compute: ComputePlan, accumulate: int) -> Accelerator:

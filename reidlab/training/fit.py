@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from accelerate import Accelerator
-from torch import Tensor, nn
+from pydantic import ValidationError
+from torch import nn
 from tqdm.auto import tqdm
 
 from reidlab.data.pixels import PixelStore
@@ -18,23 +19,17 @@ from reidlab.data.transforms import Augment
 from reidlab.data.triplets import Triplets
 from reidlab.devices import ComputePlan, plan
 from reidlab.errors import UserError
-from reidlab.models import Output, build
+from reidlab.models import build
 from reidlab.training.alarms import check_collapse, check_finite
 from reidlab.training.batches import BatchMaker, Prefetcher, trimmed
 from reidlab.training.checkpoints import Checkpoints, save_model
-from reidlab.training.engine import (
-    Means,
-    build_optimizer,
-    compiled,
-    make_accelerator,
-    random_states,
-    set_random_states,
-)
+from reidlab.training.engine import Learner, Means
+from reidlab.training.loss_options import complete_terms
 from reidlab.training.objective import Objective
 from reidlab.training.recipes import Recipe
 from reidlab.training.run import Run, read_finished, summarise, write_finished
-from reidlab.training.schedules import schedule_of
 from reidlab.training.task import make_task
+from reidlab.training.tracking import Tracking, check_tracking
 from reidlab.training.validation import make_validator
 
 __all__ = ["Run", "fit"]
@@ -53,6 +48,8 @@ def fit(
     triplets: Triplets | None = None,
     progress: bool = True,
     stop_after: int | None = None,
+    tracking: Sequence[str] = (),
+    run_name: str = "",
 ) -> Run | None:
     """Train by `recipe` on the train split of `table`, choosing the best epoch on its val split.
 
@@ -72,16 +69,22 @@ def fit(
         triplets: rows of `table` for recipes that train on given triplets; None draws random ones with `seed`.
         progress: show bars.
         stop_after: stop (resumably) after this many epochs of this call and give None; for tests and short slots.
+        tracking: where each epoch is logged too: tensorboard, mlflow (`reidlab dashboards` shows both). It changes no
+            bit of the result.
+        run_name: the name that trackers show, and of the folder in the end; empty: the folder's name as it is.
 
     Raises:
-        UserError: a recipe that does not fit the data, a folder that cannot be written or holds another training;
-            TrainingStopped (a UserError) by an alarm.
+        UserError: a recipe that does not fit the data, a folder that cannot be written or holds another training, a
+            tracker whose packages are missing; TrainingStopped (a UserError) by an alarm.
     """
     if seed < 0:
         raise UserError(f"seed={seed} must be 0 or more.")
+    check_tracking(tracking)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return _Training(recipe, table, pixels, folder, seed, device, triplets, progress).run(stop_after)
+        training = _Training(recipe, table, pixels, folder, seed, device, triplets, progress)
+        tracked = Tracking(tracking, run_name or folder.name, folder, training.given)
+        return training.run(stop_after, tracked)
 
 
 class _Training:
@@ -98,56 +101,62 @@ class _Training:
     ) -> None:
         self.recipe, self.folder, self.progress = recipe, folder, progress
         self.compute: ComputePlan = plan(device, recipe.precision)
-        self.objective = Objective(recipe.losses)
-        self.task = make_task(recipe, table, pixels, triplets, seed, needs_triplets=self.objective.needs_triplets)
+        needs_triplets = any(term.feature == "triplets" for term in recipe.losses)
+        self.task = make_task(recipe, table, pixels, triplets, seed, needs_triplets=needs_triplets)
         needs_classes = any(term.feature == "logits" for term in recipe.losses)
         n_classes = self.task.n_identities if needs_classes else 0
         self.config = {"spec": recipe.model, "num_classes": n_classes, "recipe": recipe.name}
-        self.model = build(recipe.model, n_classes)
+        model = build(recipe.model, n_classes)
+        objective = Objective(complete_terms(recipe.losses, model, self.task.n_identities))
         augment = Augment(**recipe.augment.model_dump())
-        self.batch = BatchMaker(pixels, augment, self.model.preprocess, self.compute, seed)  # type: ignore[arg-type]
+        self.batch = BatchMaker(pixels, augment, model.preprocess, self.compute, seed)  # type: ignore[arg-type]
         self.validator = make_validator(table, pixels, self.compute, seed=seed)
-        self.optimizer = build_optimizer(recipe.optimizer, self.model)
-        self.factor = schedule_of(
-            recipe.schedule,
-            base_lr=recipe.optimizer.lr,
-            epochs=recipe.epochs,
-            steps_per_epoch=len(trimmed(self.task.sampler.batches(0), recipe.accumulate)),
-        )
+        self.learner = Learner(recipe, model, objective, self.compute, len(self._rows(0)))
+        if self.learner.schedule.watches and self.validator is None:
+            raise UserError(
+                f"schedule {recipe.schedule['name']!r} follows the validation mAP, but nothing can be validated: "
+                "hold out identities (val_share), or choose another schedule."
+            )
+        self.seed = seed
         self.given = {"recipe": recipe.model_dump(mode="json"), "seed": seed, "data": self.task.digest}
         self.history: list[dict[str, float]] = []
         self.best: dict[str, float] = {"epoch": -1, "val_map": -1.0}
 
-    def run(self, stop_after: int | None) -> Run | None:
+    def run(self, stop_after: int | None, tracked: Tracking) -> Run | None:
         finished = read_finished(self.folder)
         if finished is not None:
             self._refuse_other(finished[1])
             return finished[0]
         self.checkpoints = Checkpoints(self.folder / "checkpoints")
-        accelerator = make_accelerator(self.compute, self.recipe.accumulate)
-        self.compute.place(self.model)
-        start = self._resume(accelerator)
-        model, optimizer = accelerator.prepare(self.model, self.optimizer)
-        if self.recipe.compile:
-            model = compiled(model, self.compute.device)  # the validator runs self.model, which stays as it is
-        for epoch in range(start, self.recipe.epochs):
-            if self._out_of_patience():
-                break
-            if stop_after is not None and epoch - start >= stop_after:
-                return None
-            row = self._epoch(epoch, accelerator, model, optimizer)
-            last = epoch == self.recipe.epochs - 1
-            if self.validator is not None and (last or (epoch + 1) % self.recipe.validate_every == 0):
-                row |= self.validator(self.model)
-                self._note_best(epoch, row["val_map"])
-            self.history.append(row)
-            self._save(epoch + 1, accelerator)
+        start = self._resume()
+        with tracked.following(self.history):
+            for epoch in range(start, self.recipe.epochs):
+                if self._out_of_patience():
+                    break
+                if stop_after is not None and epoch - start >= stop_after:
+                    tracked.stopped()
+                    return None
+                row = self._epoch(epoch)
+                last = epoch == self.recipe.epochs - 1
+                if self.validator is not None and (last or (epoch + 1) % self.recipe.validate_every == 0):
+                    shown = self._shown(epoch)
+                    row |= self.validator(shown)
+                    self._note_best(epoch, row["val_map"], shown)
+                self.history.append(row)
+                self._save(epoch + 1)
+                tracked.log(self.history)
         return self._finish()
 
-    def _epoch(self, epoch: int, accelerator: Accelerator, model: nn.Module, optimizer: Any) -> dict[str, float]:
-        rows = [self.task.rows(batch) for batch in trimmed(self.task.sampler.batches(epoch), self.recipe.accumulate)]
+    def _rows(self, epoch: int) -> list[np.ndarray]:
+        """Give the table rows of an epoch's batches."""
+        batches = trimmed(self.task.sampler.batches(epoch), self.recipe.accumulate)
+        return [self.task.rows(batch) for batch in batches]
+
+    def _epoch(self, epoch: int) -> dict[str, float]:
+        rows = self._rows(epoch)
+        scores = [(row["epoch"], row["val_map"]) for row in self.history if "val_map" in row]
         totals = Means()
-        model.train()
+        self.learner.begin_epoch(epoch)
         began = time.perf_counter()
         with Prefetcher(lambda i: self.batch(rows[i], epoch, i), len(rows)) as stream:
             bar = tqdm(
@@ -159,16 +168,15 @@ class _Training:
                 disable=not self.progress,
             )
             for step, images in enumerate(bar):
-                factor = self.factor(epoch + step / len(rows))
-                for group in optimizer.param_groups:
-                    group["lr"] = group["base_lr"] * factor
-                loss = self._step(images, self.task.labels[rows[step]], accelerator, model, optimizer)
-                totals.add({"loss": loss, **self.objective.stats})
+                labels = torch.from_numpy(self.task.labels[rows[step]]).to(self.compute.device)
+                loss, factor = self.learner.step(images, labels, epoch + step / len(rows), scores)
+                totals.add({"loss": loss, **self.learner.objective.stats})
                 if step % _CHECK_EVERY == 0 or step == len(rows) - 1:
                     check_finite(float(loss), epoch + 1, step + 1)
                     bar.set_postfix(totals.short())
             self.compute.synchronize()
             seconds = time.perf_counter() - began
+        self.learner.end_epoch(epoch)
         means = totals.means()
         check_collapse(epoch + 1, means.get("d_ap", np.nan), means.get("d_an", np.nan))
         n_images = sum(map(len, rows))
@@ -182,23 +190,17 @@ class _Training:
             **means,
         }
 
-    def _step(
-        self, images: Tensor, labels: np.ndarray, accelerator: Accelerator, model: nn.Module, optimizer: Any
-    ) -> Tensor:
-        targets = torch.from_numpy(labels).to(self.compute.device)
-        with accelerator.accumulate(model):
-            loss = self.objective(Output(*model(images)), targets)
-            accelerator.backward(loss)
-            if accelerator.sync_gradients and self.recipe.clip_norm:
-                accelerator.clip_grad_norm_(model.parameters(), self.recipe.clip_norm)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        return loss.detach()
+    def _shown(self, epoch: int) -> nn.Module:
+        """Give the model that is validated and saved after `epoch`: a function of weights, seed and epoch."""
+        learner, rows = self.learner, self._rows(epoch)
+        n = learner.averaging.n_batches(len(rows), frozen=learner.freezing.holds(epoch))
+        batches = (self.batch(rows[i], epoch, i) for i in range(n)) if n else None
+        return learner.averaging.shown(learner.model, batches, seed=self.seed + epoch)
 
-    def _note_best(self, epoch: int, val_map: float) -> None:
+    def _note_best(self, epoch: int, val_map: float, shown: nn.Module) -> None:
         if val_map > self.best["val_map"]:
             self.best = {"epoch": epoch + 1, "val_map": val_map}
-            self.checkpoints.save_best(self.model, epoch + 1)
+            self.checkpoints.save_best(shown, epoch + 1)
 
     def _out_of_patience(self) -> bool:
         if not self.recipe.patience:
@@ -206,39 +208,40 @@ class _Training:
         scored = [row["epoch"] for row in self.history if "val_map" in row]
         return sum(epoch > self.best["epoch"] for epoch in scored) >= self.recipe.patience
 
-    def _save(self, epochs_done: int, accelerator: Accelerator) -> None:
-        state = {"optimizer": self.optimizer.state_dict(), **random_states(self.compute)}
-        if accelerator.scaler is not None:  # float16: the loss scale and when it changed last
-            state["scaler"] = accelerator.scaler.state_dict()
+    def _save(self, epochs_done: int) -> None:
         progress = {"history": self.history, "best": self.best, **self.given}
-        self.checkpoints.save(epochs_done, self.model, state, progress)
+        self.checkpoints.save(epochs_done, self.learner.model, self.learner.state_dict(), progress)
 
-    def _resume(self, accelerator: Accelerator) -> int:
+    def _resume(self) -> int:
         found = self.checkpoints.load()
         if found is None:
+            self.learner.start()
             return 0
         self._refuse_other(found.progress)
-        self.model.load_state_dict(found.model)
-        self.optimizer.load_state_dict(found.state["optimizer"])
-        if "scaler" in found.state and accelerator.scaler is not None:
-            accelerator.scaler.load_state_dict(found.state["scaler"])
-        set_random_states(self.compute, found.state)
+        self.learner.start(found.model, found.state)
         self.history, self.best = found.progress["history"], found.progress["best"]
         return found.epochs_done
 
     def _refuse_other(self, progress: dict[str, Any]) -> None:
-        other = [name for name, value in self.given.items() if progress.get(name) != value]
+        """Refuse to go on with another training; one that knew fewer options is the same if it had their defaults."""
+        other = [name for name in ("seed", "data") if progress.get(name) != self.given[name]]
+        try:
+            same = Recipe.model_validate(progress.get("recipe")) == self.recipe
+        except ValidationError:
+            same = False
+        other = other if same else ["recipe", *other]
         if other:
             what = " and ".join(other)
             raise UserError(f"{self.folder} holds a training with another {what}; choose another folder or remove it.")
 
     def _finish(self) -> Run:
-        best_epoch = int(self.best["epoch"])
+        best_epoch, model = int(self.best["epoch"]), self.learner.model
         if best_epoch > 0:
-            self.model.load_state_dict(self.checkpoints.load_best(best_epoch))
+            model.load_state_dict(self.checkpoints.load_best(best_epoch))
         else:
             best_epoch = int(self.history[-1]["epoch"])
-        save_model(self.model, self.folder / "model", self.config)
+            model = self._shown(best_epoch - 1)
+        save_model(model, self.folder / "model", self.config)
         history = pd.DataFrame(self.history)
         about = {
             "recipe": self.recipe.name,
@@ -248,6 +251,12 @@ class _Training:
             "num_classes": self.config["num_classes"],
             "device": str(self.compute.device),
             "precision": self.compute.precision,
+            "parameter_groups": [
+                "{group}: {tensors} tensors, {parameters:,} parameters, rate {lr:g}, decay {weight_decay:g}".format(
+                    **row
+                )
+                for row in self.learner.groups
+            ],
         }
         run = Run(self.folder, history, best_epoch, summarise(history, about))
         write_finished(run, self.given)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from reidlab.errors import UserError, nearest
 from reidlab.paths import find
@@ -14,6 +14,10 @@ from reidlab.paths import find
 __all__ = ["LossTerm", "Recipe", "list_recipes", "load_recipe"]
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
+
+
+# names of submodules ("backbone", "backbone.layer1"); one may stand without a list
+Modules = Annotated[tuple[str, ...], BeforeValidator(lambda given: (given,) if isinstance(given, str) else given)]
 
 
 class _Part(BaseModel):
@@ -65,12 +69,59 @@ class AugmentPart(_Part):
 
 
 class OptimizerPart(_Part):
-    """Optimiser; `lr` is the base rate that a schedule scales (the maximal one for onecycle)."""
+    """Optimiser; `lr` is the base rate that a schedule scales (the maximal one for onecycle).
+
+    Factors multiply: the bias of a new layer learns at lr * new_layers_factor * bias_factor.
+    """
 
     name: Literal["adam", "adamw", "sgd"] = "adam"
     lr: float = Field(default=5e-4, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
-    momentum: float = Field(default=0.9, ge=0, lt=1)
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="of sgd")
+    nesterov: bool = Field(default=False, description="of sgd")
+    new_layers_factor: float = Field(default=1.0, gt=0, description="rate of what lies outside `backbone`, times")
+    backbone: Modules = Field(default=("backbone",), description="modules whose layers are not new")
+    bias_factor: float = Field(default=1.0, gt=0, description="rate of biases (of norms too), times")
+    decay_norms: bool | None = Field(
+        default=None, description="decay norms and biases as well; None: not with adamw, with the others"
+    )
+    loss_lr: float = Field(default=0.5, gt=0, description="rate of losses' own parameters (centres), plain SGD")
+
+    @model_validator(mode="after")
+    def _nesterov_goes_with_momentum(self) -> Self:
+        if self.nesterov and (self.name != "sgd" or self.momentum == 0):
+            raise ValueError("nesterov: true goes with name: sgd and a momentum above 0")
+        return self
+
+
+class FreezePart(_Part):
+    """Modules that learn nothing during the first epochs, their normalisations in eval mode."""
+
+    epochs: int = Field(ge=1, description="epochs before they learn too")
+    modules: Modules = ("backbone",)
+
+
+class EmaPart(_Part):
+    """Exponential moving average of weights and buffers after every step; the average is validated and saved."""
+
+    decay: float = Field(default=0.9998, ge=0, lt=1)
+    warmup: bool = Field(
+        default=True,
+        description="begin with a decay of 0 that rises as 1 - (1 + step) ** (-2/3); else the start weighs",
+    )
+
+
+class SwaPart(_Part):
+    """Stochastic weight averaging (Izmailov et al. 2018): the mean of the weights after every epoch from `start` on.
+
+    The average is validated and saved, its BN statistics recomputed on the epoch's batches (precise_bn of them).
+    """
+
+    start: int = Field(ge=0, description="finished epochs before the first one whose weights count")
+    lr: float | None = Field(
+        default=None, gt=0, description="constant rate from `start` on; None: the schedule goes on"
+    )
+    anneal_epochs: int = Field(default=5, ge=0, description="epochs of a cosine towards `lr`")
 
 
 class Recipe(_Part):
@@ -94,6 +145,26 @@ class Recipe(_Part):
     compile: bool = Field(
         default=False, description="torch.compile, where it works (CPU: C++ compiler); for long trainings"
     )
+    freeze: FreezePart | None = None
+    ema: EmaPart | None = None
+    swa: SwaPart | None = None
+    precise_bn: int = Field(
+        default=0, ge=0, description="training batches on which BN statistics are recomputed before validation; 0: none"
+    )
+
+    @model_validator(mode="after")
+    def _averages_fit(self) -> Self:
+        if self.swa is None:
+            return self
+        if self.ema is not None:
+            raise ValueError("ema and swa are two averages of the same weights: keep one of them")
+        if self.swa.start >= self.epochs:
+            raise ValueError(
+                f"swa.start={self.swa.start} must be less than epochs={self.epochs}, or nothing is averaged"
+            )
+        if self.freeze is not None and self.swa.start < self.freeze.epochs:
+            raise ValueError(f"swa.start={self.swa.start} must not come before freeze.epochs={self.freeze.epochs}")
+        return self
 
 
 def list_recipes() -> list[str]:
@@ -137,8 +208,9 @@ def _explain(name: str, error: ValidationError) -> str:
     for problem in error.errors():
         where = ".".join(str(part) for part in problem["loc"])
         hint = _nearest_field(problem["loc"]) if problem["type"] == "extra_forbidden" else ""
-        given = f", given {problem['input']!r}" if problem["type"] != "missing" else ""
-        lines.append(f"  {where}: {problem['msg']}{given}.{hint}")
+        given = f", given {problem['input']!r}" if problem["type"] not in ("missing", "value_error") else ""
+        message = problem["msg"].removeprefix("Value error, ")
+        lines.append(f"  {where or 'together'}: {message}{given}.{hint}")
     return "\n".join(lines)
 
 
@@ -149,6 +221,9 @@ def _nearest_field(place: tuple[int | str, ...]) -> str:
         "sampler": SamplerPart,
         "augment": AugmentPart,
         "optimizer": OptimizerPart,
+        "freeze": FreezePart,
+        "ema": EmaPart,
+        "swa": SwaPart,
     }
     part = parts.get(str(place[0]), Recipe) if len(place) > 1 else Recipe
     return nearest(str(place[-1]), part.model_fields)

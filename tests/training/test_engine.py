@@ -1,4 +1,4 @@
-"""Optimiser groups, means, compilation."""
+"""The learner, means, compilation."""
 
 from __future__ import annotations
 
@@ -9,34 +9,8 @@ import torch
 from torch import nn
 from training_cases import World, make_recipe, trained, weights_in
 
-from reidlab.models import build
 from reidlab.training import engine
-from reidlab.training.engine import Means, build_optimizer
-from reidlab.training.recipes import OptimizerPart
-
-SPEC = {"name": "custom_cnn_v32", "neck": "bnneck"}
-
-
-def test_adamw_decays_matrices_and_kernels_alone() -> None:
-    model = build(SPEC, 5)
-    decayed, plain = build_optimizer(OptimizerPart(name="adamw", lr=2e-3, weight_decay=0.1), model).param_groups
-    names = {id(p): name for name, p in model.named_parameters()}
-    assert decayed["weight_decay"] == 0.1 and plain["weight_decay"] == 0
-    assert decayed["base_lr"] == plain["base_lr"] == 2e-3
-    assert all(p.dim() > 1 for p in decayed["params"])
-    biases = {name for name, p in model.named_parameters() if name.endswith("bias") and p.requires_grad}
-    assert biases <= {names[id(p)] for p in plain["params"]}
-    ours = {id(p) for group in (decayed, plain) for p in group["params"]}
-    assert ours == {id(p) for p in model.parameters() if p.requires_grad}, "every trainable one once, no frozen one"
-
-
-@pytest.mark.parametrize(("name", "kind"), [("adam", torch.optim.Adam), ("sgd", torch.optim.SGD)])
-def test_adam_and_sgd_decay_everything(name: str, kind: type) -> None:
-    model = build(SPEC)
-    optimizer = build_optimizer(OptimizerPart(name=name, weight_decay=1e-4, momentum=0.8), model)  # type: ignore[arg-type]
-    (group,) = optimizer.param_groups
-    assert type(optimizer) is kind and group["weight_decay"] == 1e-4 and group.get("momentum", 0.8) == 0.8
-    assert len(group["params"]) == sum(p.requires_grad for p in model.parameters())
+from reidlab.training.engine import Means
 
 
 def test_means() -> None:

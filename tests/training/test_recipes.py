@@ -17,8 +17,8 @@ from reidlab.data.transforms import Augment
 from reidlab.devices import PRECISIONS
 from reidlab.errors import UserError
 from reidlab.models import Output, build
-from reidlab.training.engine import build_optimizer
 from reidlab.training.objective import Objective
+from reidlab.training.optimizers import build_optimizer
 from reidlab.training.recipes import RECIPES, Recipe, list_recipes, load_recipe
 from reidlab.training.schedules import schedule_of
 
@@ -110,11 +110,35 @@ def test_scientific_notation_without_a_point_is_a_number(tmp_path: Path) -> None
         ({"precision": "half"}, "precision"),
         ({"model": "custom_cnn_v32"}, "model: .*dictionary"),
         ({1: 2}, "own.yaml cannot be used"),
+        ({"optimizer": {"nesterov": True}}, "optimizer: nesterov: true goes with name: sgd and a momentum above 0\\.$"),
+        ({"optimizer": {"name": "sgd", "nesterov": True, "momentum": 0}}, "optimizer: nesterov: true goes with"),
+        ({"optimizer": {"new_layer_factor": 2}}, "Did you mean 'new_layers_factor'"),
+        ({"optimizer": {"bias_factor": 0}}, "optimizer.bias_factor: .*greater than 0, given 0"),
+        ({"freeze": {"epoch": 2}}, "freeze.epoch: .*Did you mean 'epochs'"),
+        ({"freeze": {"epochs": 0}}, "freeze.epochs: .*greater than or equal to 1"),
+        ({"freeze": {}}, "freeze.epochs: Field required"),
+        ({"ema": {"deccay": 0.9}}, "ema.deccay: .*Did you mean 'decay'"),
+        ({"ema": {"decay": 1}}, "ema.decay: .*less than 1, given 1"),
+        ({"swa": {"start": 4}}, "together: swa.start=4 must be less than epochs=4, or nothing is averaged"),
+        ({"swa": {"begin": 4}}, "swa.begin: Extra inputs"),
+        ({"swa": {"start": 1}, "ema": {}}, "together: ema and swa are two averages of the same weights"),
+        ({"swa": {"start": 1}, "freeze": {"epochs": 2}}, "swa.start=1 must not come before freeze.epochs=2"),
+        ({"precise_bn": -1}, "precise_bn: .*greater than or equal to 0"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, changes: dict[Any, Any], words: str) -> None:
     with pytest.raises(UserError, match=rf"recipe own.yaml cannot be used:\n(.*\n)*.*{words}|{words}"):
         load_recipe(write(tmp_path, plain() | changes))
+
+
+def test_extras_are_read_and_off_by_default(tmp_path: Path) -> None:
+    recipe = make_recipe()
+    assert (recipe.freeze, recipe.ema, recipe.swa, recipe.precise_bn) == (None, None, None, 0)
+    text = yaml.safe_dump(plain()) + "freeze: {epochs: 2, modules: network}\nema: {}\nprecise_bn: 20\n"
+    recipe = load_recipe(write(tmp_path, text))
+    assert recipe.freeze is not None and recipe.freeze.modules == ("network",)
+    assert recipe.ema is not None and recipe.ema.decay == 0.9998 and recipe.ema.warmup and recipe.precise_bn == 20
+    assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
 
 
 def test_missing_values_are_named(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def make_recipe(kind: str = "pk", **changes: Any) -> Recipe:
         content["optimizer"] = {"name": "adam", "lr": 1e-3, "weight_decay": 1e-4}
         content["losses"] = [{"name": "ehtm", "feature": "triplets"}]
     for name, value in changes.items():
-        content[name] = {**content[name], **value} if isinstance(value, dict) and name != "schedule" else value
+        content[name] = {**content.get(name, {}), **value} if isinstance(value, dict) and name != "schedule" else value
     return Recipe.model_validate(content)
 
 

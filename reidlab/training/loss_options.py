@@ -1,0 +1,56 @@
+"""What a loss wants to know of data and model, so that recipes need not say it: identities, size of features."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from typing import Any
+
+import torch
+from torch import nn
+
+from reidlab.losses import LOSSES
+from reidlab.models import Output
+from reidlab.training.recipes import LossTerm
+
+__all__ = ["complete_terms"]
+
+
+def complete_terms(terms: tuple[LossTerm, ...], model: nn.Module, num_classes: int) -> tuple[LossTerm, ...]:
+    """Fill in `num_classes` and `dim` of the losses that take them (center), where the recipe leaves them out.
+
+    Args:
+        terms: a recipe's losses.
+        model: as built; a copy of it shows the size of its features, which is left out where no loss wants it.
+        num_classes: training identities.
+    """
+    wanted = [_options(term) for term in terms]
+    if not any(wanted):
+        return terms
+    output = _example(model)
+    known = [{"num_classes": num_classes, "dim": _dim(term, output)} for term in terms]
+    return tuple(
+        term.model_copy(update={"options": {**{name: about[name] for name in names}, **term.options}})
+        for term, names, about in zip(terms, wanted, known)
+    )
+
+
+def _options(term: LossTerm) -> set[str]:
+    """Name what is to be filled in; an unknown loss is named by the one who builds it."""
+    if term.name not in LOSSES:
+        return set()
+    known = set(inspect.signature(LOSSES[term.name].factory).parameters)
+    return ({"num_classes", "dim"} & known) - set(term.options)
+
+
+def _example(model: nn.Module) -> Output:
+    """Give the training output for two black images; neither the model nor any generator changes."""
+    preprocess: Any = model.preprocess
+    with torch.random.fork_rng(), torch.no_grad():
+        return Output(*copy.deepcopy(model).train()(torch.zeros(2, 3, preprocess.height, preprocess.width)))
+
+
+def _dim(term: LossTerm, output: Output) -> int:
+    feature = output.before if term.feature == "triplets" else getattr(output, term.feature)
+    feature = feature[0] if isinstance(feature, tuple) else feature
+    return int(feature.shape[-1]) if feature is not None else 0

@@ -1,0 +1,132 @@
+"""Optimisers by name, and their parameter groups: own rates for new layers and biases, no decay of norms and biases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from reidlab.training.freezing import modules_named
+from reidlab.training.objective import Objective
+from reidlab.training.recipes import OptimizerPart
+
+__all__ = [
+    "OPTIMIZERS",
+    "OptimizerEntry",
+    "build_loss_optimizer",
+    "build_optimizer",
+    "describe_groups",
+    "set_rates",
+]
+
+
+@dataclass(frozen=True)
+class OptimizerEntry:
+    """A registered optimiser: factory(groups, part, fused) and one line on what it is."""
+
+    factory: Callable[..., torch.optim.Optimizer]
+    description: str
+
+
+def _sgd(groups: list[dict[str, Any]], part: OptimizerPart, fused: bool) -> torch.optim.Optimizer:
+    return torch.optim.SGD(groups, lr=part.lr, momentum=part.momentum, nesterov=part.nesterov, fused=fused)
+
+
+def _adam(groups: list[dict[str, Any]], part: OptimizerPart, fused: bool) -> torch.optim.Optimizer:
+    return torch.optim.Adam(groups, lr=part.lr, fused=fused)
+
+
+def _adamw(groups: list[dict[str, Any]], part: OptimizerPart, fused: bool) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(groups, lr=part.lr, fused=fused)
+
+
+OPTIMIZERS: dict[str, OptimizerEntry] = {
+    "sgd": OptimizerEntry(_sgd, "stochastic gradient descent with momentum, Nesterov's too"),
+    "adam": OptimizerEntry(_adam, "Adam; weight decay is part of the gradient"),
+    "adamw": OptimizerEntry(_adamw, "Adam with decoupled weight decay; norms and biases are not decayed"),
+}
+
+
+def build_optimizer(part: OptimizerPart, model: nn.Module) -> torch.optim.Optimizer:
+    """Build the optimiser of a model's trainable parameters; every group remembers its base rate and has a name.
+
+    Raises:
+        UserError: new_layers_factor is set, but the model has no module of the name that `backbone` gives.
+    """
+    fused = _can_fuse(model)  # one kernel over all parameters instead of ten operations for each
+    return OPTIMIZERS[part.name].factory(_groups(part, model), part, fused)
+
+
+def _can_fuse(model: nn.Module) -> bool:
+    """Say whether torch has fused steps for the model's devices (all kernels since 2.4)."""
+    return {p.device.type for p in model.parameters()} <= {"cpu", "cuda", "mps"}
+
+
+def _groups(part: OptimizerPart, model: nn.Module) -> list[dict[str, Any]]:
+    """Sort parameters by rate and decay, in the model's order inside a group (checkpoints count on it)."""
+    split = part.new_layers_factor != 1
+    old: set[nn.Parameter] = set()
+    if split:
+        backbone = modules_named(model, part.backbone, "optimizer.backbone")
+        old = {p for module in backbone for p in module.parameters()}
+    decays_all = part.name != "adamw" if part.decay_norms is None else part.decay_norms
+    groups: dict[tuple[bool, float], tuple[set[tuple[int, str]], list[nn.Parameter]]] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        new, bias, vector = split and parameter not in old, name.endswith("bias"), parameter.dim() <= 1
+        kind = 2 if bias else 1 if vector else 0
+        factor = (part.new_layers_factor if new else 1.0) * (part.bias_factor if bias else 1.0)
+        plain = vector and not decays_all
+        labels, members = groups.setdefault((plain, factor), (set(), []))
+        place = ("new " if new else "backbone ") if split else ""
+        labels.add((kind, place + ("kernels", "norms", "biases")[kind]))
+        members.append(parameter)
+    return [
+        {
+            "params": members,
+            "weight_decay": 0.0 if plain else part.weight_decay,
+            "base_lr": part.lr * factor,
+            "name": ", ".join(label for _, label in sorted(labels)),
+        }
+        for (plain, factor), (labels, members) in sorted(groups.items(), key=lambda item: item[0])
+    ]
+
+
+def build_loss_optimizer(part: OptimizerPart, objective: Objective) -> torch.optim.Optimizer | None:
+    """Build the optimiser of what losses learn (centres): plain SGD at `loss_lr`, not scheduled; None without any."""
+    groups: list[dict[str, Any]] = []
+    for label, loss in zip(objective.labels, objective.losses):
+        parameters = [p for p in loss.parameters() if p.requires_grad]
+        if parameters:
+            groups.append({"params": parameters, "name": label})
+    return torch.optim.SGD(groups, lr=part.loss_lr) if groups else None
+
+
+def describe_groups(*optimizers: torch.optim.Optimizer | None) -> list[dict[str, Any]]:
+    """Give name, tensors, parameters, base rate and weight decay of every parameter group."""
+    return [
+        {
+            "group": group["name"],
+            "tensors": len(group["params"]),
+            "parameters": sum(p.numel() for p in group["params"]),
+            "lr": group.get("base_lr", group["lr"]),
+            "weight_decay": group["weight_decay"],
+        }
+        for optimizer in optimizers
+        if optimizer is not None
+        for group in optimizer.param_groups
+    ]
+
+
+def set_rates(groups: Iterable[dict[str, Any]], factor: float, momentum: float | None) -> None:
+    """Set every group's rate to `factor` of its base rate, and its momentum (Adam: beta1) where one is given."""
+    for group in groups:
+        group["lr"] = group["base_lr"] * factor
+        if momentum is not None and "betas" in group:
+            group["betas"] = (momentum, group["betas"][1])
+        elif momentum is not None:
+            group["momentum"] = momentum

@@ -1,0 +1,46 @@
+"""Losses learn from data and model how many identities there are and how large their features."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from reidlab.models import build
+from reidlab.training.loss_options import complete_terms
+from reidlab.training.recipes import LossTerm
+
+SPEC = {"name": "custom_cnn_v32", "height": 32, "width": 16, "neck": "bnneck"}
+
+
+def term(feature: Any, **options: Any) -> LossTerm:
+    return LossTerm(name="center", feature=feature, weight=5e-4, options=options)
+
+
+@pytest.mark.parametrize(("feature", "dim"), [("before", 128), ("after", 128), ("parts", 128), ("logits", 5)])
+def test_identities_and_size_are_filled_in(feature: str, dim: int) -> None:
+    (done,) = complete_terms((term(feature, squared=False),), build(SPEC, 5), 7)
+    assert done.options == {"num_classes": 7, "dim": dim, "squared": False}
+    assert (done.name, done.weight, done.feature) == ("center", 5e-4, feature)
+
+
+def test_what_the_recipe_says_stays() -> None:
+    (done,) = complete_terms((term("before", num_classes=9, dim=3),), build(SPEC), 7)
+    assert done.options == {"num_classes": 9, "dim": 3}
+
+
+def test_losses_that_want_nothing_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reidlab.training.loss_options._example", lambda _: pytest.fail("a forward for nothing"))
+    terms = (LossTerm(name="triplet", feature="after"), LossTerm(name="unheard", feature="after"))
+    assert complete_terms(terms, build(SPEC), 7) is terms
+
+
+def test_neither_the_model_nor_a_generator_changes() -> None:
+    model = build({**SPEC, "dropout": 0.3}, 5).eval()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    torch.manual_seed(3)
+    expected = torch.get_rng_state()
+    complete_terms((term("before"),), model, 5)
+    assert torch.equal(torch.get_rng_state(), expected) and not model.training
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
