@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from reidlab import losses
-from reidlab.errors import UserError
+from reidlab.errors import UserError, nearest
 from reidlab.models import Output
 from reidlab.training.recipes import LossTerm
 
@@ -29,10 +29,7 @@ class Objective(nn.Module):
         self.terms = terms
         self.losses = nn.ModuleList(losses.build(term.name, **term.options) for term in terms)
         for term in terms:
-            if (term.name == "ehtm") != (term.feature == "triplets"):
-                raise UserError(
-                    f"loss {term.name!r} cannot see feature {term.feature!r}: ehtm goes with triplets alone."
-                )
+            _check_feature(term)
         self.labels = _labels(terms)
         self.stats: dict[str, Tensor] = {}
 
@@ -54,6 +51,22 @@ class Objective(nn.Module):
         return total
 
 
+def _check_feature(term: LossTerm) -> None:
+    """Refuse a term whose loss cannot see its feature, or a branch of what has none."""
+    takes = losses.LOSSES[term.name].takes
+    if (term.name == "ehtm") != (term.feature == "triplets"):
+        raise UserError(f"loss {term.name!r} cannot see feature {term.feature!r}: ehtm goes with triplets alone.")
+    if any("teacher" in item for item in takes):
+        raise UserError(f"loss {term.name!r} takes {' and '.join(takes)}: it is for distillation, not for a recipe.")
+    if (takes[0] == "logits") != (term.feature == "logits"):
+        raise UserError(
+            f"loss {term.name!r} cannot see feature {term.feature!r}: cross_entropy and its kin go with logits, "
+            "ranking losses with before, after or parts."
+        )
+    if term.branch and term.feature not in ("before", "after", "logits"):
+        raise UserError(f"loss {term.name!r}: branches have before, after and logits, not {term.feature}.")
+
+
 def _labels(terms: tuple[LossTerm, ...]) -> list[str]:
     """Name the terms' columns; every name once."""
     names = Counter(term.name for term in terms)
@@ -63,6 +76,8 @@ def _labels(terms: tuple[LossTerm, ...]) -> list[str]:
 
 def _seen(term: LossTerm, output: Output) -> tuple[Tensor, ...]:
     """Give the features that a term is applied to, one after another."""
+    if term.branch:
+        return tuple(_of_branch(term, name, output) for name in term.branch)
     if term.feature == "logits":
         if not output.logits:
             raise UserError(f"loss {term.name!r} wants logits, but the model has no classifier.")
@@ -72,6 +87,19 @@ def _seen(term: LossTerm, output: Output) -> tuple[Tensor, ...]:
             raise UserError(f"loss {term.name!r} wants parts, but the model has none; set parts: true.")
         return output.parts.unbind(1)
     return (getattr(output, term.feature),)
+
+
+def _of_branch(term: LossTerm, name: str, output: Output) -> Tensor:
+    branches = output.branches or {}
+    if name not in branches:
+        known = ", ".join(branches) or "none"
+        raise UserError(
+            f"loss {term.name!r}: the model has no branch {name!r}; it has {known}.{nearest(name, branches)}"
+        )
+    feature = getattr(branches[name], term.feature, None)
+    if feature is None:
+        raise UserError(f"loss {term.name!r}: branch {name!r} has no {term.feature}.")
+    return feature  # type: ignore[no-any-return]
 
 
 def _term(term: LossTerm, loss: nn.Module, output: Output, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

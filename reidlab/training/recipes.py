@@ -28,12 +28,14 @@ class LossTerm(_Part):
     """One term of the training loss.
 
     `feature` says what it sees: before or after the neck, logits (the mean over all classifiers), parts (the mean over
-    part embeddings), or triplets (given triplets, for ehtm).
+    part embeddings), or triplets (given triplets, for ehtm). `branch` names branches of a model that has several; the
+    term is then the mean over them.
     """
 
     name: str
     weight: float = Field(default=1.0, gt=0)
     feature: Literal["before", "after", "logits", "parts", "triplets"]
+    branch: Modules = ()
     options: dict[str, Any] = {}
 
 

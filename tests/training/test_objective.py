@@ -10,6 +10,7 @@ import torch
 from reidlab import losses
 from reidlab.errors import UserError
 from reidlab.models import Output
+from reidlab.models.output import Branch
 from reidlab.training.objective import Objective
 from reidlab.training.recipes import LossTerm
 
@@ -123,3 +124,38 @@ def test_unknown_losses_and_options_are_named() -> None:
         objective({"name": "tripelt", "feature": "after"})
     with pytest.raises(UserError, match="has no option 'margn'"):
         objective({"name": "triplet", "feature": "after", "options": {"margn": 1}})
+
+
+def test_branches_are_chosen_by_name() -> None:
+    g = torch.Generator().manual_seed(1)
+    features = [torch.randn(6, 8, generator=g) for _ in range(3)]
+    logits = [torch.randn(6, 3, generator=g) for _ in range(2)]
+    branches = {"glo": Branch(*features[:2], logits[0]), "drop": Branch(features[2], features[2], logits[1])}
+    output = make_output(branches={**branches, "bare": Branch(features[0], features[0])})
+    triplet, entropy = losses.build("triplet"), losses.build("cross_entropy")
+    one = {"name": "triplet", "feature": "before", "branch": "drop"}
+    assert torch.equal(objective(one)(output, LABELS), triplet(features[2], LABELS))
+    both = {"name": "cross_entropy", "feature": "logits", "branch": ["glo", "drop"]}
+    expected = (entropy(logits[0], LABELS) + entropy(logits[1], LABELS)) / 2
+    torch.testing.assert_close(objective(both)(output, LABELS), expected)
+    with pytest.raises(UserError, match=r"no branch 'glow'; it has glo, drop, bare. Did you mean 'glo'\?"):
+        objective({**one, "branch": "glow"})(output, LABELS)
+    with pytest.raises(UserError, match="branch 'bare' has no logits"):
+        objective({**both, "branch": "bare"})(output, LABELS)
+    with pytest.raises(UserError, match="it has none"):
+        objective(one)(make_output(), LABELS)
+    with pytest.raises(UserError, match="branches have before, after and logits, not parts"):
+        objective({**one, "feature": "parts"})
+
+
+@pytest.mark.parametrize(
+    "name, feature, words",
+    [
+        ("cross_entropy", "before", "cross_entropy and its kin go with logits"),
+        ("triplet", "logits", "ranking losses with before, after or parts"),
+        ("kd", "logits", "takes student logits.* it is for distillation"),
+    ],
+)
+def test_losses_and_features_that_do_not_go_together(name: str, feature: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        objective({"name": name, "feature": feature})
