@@ -16,6 +16,7 @@ from reidlab.params_base import NotebookParams, Row, coerce, describe
 
 __all__ = [
     "NOTEBOOKS",
+    "Augmentations",
     "DataParams",
     "DataPrep",
     "NotebookParams",
@@ -93,5 +94,18 @@ class Retrieval(DataParams):
     n_examples: int = Field(4, ge=1, le=50, description="queries shown in each gallery")
 
 
-MODELS: tuple[type[NotebookParams], ...] = (DataPrep, TripletGeneration, Training, Retrieval)
+class Augmentations(NotebookParams):
+    """13: every transform on the same images, and a recipe's steps together."""
+
+    notebook: ClassVar[str] = "13_augmentations"
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="seed of all draws")
+    height: int = Field(256, ge=16, le=1024, description="height of the images, pixels")
+    width: int = Field(128, ge=16, le=1024, description="width of the images, pixels")
+    n_images: int = Field(8, ge=1, le=16, description="images shown, each of another identity")
+    steps: list[dict[str, Any]] = Field(
+        [{"name": "random_2d_translation"}, {"name": "random_erase"}], description="a recipe's augment.steps"
+    )
+
+
+MODELS: tuple[type[NotebookParams], ...] = (DataPrep, TripletGeneration, Training, Retrieval, Augmentations)
 NOTEBOOKS: dict[str, type[NotebookParams]] = {model.notebook: model for model in MODELS}

@@ -1,5 +1,6 @@
 """Figures: axes in, axes out; figures of many panels come back whole. Each says in words what it shows (`describe`)."""
 
+from reidlab.plots.augmentations import augmentation_figure
 from reidlab.plots.distribution import (
     distribution_overview,
     identity_camera_map,
@@ -17,6 +18,7 @@ from reidlab.plots.triplet_tables import triplet_balance, triplet_figure
 from reidlab.plots.triplets import triplet_rows
 
 __all__ = [
+    "augmentation_figure",
     "choose_queries",
     "cmc_curve",
     "contact_sheet",

@@ -1,0 +1,97 @@
+"""Show what transforms do: the same images in every row, a row for each transform."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Generator, Tensor
+
+from reidlab.data.transforms import TRANSFORMS, build_transform
+from reidlab.errors import UserError
+from reidlab.plots.style import Chart, new_figure, set_alt, styled
+
+__all__ = ["augmentation_figure"]
+
+GAP = 6  # white pixels between images
+
+
+@styled
+def augmentation_figure(
+    images: npt.NDArray[np.uint8],
+    transforms: Sequence[str] | Mapping[str, Callable[..., Tensor]] = tuple(TRANSFORMS),
+    *,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    seed: int = 0,
+    title: str = "",
+) -> Chart:
+    """Draw images as they are in the first row, and below them a row for each transform, its name on the left.
+
+    Args:
+        images: uint8 [image, height, width, 3].
+        transforms: registered names, each applied to every image (p=1 where it has a p); or by label what is called as
+            transform(images, generator), such as an `Augment`.
+        options: for registered names, options that replace the defaults.
+        seed: of the first row's draws; every further row counts one up.
+        title: above all.
+
+    Raises:
+        UserError: no images, other pixels, an unknown name or option.
+    """
+    pixels = np.asarray(images)
+    if pixels.ndim != 4 or pixels.shape[3] != 3 or pixels.dtype != np.uint8 or not len(pixels):
+        raise UserError(f"Images must be uint8 [image, height, width, 3], at least one; got {list(pixels.shape)}.")
+    batch = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2)
+    changes = _named(transforms, options or {}) if not isinstance(transforms, Mapping) else transforms
+    rows = {"as stored": batch}
+    for place, (label, change) in enumerate(changes.items()):
+        rows[label] = change(batch, Generator().manual_seed(seed + place))
+    figure = _drawn({label.replace("_", " "): _strip(row) for label, row in rows.items()}, 0.75 * len(pixels), title)
+    names = ", ".join(changes)
+    set_alt(figure, f"{title or 'Transforms'}: {len(pixels)} images as stored, and below them each after {names}.")
+    return figure
+
+
+def _drawn(strips: Mapping[str, npt.NDArray[np.uint8]], width: float, title: str) -> Chart:
+    """Draw strips of `width` inches one below the other, their labels on the left and the title above."""
+    between, edge = 0.05, 0.1
+    labels = 0.08 * max(map(len, strips)) + 2 * edge
+    heights = [width * strip.shape[0] / strip.shape[1] for strip in strips.values()]
+    across = labels + width + edge
+    tall = sum(heights) + between * (len(strips) - 1) + 2 * edge + (0.3 if title else 0)
+    figure = new_figure(across, tall)
+    figure.set_layout_engine("none")  # every place is known
+    top = tall - edge - (0.3 if title else 0)
+    for (label, strip), height in zip(strips.items(), heights):
+        top -= height
+        ax = figure.add_axes((labels / across, top / tall, width / across, height / tall))
+        ax.imshow(strip, interpolation="bilinear", aspect="auto")
+        ax.set_axis_off()
+        figure.text((labels - edge) / across, (top + height / 2) / tall, label, ha="right", va="center", fontsize=10)
+        top -= between
+    if title:
+        figure.text((labels + width / 2) / across, 1 - edge / tall, title, ha="center", va="top", fontsize=11)
+    return figure
+
+
+def _named(names: Sequence[str], options: Mapping[str, Mapping[str, Any]]) -> dict[str, Callable[..., Tensor]]:
+    unknown = [name for name in options if name not in names]
+    if unknown:
+        raise UserError(f"Options for {unknown[0]!r} are given, which is not among the transforms shown.")
+    made: dict[str, Callable[..., Tensor]] = {}
+    for name in names:
+        always = {"p": 1.0} if name in TRANSFORMS and "p" in TRANSFORMS[name].options else {}
+        made[name] = build_transform(name, **(always | dict(options.get(name, {}))))
+    return made
+
+
+def _strip(images: Tensor) -> npt.NDArray[np.uint8]:
+    """Put the images of a row side by side on white: uint8 [height, width, 3]."""
+    n, _, height, width = images.shape
+    strip = np.full((height, n * (width + GAP) - GAP, 3), 255, dtype=np.uint8)
+    for i, image in enumerate(images.permute(0, 2, 3, 1).numpy()):
+        strip[:, i * (width + GAP) : i * (width + GAP) + width] = image
+    return strip
