@@ -19,6 +19,7 @@ __all__ = [
     "Augmentations",
     "DataParams",
     "DataPrep",
+    "Losses",
     "NotebookParams",
     "Retrieval",
     "Row",
@@ -94,6 +95,15 @@ class Retrieval(DataParams):
     n_examples: int = Field(4, ge=1, le=50, description="queries shown in each gallery")
 
 
+class Losses(DataParams):
+    """12: what every loss pulls and pushes, on points in the plane and on a batch of images."""
+
+    notebook: ClassVar[str] = "12_losses"
+    names: list[str] = Field([], description="losses; empty: all of `reidlab losses`")
+    identities: int = Field(16, ge=2, le=256, description="identities in the batch of images")
+    images: int = Field(4, ge=1, le=64, description="images of each")
+
+
 class Augmentations(NotebookParams):
     """13: every transform on the same images, and a recipe's steps together."""
 
@@ -107,5 +117,5 @@ class Augmentations(NotebookParams):
     )
 
 
-MODELS: tuple[type[NotebookParams], ...] = (DataPrep, TripletGeneration, Training, Retrieval, Augmentations)
+MODELS: tuple[type[NotebookParams], ...] = (DataPrep, TripletGeneration, Training, Retrieval, Losses, Augmentations)
 NOTEBOOKS: dict[str, type[NotebookParams]] = {model.notebook: model for model in MODELS}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -43,8 +43,8 @@ class ProbeBatch:
     def of(cls, features: npt.ArrayLike, labels: npt.ArrayLike) -> ProbeBatch:
         """Make a batch of features [batch, dim] and identities [batch] of any kind, computed in float64.
 
-        The features are L2-normalised, the prototypes the directions of the identities' means, and the teacher sees
-        every image half-way between itself and its prototype.
+        The features are L2-normalised, the prototypes the directions of the identities' means, and the teacher's are
+        the features nine tenths of the way to their prototypes.
 
         Raises:
             UserError: shapes that do not fit.
@@ -57,7 +57,19 @@ class ProbeBatch:
         which = torch.as_tensor(np.unique(names, return_inverse=True)[1])
         sums = torch.zeros(int(which.max()) + 1, points.shape[1], dtype=points.dtype).index_add(0, which, points)
         prototypes = F.normalize(sums, dim=1)
-        return cls(points, which, prototypes, F.normalize(points + prototypes[which], dim=1))
+        batch = cls(points, which, prototypes, points)
+        return replace(batch, teacher=batch.towards(0.9).features)
+
+    def towards(self, share: float) -> ProbeBatch:
+        """Move every image this share of the way to its identity's prototype (0 to 1), as training does.
+
+        Raises:
+            UserError: a share below 0 or above 1.
+        """
+        if not 0 <= share <= 1:
+            raise UserError(f"share={share} of the way must be in [0, 1].")
+        moved = (1 - share) * self.features + share * self.prototypes[self.labels]
+        return replace(self, features=F.normalize(moved, dim=1))
 
 
 @dataclass(frozen=True)
@@ -84,17 +96,20 @@ class Probe:
 
 
 def toy_batch(seed: int = 0, images: int = 4) -> ProbeBatch:
-    """Draw three identities in the plane: directions 120 degrees apart, images scattered by 40 degrees, lengths near 1.
+    """Draw three identities in the plane, in directions 120 degrees apart, each spread over about 90; lengths near 1.
 
-    The teacher has the same images with a third of the scatter, at length 1.
+    The last image of the first identity lies amid the second one: an outlier, or a wrong label. The teacher has the
+    same images with a third of the spread (the outlier a third of the way off), at length 1.
     """
     rng = np.random.default_rng(seed)
     labels = np.repeat(np.arange(3), images)
-    centres, scatter = np.pi / 2 + 2 * np.pi / 3 * np.arange(3), rng.normal(0, np.radians(40), len(labels))
-    lengths = rng.normal(1, 0.12, (len(labels), 1)).clip(0.6, 1.4)
+    centres = np.pi / 2 + 2 * np.pi / 3 * np.arange(3)
+    spread = np.tile(np.radians(np.linspace(-45, 45, images)), 3) + rng.normal(0, np.radians(5), len(labels))
+    spread[images - 1] = np.radians(120)
+    lengths = rng.normal(1, 0.1, (len(labels), 1)).clip(0.7, 1.3)
     points, taught, prototypes = (
         torch.from_numpy(np.stack([np.cos(angles), np.sin(angles)], axis=1))
-        for angles in (centres[labels] + scatter, centres[labels] + scatter / 3, centres)
+        for angles in (centres[labels] + spread, centres[labels] + spread / 3, centres)
     )
     return ProbeBatch(points * torch.from_numpy(lengths), torch.from_numpy(labels), prototypes, taught)
 

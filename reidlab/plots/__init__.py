@@ -10,6 +10,7 @@ from reidlab.plots.distribution import (
     images_by_split,
 )
 from reidlab.plots.galleries import choose_queries, ranking_figure
+from reidlab.plots.losses import loss_forces, loss_progress, loss_shares
 from reidlab.plots.pictures import contact_sheet
 from reidlab.plots.retrieval import cmc_curve, distance_histogram
 from reidlab.plots.style import describe, reidlab_style, save_figure
@@ -30,6 +31,9 @@ __all__ = [
     "images_by_camera",
     "images_by_identity",
     "images_by_split",
+    "loss_forces",
+    "loss_progress",
+    "loss_shares",
     "ranking_figure",
     "reidlab_style",
     "save_figure",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -17,6 +19,8 @@ def test_the_toy_batch() -> None:
     assert one.features.shape == one.teacher.shape == (12, 2) and one.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
     near = torch.nn.functional.normalize(one.features, dim=1) * one.prototypes[one.labels]
     assert ((one.teacher * one.prototypes[one.labels]).sum(1) >= near.sum(1)).all(), "the teacher is nearer"
+    nearest = (torch.nn.functional.normalize(one.features, dim=1) @ one.prototypes.T).argmax(1)
+    assert nearest.tolist() == [0, 0, 0, 1, *one.labels.tolist()[4:]], "one outlier"
 
 
 def test_a_batch_of_features() -> None:
@@ -28,9 +32,21 @@ def test_a_batch_of_features() -> None:
     assert np.allclose(batch.features, unit)
     mean = unit[[1, 4]].sum(0)
     assert np.allclose(batch.prototypes[0], mean / np.linalg.norm(mean))
+    assert torch.allclose(batch.teacher, batch.towards(0.9).features)
     for wrong in ((features[0], names), (features, names[:3]), (features[:0], names[:0])):
         with pytest.raises(UserError, match="A batch is features"):
             ProbeBatch.of(*wrong)
+
+
+def test_on_the_way_to_the_prototypes() -> None:
+    batch = ProbeBatch.of(np.random.default_rng(0).normal(size=(6, 5)), [0, 0, 1, 1, 2, 2])
+    home = batch.prototypes[batch.labels]
+    assert torch.allclose(batch.towards(0).features, batch.features) and torch.allclose(batch.towards(1).features, home)
+    nearness = [(batch.towards(share).features * home).sum(1) for share in (0, 0.5, 0.9, 1)]
+    assert all((nearer > farther).all() for farther, nearer in pairwise(nearness))
+    assert probe("kl", batch.towards(0.9)).value == pytest.approx(0, abs=1e-12), "there the student is the teacher"
+    with pytest.raises(UserError, match=r"share=1\.5"):
+        batch.towards(1.5)
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -52,7 +68,7 @@ def test_forces_and_options() -> None:
     assert features.grad is not None
     found = probe("triplet", batch, margin=2.0, normalize=True)
     assert np.allclose(found.forces, -features.grad) and found.stats["active_share"] == 1
-    assert probe("triplet", batch).stats["active_share"] < 1
+    assert found.value > 1 + probe("triplet", batch).value
 
 
 def test_the_table() -> None:
