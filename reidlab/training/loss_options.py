@@ -51,6 +51,8 @@ def _example(model: nn.Module) -> Output:
 
 
 def _dim(term: LossTerm, output: Output) -> int:
-    feature = output.before if term.feature == "triplets" else getattr(output, term.feature)
+    branches = output.branches or {}
+    source = next((branches[name] for name in term.branch if name in branches), output)
+    feature = output.before if term.feature == "triplets" else getattr(source, term.feature)
     feature = feature[0] if isinstance(feature, tuple) else feature
     return int(feature.shape[-1]) if feature is not None else 0

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from reidlab.models import build
+from reidlab.models.output import Branch, Output
 from reidlab.training.loss_options import complete_terms
 from reidlab.training.recipes import LossTerm
 
@@ -23,6 +24,15 @@ def test_identities_and_size_are_filled_in(feature: str, dim: int) -> None:
     (done,) = complete_terms((term(feature, squared=False),), build(SPEC, 5), 7)
     assert done.options == {"num_classes": 7, "dim": dim, "squared": False}
     assert (done.name, done.weight, done.feature) == ("center", 5e-4, feature)
+
+
+def test_a_branch_may_have_another_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    wide, narrow = torch.zeros(2, 8), torch.zeros(2, 3)
+    output = Output(wide, wide, branches={"narrow": Branch(narrow, wide)})
+    monkeypatch.setattr("reidlab.training.loss_options._example", lambda _: output)
+    of_branch = term("before").model_copy(update={"branch": ("narrow",)})
+    narrow_term, wide_term = complete_terms((of_branch, term("before")), build(SPEC), 7)
+    assert (narrow_term.options["dim"], wide_term.options["dim"]) == (3, 8)
 
 
 def test_what_the_recipe_says_stays() -> None:
