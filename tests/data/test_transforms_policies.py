@@ -71,6 +71,13 @@ def mixed_draws(n: int) -> Drawn:
     return [[None, ("Identity", 0.0), *every][(7 * i) % (len(every) + 2)] for i in range(n)]
 
 
+def test_autocast_spoils_no_kept_numbers() -> None:
+    given = smooth_images(1, 57, 31)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        changed = apply_operations(given, [("Rotate", 17.5)])
+    assert torch.equal(changed[0], by_torchvision(given[0], "Rotate", 17.5))
+
+
 def test_every_image_gets_its_own_operation() -> None:
     given, draws = smooth_images(60, 20, 12), mixed_draws(60)
     before = given.clone()

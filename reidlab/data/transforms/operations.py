@@ -69,7 +69,8 @@ def _move(images: Tensor, magnitude: float, name: str, mode: str = "bilinear") -
 def _sources(name: str, magnitude: float, height: int, width: int) -> Tensor:
     """Number of the pixel that comes to each place, counted from 1; 0 is outside: int32 [height * width]."""
     numbers = torch.arange(1, height * width + 1, dtype=torch.float32).view(1, height, width)  # exact below 2**24
-    return _move(numbers, magnitude, name, "nearest").to(torch.int32).flatten()
+    with torch.autocast("cpu", enabled=False):  # numbers in bfloat16 would be kept for everybody
+        return _move(numbers, magnitude, name, "nearest").to(torch.int32).flatten()
 
 
 def _gather(images: Tensor, magnitude: float, name: str) -> Tensor:
