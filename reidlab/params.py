@@ -75,6 +75,7 @@ class Training(DataParams):
     validate_every: int | None = Field(None, ge=1, le=10_000, description="epochs between validations; None: recipe")
     device: Device = Field("auto", description="where to compute; auto: cuda, then mps, then cpu")
     name: str = Field("", max_length=60, description="name of the run; empty: data set and recipe")
+    tracking: list[str] = Field([], description="also log to tensorboard, mlflow; see `reidlab dashboards`")
 
 
 class Retrieval(DataParams):

@@ -235,8 +235,8 @@ def test_the_groups_are_in_the_summary(world: World, tmp_path: Path, toys: list[
     options = {"name": "adamw", "lr": 1e-3, "new_layers_factor": 10}
     groups = trained(world, tmp_path, toy_recipe(epochs=1, optimizer=options)).summary["parameter_groups"]
     assert groups == [
-        "backbone kernels: 1 tensors, 450 parameters, rate 0.001, decay 0",
-        "new kernels: 1 tensors, 48 parameters, rate 0.01, decay 0",
+        "backbone kernels: 1 tensors, 450 parameters, rate 0.001, decay 0.02",
+        "new kernels: 1 tensors, 48 parameters, rate 0.01, decay 0.02",
         "backbone norms, backbone biases: 3 tensors, 18 parameters, rate 0.001, decay 0",
         "new biases: 1 tensors, 8 parameters, rate 0.01, decay 0",
     ]

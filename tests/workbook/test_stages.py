@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,7 @@ from reidlab.retrieval.metrics import evaluate
 from reidlab.training.alarms import TrainingStopped
 from reidlab.training.checkpoints import load_model, save_model
 from reidlab.training.recipes import Recipe
+from reidlab.training.tracking import TRACKERS, TrackerEntry
 from reidlab.workbook import stages
 from reidlab.workbook.stages.retrieval import VALIDATION_AS_TEST
 from reidlab.workbook.stages.training import describe_model, trained_model
@@ -302,6 +304,24 @@ def test_a_published_file(people: Path, tmp_path: Path) -> None:
     made, result, _ = evaluated(prepared(people), source)
     assert source.notes[0] in made.result["notes"] and made.result["model"]["recipe"] == "published reid_model_3.2.pth"
     assert 0 <= result.mean_ap <= 1
+
+
+def test_trackers_show_the_name_of_the_run_and_change_no_digest(people: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[str, Path]] = []
+    tracker = MagicMock(**{"logged.return_value": set()})
+
+    def begin(name: str, folder: Path, params: dict[str, Any], fresh: bool) -> Any:
+        seen.append((name, folder))
+        return tracker
+
+    monkeypatch.setitem(TRACKERS, "memory", TrackerEntry(begin, "in memory", {}))
+    data = prepared(people)
+    run = train(data, make_recipe(epochs=1), name="my run", tracking=["memory"])
+    assert [name for name, _ in seen] == [run.path.name] and seen[0][1].parent == run.path.parent
+    assert [call.args[0] for call in tracker.write.call_args_list] == [1]
+    assert not train(data, make_recipe(epochs=1)).made
+    with pytest.raises(UserError, match=r"tracking: 'wandb' is unknown"):
+        train(data, make_recipe(epochs=1), tracking=["wandb"])
 
 
 @pytest.mark.parametrize("strategy", ["random", "same_camera_negative", "hard"])

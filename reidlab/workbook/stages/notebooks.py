@@ -82,8 +82,9 @@ def recipe_for(p: Training) -> Recipe:
 
 def train_for(data: DataRun, recipe: Recipe, p: Training) -> Run:
     """Train (or find) the run of notebook 03."""
+    triplets = _given_triplets(data, recipe, p.seed)
     return training_stage(
-        data, recipe, seed=p.seed, device=p.device, triplets=_given_triplets(data, recipe, p.seed), name=p.name
+        data, recipe, seed=p.seed, device=p.device, triplets=triplets, name=p.name, tracking=p.tracking
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from reidlab.runs import Run
 from reidlab.training.checkpoints import load_model
 from reidlab.training.fit import fit
 from reidlab.training.recipes import Recipe
+from reidlab.training.tracking import check_tracking
 from reidlab.workbook.stages.data_run import DataRun
 
 __all__ = ["describe_model", "trained_model", "training_stage"]
@@ -31,6 +32,7 @@ def training_stage(
     triplets: Triplets | None = None,
     name: str = "",
     progress: bool = True,
+    tracking: Sequence[str] = (),
 ) -> Run:
     """Train `recipe` on the train split, or find the run that did; stopped, it goes on where it was.
 
@@ -42,20 +44,35 @@ def training_stage(
         triplets: for recipes that train on given triplets; None draws random ones with `seed`.
         name: label of the run; empty: data set and recipe.
         progress: show bars.
+        tracking: where a training logs as it goes (tensorboard, mlflow); not part of the digest, and nothing is logged
+            of a run that is found.
     """
+    check_tracking(tracking)
     used = data.table[data.table["split"].isin(["train", "val"])].reset_index(drop=True)
     params = {"recipe": recipe.model_dump(mode="json"), "dataset": data.run.params["dataset"], "seed": seed}
     inputs = [data.digest] + ([triplets.digest] if triplets is not None else [])
+    label = name or f"{data.run.params['dataset']}-{recipe.name}"
 
     def make(folder: Path) -> Mapping[str, Any]:
+        title = f"{label}-{folder.name.rpartition('-')[2]}"  # as the folder is called in the end
         preprocess: Any = build(recipe.model).preprocess
         size = (preprocess.height, preprocess.width)
         pixels = PixelStore.build(used, data_root() / "cache" / "pixels", size=size, progress=progress)
-        finished = fit(recipe, used, pixels, folder, seed=seed, device=device, triplets=triplets, progress=progress)
+        finished = fit(
+            recipe,
+            used,
+            pixels,
+            folder,
+            seed=seed,
+            device=device,
+            triplets=triplets,
+            progress=progress,
+            tracking=tracking,
+            run_name=title,
+        )
         assert finished is not None  # only stop_after gives None
         return {**finished.summary, **describe_model(finished.load_model())}
 
-    label = name or f"{data.run.params['dataset']}-{recipe.name}"
     return store.stage("training", label, params=params, inputs=inputs, make=make, resumable=True)
 
 
