@@ -99,7 +99,7 @@ def _of_branch(term: LossTerm, name: str, output: Output) -> Tensor:
     feature = getattr(branches[name], term.feature, None)
     if feature is None:
         raise UserError(f"loss {term.name!r}: branch {name!r} has no {term.feature}.")
-    return feature  # type: ignore[no-any-return]
+    return feature
 
 
 def _term(term: LossTerm, loss: nn.Module, output: Output, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

@@ -78,8 +78,9 @@ def make_task(
         if strange or (labels[units] < 0).any() or not _agree(labels[units]):
             raise UserError("The triplets do not belong to this table's train split; make them anew (notebook 02).")
     options = recipe.sampler.model_dump(exclude={"name"}, exclude_none=True)
+    cameras = table["camid"].to_numpy()[units[:, 0]] if "camid" in table else None
     try:
-        sampler = build_sampler(recipe.sampler.name, labels[units[:, 0]], seed=seed, **options)
+        sampler = build_sampler(recipe.sampler.name, labels[units[:, 0]], seed=seed, cameras=cameras, **options)
     except UserError as error:
         raise UserError(f"recipe {recipe.name}, sampler: {error}") from error
     return Task(labels, units, sampler, len(names))
