@@ -243,12 +243,19 @@ def test_the_groups_are_in_the_summary(world: World, tmp_path: Path, toys: list[
 
 
 RESUMED: dict[str, dict[str, Any]] = {
-    "ema": {"ema": {"decay": 0.9}, "precise_bn": 2},
-    "swa": {"swa": {"start": 1, "lr": 0.01, "anneal_epochs": 2}, "optimizer": {"name": "sgd", "nesterov": True}},
-    "frozen": {"freeze": {"epochs": 2}, "optimizer": {"new_layers_factor": 5, "bias_factor": 2}, "accumulate": 2},
-    "plateau": {"schedule": {"name": "plateau", "patience": 0}, "precise_bn": 1},
-    "momentum": {"schedule": {"name": "onecycle", "cycle_momentum": True}},
-    "centres": {"losses": CENTER, "ema": {"decay": 0.9, "warmup": False}, "clip_norm": 0.1},
+    "ema": {"ema": {"decay": 0.9}, "precise_bn": 2, "losses": CENTER, "clip_norm": 0.1},
+    "swa": {
+        "swa": {"start": 1, "lr": 0.01, "anneal_epochs": 2},
+        "optimizer": {"name": "sgd", "nesterov": True},
+        "schedule": {"name": "onecycle", "cycle_momentum": True},
+    },
+    "frozen": {
+        "freeze": {"epochs": 2},
+        "schedule": {"name": "plateau", "patience": 0, "warmup_epochs": 2},
+        "optimizer": {"new_layers_factor": 5, "bias_factor": 2},
+        "accumulate": 2,
+        "precise_bn": 1,
+    },
 }
 
 
