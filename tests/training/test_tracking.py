@@ -183,6 +183,7 @@ def test_tensorboard(run_folder: Path) -> None:
     assert scalars(place) == [], "a training that begins anew leaves no old curve"
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # its dependencies warn of one another
 def test_mlflow(run_folder: Path, reports: Path) -> None:
     for package in ("mlflow", "sqlalchemy", "alembic"):
