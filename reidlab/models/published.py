@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from reidlab.errors import UserError
 from reidlab.models.custom_cnn import static_kernels
 from reidlab.models.custom_cnn_reid import CustomCNNReID
+from reidlab.models.weights import LoadReport, read_object
 
 __all__ = ["LoadReport", "load_custom_cnn_v32", "read_state"]
 
@@ -29,27 +29,6 @@ _RENAMED = {
 }
 
 
-@dataclass(frozen=True)
-class LoadReport:
-    """What a load did.
-
-    Attributes:
-        matched: tensors copied into the model.
-        unused: names in the file that the model has no place for.
-        missing: names of the model that the file lacks; they keep their initial values.
-        notes: what a reader should know.
-    """
-
-    matched: int
-    unused: tuple[str, ...]
-    missing: tuple[str, ...]
-    notes: tuple[str, ...]
-
-    def __str__(self) -> str:
-        head = f"{self.matched} tensors loaded, {len(self.missing)} missing, {len(self.unused)} unused"
-        return ". ".join([head, *self.notes])
-
-
 def read_state(path: str | Path) -> Mapping[str, Tensor]:
     """Read a state dict from a .pth/.pt file without running code from it (weights_only).
 
@@ -57,14 +36,7 @@ def read_state(path: str | Path) -> Mapping[str, Tensor]:
         UserError: the file is missing, or holds something else than tensors by name (an object that only code could
             rebuild is refused unread).
     """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError(f"weights file {path} does not exist.") from None
-    except Exception as error:
-        # beside UnpicklingError, damaged files raise nearly anything: KeyError, struct.error, IndexError ...
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"weights file {path} is not readable as plain tensors ({reason}).") from error
+    state = read_object(path)
     named = isinstance(state, Mapping) and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items())
     if not named or not state:
         raise UserError(f"weights file {path} holds no state dict (tensors by name).")
