@@ -18,7 +18,7 @@ from reidlab.errors import UserError, nearest
 from reidlab.models.ibn import to_ibn_a
 from reidlab.models.osnet import OSNet
 from reidlab.models.pretrained import TimmWeights, choose_weights, download
-from reidlab.models.timm_maps import build_timm, is_timm_name
+from reidlab.models.timm_maps import TimmMaps, build_timm, is_timm_name
 from reidlab.models.weights import load_weights
 
 __all__ = ["BACKBONES", "BackboneEntry", "build_backbone"]
@@ -154,7 +154,7 @@ def build_backbone(
     backbone: Any = entry.factory(last_stride=last_stride, image_size=image_size, **options)
     backbone.load_report = None
     if path is not None:
-        target = getattr(backbone, "network", backbone)  # inside what turns tokens into maps
+        target = backbone.network if isinstance(backbone, TimmMaps) else backbone
         backbone.load_report = load_weights(target, path, min_match=min_match)
     if chosen is not None:
         backbone.preprocess_mean, backbone.preprocess_std = chosen.mean, chosen.std

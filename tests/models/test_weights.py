@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import urllib.error
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,19 @@ def test_half_precision_becomes_the_models() -> None:
 def test_checkpoints_around_the_weights(tmp_path: Path, nest: Callable[[dict[str, Tensor]], Any]) -> None:
     torch.save(nest(filled()), tmp_path / "w.pth.tar")
     assert load_weights(small(), tmp_path / "w.pth.tar").matched == 9
+
+
+def test_scores_as_numpy_1_wrote_them(tmp_path: Path) -> None:
+    """NumPy 2 calls the module of its scalars numpy._core; checkpoints of torchreid's time say numpy.core."""
+    torch.save({"state_dict": filled(), "rank1": np.float64(0.9)}, tmp_path / "new.pth")
+    with zipfile.ZipFile(tmp_path / "new.pth") as new, zipfile.ZipFile(tmp_path / "old.pth", "w") as old:
+        for name in new.namelist():
+            content = new.read(name)
+            if name.endswith("data.pkl"):
+                assert b"numpy._core.multiarray" in content
+                content = content.replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+            old.writestr(name, content)
+    assert load_weights(small(), tmp_path / "old.pth").matched == 9
 
 
 def test_safetensors(tmp_path: Path) -> None:
