@@ -66,16 +66,20 @@ def build(spec: str | Mapping[str, Any], num_classes: int = 0) -> nn.Module:
 def check_options(what: str, factory: Callable[..., Any], options: Mapping[str, Any]) -> None:
     """Refuse options that `factory` does not have, or whose type is not that of the factory's default.
 
-    YAML reads `1e-3` (without a dot) as text, so wrong types are easily written.
+    YAML reads `1e-3` (without a dot) as text, so wrong types are easily written. Where the annotation is `Part`, a
+    mapping of name and options does as well.
 
     Raises:
         UserError: naming `what`, the option, and what is allowed.
     """
-    known = {n: p.default for n, p in inspect.signature(factory).parameters.items() if n != "num_classes"}
+    parameters = {n: p for n, p in inspect.signature(factory).parameters.items() if n != "num_classes"}
+    known = {name: parameter.default for name, parameter in parameters.items()}
     for option, value in options.items():
         if option not in known:
             hint = nearest(option, known)
             raise UserError(f"{what} has no option {option!r}; it has {', '.join(known)}.{hint}")
+        if isinstance(value, Mapping) and parameters[option].annotation == "Part":
+            continue
         wanted = next((kind for kind in _KINDS if isinstance(known[option], kind)), object)
         fits = isinstance(value, wanted) and (wanted in (bool, object) or not isinstance(value, bool))
         if not fits:

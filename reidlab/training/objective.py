@@ -20,8 +20,8 @@ class Objective(nn.Module):
 
     Attributes:
         stats: after a call, `loss_<name>` of every term (`loss_<name>_<feature>` where two terms share a name) and what
-            the terms report (active_share, d_ap, d_an, accuracy ...): means over classifiers or parts, and of the
-            first term where several report the same figure.
+            the terms report (active_share, d_ap, d_an, accuracy ...): means over classifiers or parts. Where several
+            report the same figure, that of the first ranking loss, or else of the first term.
     """
 
     def __init__(self, terms: tuple[LossTerm, ...]) -> None:
@@ -41,13 +41,14 @@ class Objective(nn.Module):
     def forward(self, output: Output, labels: Tensor) -> Tensor:
         """Give the scalar loss of a model's training output with labels [batch] in 0..class-1."""
         total = output.before.new_zeros(())
-        self.stats = {}
+        self.stats, later = {}, {}
         for label, term, loss in zip(self.labels, self.terms, self.losses):
             value, reported = _term(term, loss, output, labels)
             total = total + term.weight * value
             self.stats[label] = value.detach()
             for name, figure in reported.items():
-                self.stats.setdefault(name, figure)
+                (later if term.feature == "logits" else self.stats).setdefault(name, figure)
+        self.stats = {**later, **self.stats}  # active_share is that of triplets wherever there are some
         return total
 
 

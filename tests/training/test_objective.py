@@ -159,3 +159,13 @@ def test_branches_are_chosen_by_name() -> None:
 def test_losses_and_features_that_do_not_go_together(name: str, feature: str, words: str) -> None:
     with pytest.raises(UserError, match=words):
         objective({"name": name, "feature": feature})
+
+
+def test_the_active_share_is_that_of_the_ranking_loss_wherever_it_stands() -> None:
+    entropy = {"name": "cross_entropy", "feature": "logits"}
+    triplet = {"name": "triplet", "feature": "before", "options": {"margin": 0.0}}
+    output = make_output()
+    alone, both = objective(triplet), objective(entropy, triplet)
+    alone(output, LABELS)
+    both(output, LABELS)
+    assert both.stats["active_share"] == alone.stats["active_share"] and "accuracy" in both.stats
