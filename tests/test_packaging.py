@@ -19,6 +19,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[1]
 CONDA_NAMES = {"torch": "pytorch"}  # where conda-forge calls a package otherwise
 IMPORT_NAMES = {
+    "huggingface-hub": "huggingface_hub",
     "beautifulsoup4": "bs4", "faiss-cpu": "faiss", "pillow": "PIL", "pytorch-metric-learning": "pytorch_metric_learning",
     "pyyaml": "yaml", "scikit-learn": "sklearn", "umap-learn": "umap", "jupyter-client": "jupyter_client",
     "mlflow-skinny": "mlflow",
