@@ -40,10 +40,10 @@ PARAMETERS = {
 
 
 def bare(name: str, **options: Any) -> Any:
-    """Build without initial values: shapes and counts are all that is asked of the network, and it builds faster."""
+    """Build with zeros for initial values: shapes and counts are all that is asked of the network."""
     with pytest.MonkeyPatch.context() as patch:
         for fill in ("normal_", "uniform_"):
-            patch.setattr(torch.Tensor, fill, lambda tensor, *_args, **_options: tensor)
+            patch.setattr(torch.Tensor, fill, lambda tensor, *_args, **_options: tensor.zero_())
         return build_backbone(name, **options).eval()
 
 
@@ -79,12 +79,8 @@ def test_resnet50_with_last_stride_1() -> None:
     assert (count_macs(network, 256, 128), count_macs(network, 384, 128)) == (4_053_270_528, 6_079_905_792)
 
 
-# the smallest of each family
-@pytest.mark.parametrize(
-    "name",
-    ["resnet18", "resnet18d", "resnest14d", "tf_efficientnet_lite0", "mobilenetv3_small_100", "mobilenetv2_100",
-     "densenet121", "timm/regnetx_002"],
-)  # fmt: skip
+# families whose counts with the last stride are in no table above
+@pytest.mark.parametrize("name", ["resnet18d", "resnest14d", "tf_efficientnet_lite0", "mobilenetv2_100", "regnetx_002"])
 def test_the_last_stride_changes_sizes_and_nothing_else(name: str) -> None:
     one, two = bare(name), bare(name, last_stride=2)
     assert (one.reduction, two.reduction) == (16, 32)
