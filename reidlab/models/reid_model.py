@@ -121,7 +121,7 @@ class ReIDModel(nn.Module):
 
     def maps(self, images: Tensor) -> Tensor:
         """Give the last maps [batch, channels, h, w], for pictures of where the model looks."""
-        return self.backbone(images)  # type: ignore[no-any-return]
+        return self.backbone(images)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Output | Tensor:
         """Give an `Output` while training, else L2-normalised embeddings [batch, dim].

@@ -41,7 +41,8 @@ class Objective(nn.Module):
     def forward(self, output: Output, labels: Tensor) -> Tensor:
         """Give the scalar loss of a model's training output with labels [batch] in 0..class-1."""
         total = output.before.new_zeros(())
-        self.stats, later = {}, {}
+        self.stats = {}
+        later: dict[str, Tensor] = {}
         for label, term, loss in zip(self.labels, self.terms, self.losses):
             value, reported = _term(term, loss, output, labels)
             total = total + term.weight * value
