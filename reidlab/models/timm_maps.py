@@ -64,8 +64,8 @@ def build_timm(
 
     Args:
         name: timm's name.
-        last_stride: 1 leaves the last halving out of a network whose maps are 1/32 of the image
-            or smaller; one that halves by other means (Swin, ConvNeXt) keeps it. 2 leaves networks as they are.
+        last_stride: 1 leaves the last halving out of a network whose maps are 1/32 of the image or smaller; one that
+            halves by other means (Swin, ConvNeXt) keeps it. 2 leaves networks as they are.
         image_size: (height, width) of the position table of networks that have one (ViT), by default their own
             (224x224 as a rule); images of other sizes resample the table at each call. Others take any size.
         drop_path_rate: share of residual branches dropped while training (stochastic depth).
@@ -89,7 +89,7 @@ def build_timm(
     backbone, reduction = _as_maps(network, trace, channels, name)
     if last_stride == 2 and reduction <= 16:
         raise UserError(f"{name} has no last stride: its maps are 1/{reduction} of the image; leave last_stride out.")
-    if last_stride == 1 and reduction > 16 and backbone is network:
+    if last_stride == 1 and reduction > 16:
         kept = _keep_last_size(backbone, trace)
         reduction = reduction if kept is backbone else reduction // 2
         backbone = kept
@@ -108,7 +108,7 @@ class _Trace:
         images: the images.
         shape: of what `forward_features` gives (empty if it is no tensor).
         head: children that run only after it.
-        sizes: (height, width) before and after each convolution and pooling, by name.
+        sizes: (height, width) before and after each convolution and pooling, by name, in the order of the pass.
     """
 
     def __init__(self, network: Any, images: Tensor) -> None:
@@ -163,7 +163,10 @@ def _as_maps(network: nn.Module, trace: _Trace, channels: int, name: str) -> tup
     if len(shape) == 3 and hasattr(patches, "dynamic_feat_size"):
         return TimmMaps(network, channels), int(patches.feat_ratio())
     if len(shape) == 4 and channels == shape[1]:
-        itself = _shape(network, images) == shape
+        try:
+            itself = _shape(network, images) == shape
+        except (RuntimeError, AttributeError, TypeError):  # what is left of its head needs what is gone
+            itself = False
         return network if itself else TimmMaps(network, channels), images.shape[2] // shape[2]
     if len(shape) == 4 and channels == shape[3]:
         return TimmMaps(network, channels), images.shape[2] // shape[1]
@@ -180,11 +183,17 @@ def _keep_last_size(network: nn.Module, trace: _Trace) -> nn.Module:
     """
     last = trace.shape[-2:]
     before = torch.Size(2 * n for n in last)
+    steps = list(trace.sizes.items())
+    # the last halving follows the last step that still gives the larger size; a halving before that belongs to it if it
+    # is in the same place (a shortcut that runs first), else it is a side path (PVT's keys and values)
+    end = max((i for i, (_, size) in enumerate(steps) if size[1] == before), default=-1)
+    places = tuple(name.rsplit(".", 2)[0] for name, size in steps[end + 1 :] if size == (before, last))
     altered = copy.deepcopy(network)
-    for name, size in trace.sizes.items():
-        if size == (before, last):
+    root = altered.network if isinstance(altered, TimmMaps) else altered
+    for name, size in steps:
+        if size == (before, last) and name.startswith(places):
             parent, _, child = name.rpartition(".")
-            holder = altered.get_submodule(parent)
+            holder = root.get_submodule(parent)
             setattr(holder, child, _unstrided(getattr(holder, child)))
     try:
         worked = _shape(altered, trace.images)[-2:] == before

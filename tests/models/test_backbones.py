@@ -80,7 +80,10 @@ def test_resnet50_with_last_stride_1() -> None:
 
 
 # families whose counts with the last stride are in no table above
-@pytest.mark.parametrize("name", ["resnet18d", "resnest14d", "tf_efficientnet_lite0", "mobilenetv2_100", "regnetx_002"])
+@pytest.mark.parametrize(
+    "name",
+    ["resnet18d", "resnest14d", "tf_efficientnet_lite0", "mobilenetv2_100", "regnetx_002", "resnetv2_18", "pvt_v2_b0"],
+)
 def test_the_last_stride_changes_sizes_and_nothing_else(name: str) -> None:
     one, two = bare(name), bare(name, last_stride=2)
     assert (one.reduction, two.reduction) == (16, 32)
@@ -227,6 +230,19 @@ def test_osnet_with_its_published_head() -> None:
 @pytest.mark.parametrize("name", ["timm/regnetx_002", "regnetx_002", "regnetx_002.pycls_in1k"])
 def test_any_network_of_timm(name: str) -> None:
     assert bare(name).channels == 368
+
+
+def test_side_paths_keep_their_strides() -> None:
+    """PVT halves keys and values inside its third stage, by convolutions of the sizes of the last halving."""
+    network = bare("pvt_v2_b0")
+    assert [module.stride for name, module in network.named_modules() if name.endswith("attn.sr")] == [
+        *[(8, 8)] * 2, *[(4, 4)] * 2, *[(2, 2)] * 2
+    ]  # fmt: skip
+
+
+def test_a_network_whose_head_is_more_than_its_children() -> None:
+    network = bare("poolformer_s12")
+    assert isinstance(network, TimmMaps) and size_of(network, 64, 64) == (512, 4, 4)
 
 
 def test_networks_that_need_larger_images_to_be_traced() -> None:
