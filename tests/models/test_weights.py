@@ -20,6 +20,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from reidlab.data import read
 from reidlab.errors import UserError
 from reidlab.models.backbones import build_backbone
 from reidlab.models.pretrained import choose_weights
@@ -482,6 +483,28 @@ def test_the_published_mobilenet_v2(weights_file: Callable[[str], Path]) -> None
         features = network(normalised(natural_image("grace_hopper"), network)).mean((2, 3))[0]
     found = [features.mean(), features.std(), *features[:4]]
     assert [float(value) for value in found] == pytest.approx(MOBILENET_V2, rel=1e-3, abs=1e-4)
+
+
+@pytest.mark.real_data
+def test_the_published_osnet_knows_its_training_images(
+    weights_file: Callable[[str], Path], real_data: Callable[[str], Path]
+) -> None:
+    """With the file's own classifier, of 751 identities, and RGB; with the colours swapped it knows a quarter."""
+    path = weights_file("osnet_x0_25_market1501.pth")
+    table = read("market1501", real_data("market1501"))
+    table = table[table["split"] == "train"]
+    pids = sorted(table["pid"].unique())
+    table = table.sample(24, random_state=0)
+    network: Any = build_backbone("osnet_x0_25", feature_dim=512, weights=path).eval()
+    images = torch.stack([
+        torch.from_numpy(np.array(Image.open(name).convert("RGB").resize((128, 256), Image.Resampling.BILINEAR)))
+        for name in table["path"]
+    ])  # fmt: skip
+    state = read_weights(path)
+    with torch.inference_mode():
+        features = network(normalised(images.permute(0, 3, 1, 2) / 255, network)).flatten(1)
+        labels = F.linear(features, state["classifier.weight"], state["classifier.bias"]).argmax(1)
+    assert [pids[label] for label in labels] == table["pid"].tolist()
 
 
 # mean, standard deviation and the first four of the 1,280 features, from the package's own network
