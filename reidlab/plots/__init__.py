@@ -1,6 +1,7 @@
 """Figures: axes in, axes out; figures of many panels come back whole. Each says in words what it shows (`describe`)."""
 
-from reidlab.plots.augmentations import augmentation_figure
+from typing import TYPE_CHECKING, Any
+
 from reidlab.plots.distribution import (
     distribution_overview,
     identity_camera_map,
@@ -17,6 +18,9 @@ from reidlab.plots.style import describe, reidlab_style, save_figure
 from reidlab.plots.training import training_history
 from reidlab.plots.triplet_tables import triplet_balance, triplet_figure
 from reidlab.plots.triplets import triplet_rows
+
+if TYPE_CHECKING:
+    from reidlab.plots.augmentations import augmentation_figure
 
 __all__ = [
     "augmentation_figure",
@@ -42,3 +46,12 @@ __all__ = [
     "triplet_figure",
     "triplet_rows",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import `augmentation_figure` when it is asked for: it brings torch along, which no other figure needs."""
+    if name == "augmentation_figure":
+        from reidlab.plots.augmentations import augmentation_figure
+
+        return augmentation_figure
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
