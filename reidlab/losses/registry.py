@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +25,7 @@ from reidlab.losses.relational_kd import RelationalKDLoss
 from reidlab.losses.supcon import SupConLoss
 from reidlab.losses.triplet import TripletLoss
 from reidlab.losses.weighted_triplet import WeightedTripletLoss
-from reidlab.models.build import check_options
+from reidlab.models.options import check_options
 
 __all__ = ["LOSSES", "LossEntry", "build"]
 
@@ -100,7 +99,5 @@ def build(name: str, **options: Any) -> nn.Module:
     if name not in LOSSES:
         raise UserError(f"loss {name!r} is unknown; choose from {', '.join(LOSSES)}.{nearest(name, LOSSES)}")
     factory = LOSSES[name].factory
-    # check_options is made for models, where num_classes never is an option: center has it as one
-    counted = {"num_classes"} & inspect.signature(factory).parameters.keys()
-    check_options(f"loss {name!r}", factory, {k: v for k, v in options.items() if k not in counted})
+    check_options(f"loss {name!r}", factory, options)
     return factory(**options)

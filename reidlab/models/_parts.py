@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from reidlab.errors import UserError, nearest
+from reidlab.models.options import check_options
 
 __all__ = ["PartEntry", "build_part", "full_precision"]
 
@@ -33,9 +34,6 @@ def build_part(
     Raises:
         UserError: unknown name or option, an option of the wrong type, or a size below 1.
     """
-    # here, not above: build.py imports the custom CNN, which takes its neck from a module that imports this one
-    from reidlab.models.build import check_options
-
     if name not in registry:
         raise UserError(f"{kind} {name!r} is unknown; choose from {', '.join(registry)}.{nearest(name, registry)}")
     for label, size in sizes.items():

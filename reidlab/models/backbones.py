@@ -16,6 +16,7 @@ from torch import nn
 
 from reidlab.errors import UserError, nearest
 from reidlab.models.ibn import to_ibn_a
+from reidlab.models.options import check_options
 from reidlab.models.osnet import OSNet
 from reidlab.models.pretrained import TimmWeights, choose_weights, download
 from reidlab.models.timm_maps import TimmMaps, build_timm, is_timm_name
@@ -143,8 +144,6 @@ def build_backbone(
     Raises:
         UserError: unknown name, option or weights, weights that do not fit, or a download without a network.
     """
-    from reidlab.models.build import check_options  # here: build.py builds models of backbones
-
     entry = BACKBONES.get(name)
     if entry is None:
         entry = _of_timm(name)

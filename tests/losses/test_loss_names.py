@@ -136,7 +136,7 @@ def test_options() -> None:
         ("focal", {"alpha": 0.0}, "focal alpha=0.0"),
         ("center", {}, "center needs num_classes .* got 0 and 0"),
         ("center", {"num_classes": 3}, "got 3 and 0"),
-        ("center", {"num_classes": "3", "dim": 2}, "got '3' and 2"),
+        ("center", {"num_classes": "3", "dim": 2}, "num_classes='3' must be a whole number"),
         ("circle", {"margin": -0.1}, "circle margin=-0.1"),
         ("circle", {"gamma": 0}, "circle gamma=0"),
         ("cosface_pair", {"margin": float("nan")}, "cosface_pair margin=nan"),

@@ -11,13 +11,16 @@ from torch import nn
 from reidlab.data.transforms import Preprocess
 from reidlab.errors import UserError
 from reidlab.models import MODELS, Output, build, count_macs, count_parameters
-from reidlab.models.build import check_options
+from reidlab.models.backbones import BACKBONES
+from reidlab.models.options import check_options
+from reidlab.models.registry import find_model
+
+WHOLE = [name for name in MODELS if name not in BACKBONES]
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [*WHOLE, "osnet_x0_25", "mobilenetv3_small_100"])
 def test_every_registered_model(name: str) -> None:
-    assert MODELS[name].description
-    model = build(name, num_classes=4)
+    model = build({"name": name, "height": 96, "width": 32}, num_classes=4)
     assert isinstance(model.preprocess, Preprocess)
     images = torch.rand(2, 3, model.preprocess.height, model.preprocess.width)
     with torch.inference_mode():
@@ -25,6 +28,26 @@ def test_every_registered_model(name: str) -> None:
         vectors = model.eval()(images)
     assert vectors.shape == (2, model.dim) and vectors.dtype == torch.float32
     torch.testing.assert_close(vectors.norm(dim=1), torch.ones(2))
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_every_backbone_is_a_model_with_the_usual_head(name: str) -> None:
+    entry = MODELS[name]
+    assert entry.description and entry.fixed == {"backbone": name}
+    assert find_model(name) is entry
+
+
+def test_a_bare_backbone_is_itself_and_its_pooling() -> None:
+    with torch.device("meta"):
+        assert count_parameters(build("osnet_x0_25")) == 201_864  # with its layer of 512, as published
+        assert count_parameters(build("resnet50")) == 23_508_032
+        assert count_parameters(build("resnet50", 751)) == 23_508_032 + 2048 * 751
+
+
+def test_any_network_of_timm() -> None:
+    model = build({"name": "timm/regnetx_002", "neck": "bnneck", "height": 64, "width": 32}, 3)
+    output = model.train()(torch.rand(2, 3, 64, 32))
+    assert output.before.shape == (2, 368) and output.logits[0].shape == (2, 3)
 
 
 def test_a_mapping_with_options_is_not_changed() -> None:
@@ -37,8 +60,15 @@ def test_a_mapping_with_options_is_not_changed() -> None:
 @pytest.mark.parametrize(
     "spec, words",
     [
-        ("custom_cnn", r"model 'custom_cnn' is unknown; choose from custom_cnn_v32. Did you mean 'custom_cnn_v32'\?"),
-        ({"neck": "none"}, "model None is unknown"),
+        (
+            "custom_cnn",
+            r"'custom_cnn' is unknown; choose from custom_cnn_v32, .*any network of timm. Did you mean 'custom_cnn_v32'\?",
+        ),
+        ("osnet_x025", r"Did you mean 'osnet_x0_25'\?"),
+        ({"name": "resnet50", "backbone": "resnet18"}, "model 'resnet50' has no option 'backbone'"),
+        ({"name": "lightmbn", "variant": "gc_gem"}, "model 'lightmbn' has no option 'variant'"),
+        ({"name": "resnet50", "pooling": "gemm"}, r"pooling 'gemm' is unknown.*Did you mean 'gem'\?"),
+        ({"neck": "none"}, "has no name"),
         ({"name": "custom_cnn_v32", "nek": "none"}, r"has no option 'nek'; it has neck.*Did you mean 'neck'\?"),
         ({"name": "custom_cnn_v32", "num_classes": 3}, "has no option 'num_classes'"),
         ({"name": "custom_cnn_v32", "dropout": "1e-1"}, "option dropout='1e-1' must be a number, such as 0.3"),
