@@ -59,11 +59,13 @@ def mlflow_uri() -> str:
 def find(given: str | os.PathLike[str]) -> Path:
     """Find what a user names by a path: relative to the working directory, else to the workbook's folder.
 
-    Notebooks run in their own folder and commands anywhere, so that `data/raw/x` means the same in both. A path that
-    is in neither place comes back as the user gave it.
+    Notebooks run in their own folder and commands anywhere, so that `data/raw/x` means the same in both; it is there
+    too where REIDLAB_DATA has moved the folder of data. A path that is in no such place comes back as it was given.
     """
     path = Path(given).expanduser()
     if path.is_absolute() or path.exists():
         return path
-    below = root() / path
-    return below if below.exists() else path
+    places = [root() / path]
+    if path.parts[:1] == ("data",):
+        places.append(data_root().joinpath(*path.parts[1:]))
+    return next((place for place in places if place.exists()), path)

@@ -35,3 +35,13 @@ def test_find_looks_here_then_below_the_root(tmp_path: Path, monkeypatch: pytest
     assert paths.find("data") == Path("data")
     assert paths.find("missing/file.pth") == Path("missing/file.pth")
     assert paths.find(tmp_path / "x") == tmp_path / "x"
+
+
+def test_find_follows_a_moved_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moved = tmp_path / "elsewhere"
+    (moved / "raw").mkdir(parents=True)
+    (moved / "raw" / "w.pth").touch()
+    monkeypatch.setenv("REIDLAB_ROOT", str(tmp_path))
+    monkeypatch.setenv("REIDLAB_DATA", str(moved))
+    assert paths.find("data/raw/w.pth") == moved.resolve() / "raw" / "w.pth"
+    assert paths.find("raw/w.pth") == Path("raw/w.pth")

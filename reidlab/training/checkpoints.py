@@ -12,7 +12,7 @@ import pickle
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from reidlab import __version__
+from reidlab.data.transforms import Preprocess
 from reidlab.errors import UserError
 from reidlab.models import build
 
@@ -71,11 +72,18 @@ def _writing(folder: Path) -> Iterator[None]:
 
 
 def save_model(model: nn.Module, folder: Path, config: Mapping[str, Any]) -> None:
-    """Write model.safetensors and config.json (spec, num_classes and whatever else describes the model)."""
+    """Write model.safetensors and config.json (spec, num_classes and whatever else describes the model).
+
+    The folder stands alone: pretrained weights are not asked for again, and the normalisation that came with them is
+    written down.
+    """
+    spec = config["spec"]
+    spec = {**spec, "weights": ""} if isinstance(spec, Mapping) and spec.get("weights") else spec
+    about = {**config, "spec": spec, "preprocess": asdict(model.preprocess)}  # type: ignore[call-overload]
     with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         _save_weights(model.state_dict(), folder / "model.safetensors", {"format": "pt"})
-        write_json(folder / "config.json", {"reidlab": __version__, **config})
+        write_json(folder / "config.json", {"reidlab": __version__, **about})
 
 
 def load_model(folder: Path) -> nn.Module:
@@ -94,11 +102,17 @@ def load_model(folder: Path) -> nn.Module:
     try:
         model = build(spec, num_classes)
         model.load_state_dict(state)
+        if "preprocess" in config:  # models saved before did not have it
+            model.preprocess = _preprocess(config["preprocess"])
     except (UserError, TypeError) as error:
         raise UserError(f"{folder}: config.json describes no model that can be built ({error}).") from error
     except RuntimeError as error:
         raise UserError(f"{folder}: the weights do not fit the config ({str(error).splitlines()[0]}).") from error
     return model.eval()
+
+
+def _preprocess(saved: Mapping[str, Any]) -> Preprocess:
+    return Preprocess(**{**saved, "mean": tuple(saved["mean"]), "std": tuple(saved["std"])})
 
 
 @dataclass(frozen=True)

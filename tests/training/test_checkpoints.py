@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,22 @@ def test_a_saved_model_gives_the_same_embeddings(tmp_path: Path, model: nn.Modul
     with torch.inference_mode():
         assert torch.equal(loaded(images), model(images))
     assert json.loads((tmp_path / "m/config.json").read_text())["recipe"] == "x"
+
+
+def test_a_saved_model_needs_no_pretrained_weights(tmp_path: Path) -> None:
+    spec = {"name": "osnet_x0_25", "height": 32, "width": 16, "neck": "bnneck"}
+    pretrained = tmp_path / "weights.pth"
+    torch.save(build(spec).backbone.state_dict(), pretrained)
+    spec["weights"] = str(pretrained)
+    model = build(spec, 5).eval()
+    model.preprocess = replace(model.preprocess, mean=(0.5, 0.25, 0.125), std=(0.5, 0.5, 0.5))  # as other weights want
+    save_model(model, tmp_path / "m", {"spec": spec, "num_classes": 5, "recipe": "x"})
+    pretrained.unlink()
+    loaded = load_model(tmp_path / "m")
+    assert loaded.preprocess == model.preprocess and spec["weights"] == str(pretrained)
+    images = torch.rand(2, 3, 32, 16)
+    with torch.inference_mode():
+        assert torch.equal(loaded(images), model(images))
 
 
 def damage_config(folder: Path, **changes: object) -> None:

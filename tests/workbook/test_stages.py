@@ -383,6 +383,23 @@ def test_a_failed_training_goes_on(people: Path, monkeypatch: pytest.MonkeyPatch
     assert stages.history_of(run)["epoch"].tolist() == [1, 2, 3]
 
 
+def test_a_file_of_weights_is_an_input(people: Path, tmp_path: Path) -> None:
+    spec = {"name": "osnet_x0_25", "height": 32, "width": 16, "feature_dim": 0}
+    weights = tmp_path / "w.pth"
+    recipe = make_recipe(model=spec | {"weights": str(weights)}, epochs=1)
+    data = prepared(people)
+    with pytest.raises(UserError, match=r"w\.pth does not exist.*torchreid"):
+        train(data, recipe)
+    for width in (0.5, 1.0):
+        state = build(spec).backbone.state_dict()
+        torch.save({name: width * value for name, value in state.items()}, weights)
+        run = train(data, recipe)
+        assert run.made and "0 missing" in run.result["weights"]
+        assert not train(data, recipe).made
+    weights.unlink()
+    assert trained_model(run).preprocess.mean == (0.485, 0.456, 0.406)
+
+
 def test_killed_between_the_model_and_the_name(people: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """fit had finished, its folder was not renamed yet: nothing is trained again."""
     data = prepared(people)

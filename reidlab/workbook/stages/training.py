@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from reidlab import store
 from reidlab.data.pixels import PixelStore
 from reidlab.data.triplets import Triplets
 from reidlab.models import build, count_macs, count_parameters
-from reidlab.paths import data_root
+from reidlab.paths import data_root, find
 from reidlab.runs import Run
 from reidlab.training.checkpoints import load_model
 from reidlab.training.fit import fit
@@ -50,13 +51,13 @@ def training_stage(
     check_tracking(tracking)
     used = data.table[data.table["split"].isin(["train", "val"])].reset_index(drop=True)
     params = {"recipe": recipe.model_dump(mode="json"), "dataset": data.run.params["dataset"], "seed": seed}
-    inputs = [data.digest] + ([triplets.digest] if triplets is not None else [])
+    inputs = [data.digest] + ([triplets.digest] if triplets is not None else []) + _weights_digest(recipe)
     label = name or f"{data.run.params['dataset']}-{recipe.name}"
 
     def make(folder: Path) -> Mapping[str, Any]:
         title = f"{label}-{folder.name.rpartition('-')[2]}"  # as the folder is called in the end
-        preprocess: Any = build(recipe.model).preprocess
-        size = (preprocess.height, preprocess.width)
+        built: Any = build(recipe.model)
+        size = (built.preprocess.height, built.preprocess.width)
         pixels = PixelStore.build(used, data_root() / "cache" / "pixels", size=size, progress=progress)
         finished = fit(
             recipe,
@@ -71,9 +72,21 @@ def training_stage(
             run_name=title,
         )
         assert finished is not None  # only stop_after gives None
-        return {**finished.summary, **describe_model(finished.load_model())}
+        report = getattr(getattr(built, "backbone", None), "load_report", None)
+        loaded = {"weights": str(report)} if report is not None else {}
+        return {**finished.summary, **describe_model(finished.load_model()), **loaded}
 
     return store.stage("training", label, params=params, inputs=inputs, make=make, resumable=True)
+
+
+def _weights_digest(recipe: Recipe) -> list[str]:
+    """Give the digest of the recipe's file of pretrained weights, where it names one: other content, another run."""
+    given = recipe.model.get("weights")
+    path = find(given) if isinstance(given, str) and given else None
+    if path is None or not path.is_file():
+        return []
+    with path.open("rb") as file:
+        return [hashlib.file_digest(file, "sha256").hexdigest()]
 
 
 def trained_model(run: Run) -> nn.Module:
