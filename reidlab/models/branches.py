@@ -13,10 +13,9 @@ from torch import Tensor, nn
 
 from reidlab.data.transforms import Preprocess
 from reidlab.errors import UserError
-from reidlab.models.backbones import build_backbone
 from reidlab.models.classifiers import build_classifier
 from reidlab.models.output import Branch, Output
-from reidlab.models.reid_model import Part, named
+from reidlab.models.reid_model import Part, build_trunk, named
 
 __all__ = [
     "OSNET_STAGES",
@@ -139,19 +138,6 @@ def join(features: Iterable[Tensor], each: bool = True) -> Tensor:
     """Put features [batch, width] side by side in float32, each L2-normalised if `each`, and L2-normalise the whole."""
     wide = [feature.float() for feature in features]
     return F.normalize(torch.cat([F.normalize(f, dim=1) for f in wide] if each else wide, dim=1), dim=1)
-
-
-def build_trunk(backbone: Part, *, last_stride: int, weights: str, size: tuple[int, int]) -> nn.Module:
-    """Build a backbone from name and options.
-
-    Args:
-        backbone: name, or a mapping of name and options.
-        last_stride: of its last stage.
-        weights: "pretrained", a local file, or "" for random weights.
-        size: height and width of the images.
-    """
-    name, options = named("backbone", backbone)
-    return build_backbone(name, last_stride=last_stride, weights=weights or None, image_size=size, **options)
 
 
 def chain(network: nn.Module, stages: Sequence[str]) -> nn.Sequential:

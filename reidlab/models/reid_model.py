@@ -21,7 +21,7 @@ from reidlab.models.necks import build_neck
 from reidlab.models.output import Output
 from reidlab.models.pooling import build_pooling
 
-__all__ = ["Part", "ReIDModel", "named"]
+__all__ = ["Part", "ReIDModel", "build_trunk", "named"]
 
 Part = str | Mapping[str, Any]
 _EMBEDDINGS = ("after", "before")
@@ -92,18 +92,15 @@ class ReIDModel(nn.Module):
             raise UserError(f"dropout={dropout} is outside [0, 1).")
         if feature_dim < 0:
             raise UserError(f"feature_dim={feature_dim} must be 0 or more.")
-        name, options = named("backbone", backbone)
-        self.backbone = build_backbone(
-            name, last_stride=last_stride, weights=weights or None, image_size=(height, width), **options
-        )
+        self.backbone = build_trunk(backbone, last_stride=last_stride, weights=weights, size=(height, width))
         if attention:
             block, options = named("attention", attention)
-            places = options.pop("places", None) or standard_places(name)
+            places = options.pop("places", None) or standard_places(named("backbone", backbone)[0])
             attach(self.backbone, block, places, **options)
         pool, options = named("pooling", pooling)
         self.pooling = build_pooling(pool, **options)
         n_parts = int(getattr(self.pooling, "parts", 1))
-        dim = int(self.backbone.channels) * n_parts  # type: ignore[arg-type]
+        dim = int(self.backbone.channels) * n_parts
         self.reduce = _reduction(dim, feature_dim) if feature_dim else nn.Identity()
         self.dropout = nn.Dropout(dropout)
         before = feature_dim or dim
@@ -117,7 +114,7 @@ class ReIDModel(nn.Module):
         self.embedding = embedding
         self.dim = after if embedding == "after" else before
         mean, std = self.backbone.preprocess_mean, self.backbone.preprocess_std
-        self.preprocess = Preprocess(height, width, tuple(mean), tuple(std))  # type: ignore[arg-type]
+        self.preprocess = Preprocess(height, width, tuple(mean), tuple(std))
 
     def maps(self, images: Tensor) -> Tensor:
         """Give the last maps [batch, channels, h, w], for pictures of where the model looks."""
@@ -136,6 +133,25 @@ class ReIDModel(nn.Module):
         after = self.neck(self.dropout(before))
         logits = tuple(classifier(after, labels) for classifier in self.classifiers)
         return Output(before, after, logits)
+
+
+def build_trunk(backbone: Part, *, last_stride: int, weights: str, size: tuple[int, int]) -> Any:
+    """Build a backbone from name and options.
+
+    Args:
+        backbone: name, or a mapping of name and options.
+        last_stride: of its last stage.
+        weights: "pretrained", a local file, or "" for random weights.
+        size: height and width of the images.
+
+    Raises:
+        UserError: unknown name or option, or one that belongs beside the backbone.
+    """
+    name, options = named("backbone", backbone)
+    outside = [option for option in ("last_stride", "weights", "image_size", "min_match") if option in options]
+    if outside:
+        raise UserError(f"backbone {name!r}: write {outside[0]} beside `backbone`, as an option of the model.")
+    return build_backbone(name, last_stride=last_stride, weights=weights or None, image_size=size, **options)
 
 
 def _reduction(dim: int, width: int) -> nn.Sequential:

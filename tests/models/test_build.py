@@ -66,6 +66,7 @@ def test_a_mapping_with_options_is_not_changed() -> None:
         ),
         ("osnet_x025", r"Did you mean 'osnet_x0_25'\?"),
         ({"name": "resnet50", "backbone": "resnet18"}, "model 'resnet50' has no option 'backbone'"),
+        ({"name": "pcb", "backbone": {"name": "resnet18", "weights": "x"}}, "write weights beside `backbone`"),
         ({"name": "lightmbn", "variant": "gc_gem"}, "model 'lightmbn' has no option 'variant'"),
         ({"name": "resnet50", "pooling": "gemm"}, r"pooling 'gemm' is unknown.*Did you mean 'gem'\?"),
         ({"neck": "none"}, "has no name"),
