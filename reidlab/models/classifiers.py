@@ -34,19 +34,22 @@ _EDGE = 1e-7  # cosines are kept this far from +-1, where the derivative of acos
 
 
 class LinearClassifier(nn.Linear):
-    """Plain logits W f without bias.
+    """Plain logits W f, or W f + b.
 
     Args:
         dim: width of the features.
         num_classes: identities.
         std: spread of the initial weights; 0.001 in the strong baselines.
+        bias: learn b, which starts at 0; behind a BNNeck it has nothing to do.
     """
 
-    def __init__(self, dim: int, num_classes: int, std: float = 0.001) -> None:
-        super().__init__(dim, num_classes, bias=False)
+    def __init__(self, dim: int, num_classes: int, std: float = 0.001, bias: bool = False) -> None:
+        super().__init__(dim, num_classes, bias=bias)
         if not std >= 0:
             raise UserError(f"classifier std={std} must be 0 or more.")
         nn.init.normal_(self.weight, std=std)
+        if bias:
+            nn.init.zeros_(self.bias)
 
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
         """Give logits [batch, class]; labels change nothing."""
@@ -260,7 +263,7 @@ def _checked_angle(label: str, angle: float) -> float:
 
 
 CLASSIFIERS: dict[str, PartEntry] = {
-    "linear": PartEntry(LinearClassifier, "plain linear layer without bias"),
+    "linear": PartEntry(LinearClassifier, "plain linear layer, without bias unless it is asked for"),
     "cosine_linear": PartEntry(CosineClassifier, "scaled cosines without a margin"),
     "cosface": PartEntry(CosFaceClassifier, "scaled cosines, a margin off the target's cosine"),
     "arcface": PartEntry(ArcFaceClassifier, "scaled cosines, a margin onto the target's angle"),

@@ -81,6 +81,17 @@ def third_place_landmarks(dim: int, width: int = 512) -> LinearNeck:
     return LinearNeck(dim, width, freeze_bias=False, bias=True, activation=nn.SiLU())
 
 
+def class_head(dim: int, width: int = 512, dropout: float = 0.5) -> LinearNeck:
+    """Build Linear -> BN -> LeakyReLU 0.1 -> dropout, the head of classification baselines; they embed before it."""
+    if not 0 <= dropout < 1:
+        raise UserError(f"neck dropout={dropout} is outside [0, 1).")
+    activation = nn.Sequential(nn.LeakyReLU(0.1), nn.Dropout(dropout))
+    neck = LinearNeck(dim, width, freeze_bias=False, bias=True, activation=activation)
+    nn.init.kaiming_normal_(neck.linear.weight, mode="fan_out")
+    nn.init.zeros_(neck.linear.bias)
+    return neck
+
+
 NECKS: dict[str, PartEntry] = {
     "none": PartEntry(NoNeck, "no neck: classifiers and ranking losses see the same features"),
     "bnneck": PartEntry(BNNeck, "batch normalisation without bias (Bag of Tricks)"),
@@ -88,6 +99,9 @@ NECKS: dict[str, PartEntry] = {
     "landmarks": PartEntry(landmarks, "linear layer, batch normalisation, PReLU; 512 wide by default"),
     "third_place_landmarks": PartEntry(
         third_place_landmarks, "linear layer, batch normalisation with bias, SiLU; 512 wide by default"
+    ),
+    "class_head": PartEntry(
+        class_head, "linear layer, batch normalisation, LeakyReLU, dropout: what classification baselines train with"
     ),
 }
 

@@ -172,6 +172,13 @@ def test_linear_is_linear() -> None:
     torch.testing.assert_close(classifier.eval()(X), X @ W.T)
 
 
+def test_linear_with_a_bias() -> None:
+    classifier: Any = made("linear", bias=True)
+    assert count_parameters(classifier) == 20 and not classifier.bias.any()
+    nn.init.constant_(classifier.bias, 0.5)
+    torch.testing.assert_close(classifier(X, Y), X @ W.T + 0.5)
+
+
 @pytest.mark.parametrize("name", ["cosine_linear", "cosface", "arcface", "arcface_adaptive"])
 def test_gradient(name: str) -> None:
     classifier = made(name, scale=4.0)
@@ -290,7 +297,7 @@ def test_pytorch_metric_learning_agrees(theirs: str, options: Any, mine: str, ow
         ("arcfase", 4, 4, {}, r"classifier 'arcfase' is unknown; choose from linear.*Did you mean 'arcface'\?"),
         ("linear", 0, 4, {}, "classifier 'linear': dim=0"),
         ("linear", 4, 0, {}, "classifier 'linear': num_classes=0 must be 1 or more"),
-        ("linear", 4, 4, {"scale": 3.0}, "no option 'scale'; it has std"),
+        ("linear", 4, 4, {"scale": 3.0}, r"no option 'scale'; it has std, bias\."),
         ("linear", 4, 4, {"std": -1.0}, r"std=-1\.0"),
         (
             "cosface",

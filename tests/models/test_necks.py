@@ -31,6 +31,7 @@ def normed(features: Tensor, norm: Any) -> Tensor:
         ("landmarks", {}, 512, 2048 * 512 + 512 + BN + 1, 512),
         ("landmarks", {"freeze_bias": False}, 512, 2048 * 512 + 512 + BN + 1, 0),
         ("third_place_landmarks", {}, 512, 2048 * 512 + 512 + BN, 0),
+        ("class_head", {}, 512, 2048 * 512 + 512 + BN, 0),
     ],
 )
 def test_widths_and_counts(name: str, options: dict[str, Any], width: int, count: int, frozen: int) -> None:
@@ -50,7 +51,8 @@ def test_no_neck_passes_on_the_same_tensor() -> None:
 @pytest.mark.parametrize("name", [name for name in NECKS if name != "none"])
 def test_by_hand(name: str) -> None:
     torch.manual_seed(0)
-    neck: Any = build_neck(name, 5, **({} if name == "bnneck" else {"width": 3})).double()
+    options = {"bnneck": {}, "class_head": {"width": 3, "dropout": 0.0}}.get(name, {"width": 3})
+    neck: Any = build_neck(name, 5, **options).double()
     for parameter in neck.parameters():
         if parameter.requires_grad:
             parameter.data.uniform_(0.2, 1.0)
@@ -63,7 +65,19 @@ def test_by_hand(name: str) -> None:
         expected = torch.where(expected > 0, expected, neck.activation.weight * expected)
     if name == "third_place_landmarks":
         expected = expected / (1 + torch.exp(-expected))
+    if name == "class_head":
+        expected = torch.where(expected > 0, expected, 0.1 * expected)
     torch.testing.assert_close(neck(features), expected)
+
+
+def test_class_head_drops_while_training_and_starts_as_its_source() -> None:
+    torch.manual_seed(0)
+    neck: Any = build_neck("class_head", 256, width=400)
+    assert neck.linear.weight.std().item() == pytest.approx((2 / 400) ** 0.5, rel=0.02), "Kaiming by fan_out"
+    assert not neck.linear.bias.any()
+    features = torch.randn(64, 256)
+    assert (neck(features) == 0).float().mean().item() == pytest.approx(0.5, abs=0.02)
+    assert (neck.eval()(features) != 0).all()
 
 
 @pytest.mark.parametrize("name", ["bnneck", "linear_bn", "landmarks"])
@@ -101,6 +115,7 @@ def test_state_is_that_of_a_plain_batch_norm() -> None:
         ("bnneck", 4, {"width": 8}, "neck 'bnneck' takes no options; it was given width"),
         ("linear_bn", 4, {"with": 8}, "no option 'with'; it has width, freeze_bias. Did you mean 'width'"),
         ("landmarks", 4, {"width": 0}, "width=0"),
+        ("class_head", 4, {"dropout": 1.0}, r"dropout=1\.0 is outside \[0, 1\)"),
         ("landmarks", 4, {"freeze_bias": 1}, "freeze_bias=1 must be true or false"),
     ],
 )
