@@ -3,130 +3,41 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from reidlab.errors import UserError, nearest
 from reidlab.paths import find
+from reidlab.training.recipe_parts import (
+    AugmentPart,
+    EmaPart,
+    FreezePart,
+    LossTerm,
+    OptimizerPart,
+    Part,
+    SamplerPart,
+    SwaPart,
+)
 
-__all__ = ["LossTerm", "Recipe", "list_recipes", "load_recipe"]
+__all__ = [
+    "AugmentPart",
+    "EmaPart",
+    "FreezePart",
+    "LossTerm",
+    "OptimizerPart",
+    "Recipe",
+    "SamplerPart",
+    "SwaPart",
+    "list_recipes",
+    "load_recipe",
+]
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 
 
-# names of submodules ("backbone", "backbone.layer1"); one may stand without a list
-Modules = Annotated[tuple[str, ...], BeforeValidator(lambda given: (given,) if isinstance(given, str) else given)]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class LossTerm(_Part):
-    """One term of the training loss.
-
-    `feature` says what it sees: before or after the neck, logits (the mean over all classifiers), parts (the mean over
-    part embeddings), or triplets (given triplets, for ehtm). `branch` names branches of a model that has several; the
-    term is then the mean over them.
-    """
-
-    name: str
-    weight: float = Field(default=1.0, gt=0)
-    feature: Literal["before", "after", "logits", "parts", "triplets"]
-    branch: Modules = ()
-    options: dict[str, Any] = {}
-
-
-class SamplerPart(_Part):
-    """Which rows form a batch: P identities x K images, or triplets (see `reidlab.data.samplers.SAMPLERS`)."""
-
-    name: Literal["pk", "camera", "weighted", "ehtm"] = "pk"
-    identities: int = Field(default=16, ge=2)
-    images: int = Field(default=4, ge=1)
-    replacement: bool | None = Field(default=None, description="of pk")
-    by: Literal["identity", "image"] | None = Field(default=None, description="of weighted")
-
-
-class AugmentPart(_Part):
-    """Random changes to training images: `steps` in their order, then flip, crop, erase.
-
-    A step names a transform of `reidlab.data.transforms.TRANSFORMS` and its options, such as
-    `{name: random_2d_translation, p: 0.5}`.
-    """
-
-    flip: float = Field(default=0.0, ge=0, le=1)
-    crop_padding: int = Field(default=0, ge=0)
-    erase: float = Field(default=0.0, ge=0, le=1)
-    steps: tuple[dict[str, Any], ...] = ()
-
-    @field_validator("steps")
-    @classmethod
-    def _steps_exist(cls, steps: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
-        from reidlab.data.transforms import Augment  # brings torchvision along
-
-        Augment(steps=steps)
-        return steps
-
-
-class OptimizerPart(_Part):
-    """Optimiser; `lr` is the base rate that a schedule scales (the maximal one for onecycle).
-
-    Factors multiply: the bias of a new layer learns at lr * new_layers_factor * bias_factor.
-    """
-
-    name: Literal["adam", "adamw", "sgd"] = "adam"
-    lr: float = Field(default=5e-4, gt=0)
-    weight_decay: float = Field(default=0.0, ge=0)
-    momentum: float = Field(default=0.9, ge=0, lt=1, description="of sgd")
-    nesterov: bool = Field(default=False, description="of sgd")
-    new_layers_factor: float = Field(default=1.0, gt=0, description="rate of what lies outside `backbone`, times")
-    backbone: Modules = Field(default=("backbone",), description="modules whose layers are not new")
-    bias_factor: float = Field(default=1.0, gt=0, description="rate of biases (of norms too), times")
-    decay_norms: bool | None = Field(
-        default=None, description="decay norms and biases as well; None: not with adamw, with the others"
-    )
-    loss_lr: float = Field(default=0.5, gt=0, description="rate of losses' own parameters (centres), plain SGD")
-
-    @model_validator(mode="after")
-    def _nesterov_goes_with_momentum(self) -> Self:
-        if self.nesterov and (self.name != "sgd" or self.momentum == 0):
-            raise ValueError("nesterov: true goes with name: sgd and a momentum above 0")
-        return self
-
-
-class FreezePart(_Part):
-    """Modules that learn nothing during the first epochs, their normalisations in eval mode."""
-
-    epochs: int = Field(ge=1, description="epochs before they learn too")
-    modules: Modules = ("backbone",)
-
-
-class EmaPart(_Part):
-    """Exponential moving average of weights and buffers after every step; the average is validated and saved."""
-
-    decay: float = Field(default=0.9998, ge=0, lt=1)
-    warmup: bool = Field(
-        default=True,
-        description="begin with a decay of 0 that rises as 1 - (1 + step) ** (-2/3); else the start weighs",
-    )
-
-
-class SwaPart(_Part):
-    """Stochastic weight averaging (Izmailov et al. 2018): the mean of the weights after every epoch from `start` on.
-
-    The average is validated and saved, its BN statistics recomputed on the epoch's batches (precise_bn of them).
-    """
-
-    start: int = Field(ge=0, description="finished epochs before the first one whose weights count")
-    lr: float | None = Field(
-        default=None, gt=0, description="constant rate from `start` on; None: the schedule goes on"
-    )
-    anneal_epochs: int = Field(default=5, ge=0, description="epochs of a cosine towards `lr`")
-
-
-class Recipe(_Part):
+class Recipe(Part):
     """A complete experiment."""
 
     name: str
@@ -137,7 +48,7 @@ class Recipe(_Part):
     augment: AugmentPart = AugmentPart()
     losses: tuple[LossTerm, ...] = Field(min_length=1)
     optimizer: OptimizerPart = OptimizerPart()
-    schedule: dict[str, Any] = {"name": "constant"}
+    schedule: dict[str, Any] = Field(default={"name": "constant"})
     epochs: int = Field(default=10, ge=1)
     clip_norm: float = Field(default=0.0, ge=0, description="largest gradient norm; 0 does not clip")
     accumulate: int = Field(default=1, ge=1, description="batches whose gradients make one step")
@@ -177,6 +88,10 @@ def list_recipes() -> list[str]:
 def load_recipe(name: str | Path, **changes: Any) -> Recipe:
     """Read a recipe by name, or from a YAML file, with some top-level values changed.
 
+    A file may begin from another recipe: `base` names one of `list_recipes()` or a file, and what the file itself says
+    replaces the base's. A mapping without a name, such as `model: {weights: resnet50.safetensors}`, replaces only the
+    values in it.
+
     Args:
         name: one of `list_recipes()`, or a path ending in .yaml or .yml.
         changes: values that replace the file's, such as epochs=5; None leaves the file's.
@@ -184,8 +99,25 @@ def load_recipe(name: str | Path, **changes: Any) -> Recipe:
     Raises:
         UserError: no such recipe, a file that is no YAML mapping, or unknown or impossible values, all named.
     """
-    own = str(name).endswith((".yaml", ".yml"))
-    path = find(name) if own else RECIPES / f"{name}.yaml"
+    content = {"name": Path(name).stem if _is_file(name) else str(name), **_content(name)}
+    content |= {key: value for key, value in changes.items() if value is not None}
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        raise UserError(_explain(_title(name), error)) from error
+
+
+def _is_file(name: str | Path) -> bool:
+    return str(name).endswith((".yaml", ".yml"))
+
+
+def _title(name: str | Path) -> str:
+    return Path(name).name if _is_file(name) else f"{name}.yaml"
+
+
+def _content(name: str | Path, above: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Read a recipe's values, on top of those of its base; `above` are the recipes that it is the base of."""
+    path = find(name) if _is_file(name) else RECIPES / f"{name}.yaml"
     if not path.is_file():
         known = list_recipes()
         hint = nearest(str(name), known)
@@ -198,11 +130,22 @@ def load_recipe(name: str | Path, **changes: Any) -> Recipe:
         raise UserError(f"recipe {path.name} is no valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise UserError(f"recipe {path.name} must be a mapping of names to values.")
-    content = {"name": path.stem, **content, **{k: v for k, v in changes.items() if v is not None}}
-    try:
-        return Recipe.model_validate(content)
-    except ValidationError as error:
-        raise UserError(_explain(path.name, error)) from error
+    base = content.pop("base", None)
+    if base is None:
+        return content
+    if not isinstance(base, str) or base in above:
+        what = "leads back to itself" if base in above else f"must be a recipe's name or a .yaml file, not {base!r}"
+        raise UserError(f"recipe {path.name}: its base {what}.")
+    return _on_top(_content(base, (*above, base)), content)
+
+
+def _on_top(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """Put values over those of a base; mappings without a name are put over its mapping."""
+    merged = {key: value for key, value in base.items() if key != "name"} | own
+    for key, value in own.items():
+        if isinstance(value, dict) and "name" not in value and isinstance(base.get(key), dict):
+            merged[key] = {**base[key], **value}
+    return merged
 
 
 def _explain(name: str, error: ValidationError) -> str:

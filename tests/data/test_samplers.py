@@ -15,6 +15,7 @@ from reidlab.data.samplers import (
     CameraSampler,
     EHTMSampler,
     PKSampler,
+    ShuffleSampler,
     WeightedSampler,
     build_sampler,
 )
@@ -110,6 +111,7 @@ def test_pk_with_replacement(counts: list[int], p: int, k: int, seed: int) -> No
         lambda labels, seed: CameraSampler(labels, 4, 3, seed, cameras=labels % 7),
         lambda labels, seed: WeightedSampler(labels, 4, 3, seed),
         lambda labels, seed: WeightedSampler(labels, 4, 3, seed, by="image"),
+        lambda labels, seed: ShuffleSampler(labels, seed=seed, batch=16),
     ],
 )
 def test_an_epoch_depends_on_seed_and_epoch_alone(make: Any) -> None:
@@ -233,6 +235,26 @@ def test_weighted_by_image_gives_every_identity_alike() -> None:
     assert sampler.filled == 0 and sampler.note == ""
 
 
+@settings(deadline=None, max_examples=60)
+@given(n=st.integers(2, 60), batch=st.integers(2, 20), epoch=st.integers(0, 9))
+def test_shuffle_gives_every_image_once_and_none_alone(n: int, batch: int, epoch: int) -> None:
+    sampler = ShuffleSampler(np.arange(n) % 3, seed=1, batch=batch)
+    batches = sampler.batches(epoch)
+    assert sorted(np.concatenate(batches).tolist()) == list(range(n))
+    *whole, last = (len(each) for each in batches)
+    assert all(size == batch for size in whole) and 2 <= last <= batch + 1
+    assert (last == batch + 1) == (n > batch and n % batch == 1)
+    assert all(each.dtype == np.int64 for each in batches)
+
+
+def test_shuffle_asks_for_no_identities() -> None:
+    sampler = build_sampler("shuffle", np.zeros(10, np.int64), batch=4)  # one identity will do
+    assert [len(each) for each in sampler.batches(0)] == [4, 4, 2]
+    assert (sampler.batch_size, sampler.filled, sampler.left_out, sampler.note) == (4, 0, 0, "")
+    first = Counter(ShuffleSampler(np.arange(5), batch=2).batches(epoch)[0][0] for epoch in range(1000))
+    assert len(first) == 5 and all(140 < times < 260 for times in first.values())
+
+
 def test_what_becomes_of_few_images_is_said() -> None:
     labels = labels_of(1, 3, 4, 9)
     pk = PKSampler(labels, 2, 4)
@@ -256,9 +278,11 @@ def test_golden_batch() -> None:
     assert [batch.tolist() for batch in batches] == [[14, 15, 9, 11], [13, 12, 3, 1], [2, 0, 6, 5], [7, 4, 10, 8]]
     ehtm = EHTMSampler(np.repeat(np.arange(4), 4), 2, 2, seed=7).batches(1)
     assert [batch.tolist() for batch in ehtm] == [[8, 9, 12, 15], [15, 9, 10, 12], [15, 8, 11, 13], [5, 1, 6, 3]]
+    shuffled = ShuffleSampler(np.zeros(7), seed=7, batch=3).batches(1)
+    assert [batch.tolist() for batch in shuffled] == [[3, 0, 2], [1, 4, 6, 5]]
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", [name for name in SAMPLERS if name != "shuffle"])
 def test_build(name: str) -> None:
     labels, kind = labels_of(*[5] * 12), SAMPLERS[name].factory
     given: dict[str, Any] = {"cameras": labels % 4} if name == "camera" else {}
@@ -273,7 +297,7 @@ def test_build(name: str) -> None:
 @pytest.mark.parametrize(
     "name, options, words",
     [
-        ("pks", {}, r"sampler 'pks' is unknown; choose from pk, camera, weighted, ehtm. Did you mean 'pk'\?"),
+        ("pks", {}, r"sampler 'pks' is unknown; choose from pk, camera, weighted, ehtm, shuffle. Did you mean 'pk'\?"),
         ("pk", {"k": 3}, "sampler 'pk' has no option 'k'; it has identities, images, replacement"),
         ("pk", {"replacment": True}, "Did you mean 'replacement'"),
         ("ehtm", {"replacement": True}, "sampler 'ehtm' has no option 'replacement'; it has identities, images."),
@@ -285,6 +309,9 @@ def test_build(name: str) -> None:
         ("pk", {"identities": 4}, "wants 4 identities a batch, the training split has 3 that it can use"),
         ("ehtm", {"identities": 3, "images": 5}, "wants 3 identities a batch, the training split has 2"),
         ("pk", {"identities": 2, "seed": -1}, "seed=-1"),
+        ("shuffle", {"identities": 2}, r"sampler 'shuffle' has no option 'identities'; it has batch\."),
+        ("shuffle", {"batch": 1}, "sampler 'shuffle' with batch=1: give 2 or more"),
+        ("shuffle", {"seed": -1}, "seed=-1"),
     ],
 )
 def test_refused(name: str, options: dict[str, Any], words: str) -> None:
@@ -295,3 +322,6 @@ def test_refused(name: str, options: dict[str, Any], words: str) -> None:
 def test_no_labels() -> None:
     with pytest.raises(UserError, match="has 0 that it can use"):
         PKSampler(np.zeros(0, np.int64), 2, 2)
+    for n in (0, 1):
+        with pytest.raises(UserError, match=f"has {n} images to make batches of; it needs 2 or more"):
+            ShuffleSampler(np.zeros(n, np.int64))

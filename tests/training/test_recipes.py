@@ -123,6 +123,13 @@ def test_scientific_notation_without_a_point_is_a_number(tmp_path: Path) -> None
         ({"swa": {"begin": 4}}, "swa.begin: Extra inputs"),
         ({"swa": {"start": 1}, "ema": {}}, "together: ema and swa are two averages of the same weights"),
         ({"swa": {"start": 1}, "freeze": {"epochs": 2}}, "swa.start=1 must not come before freeze.epochs=2"),
+        (
+            {"sampler": {"name": "shuffle", "identities": 16}},
+            "sampler: 'shuffle' has no identities=16; it has batch\\.$",
+        ),
+        ({"sampler": {"batch": 32}}, "sampler: 'pk' has no batch=32; it has identities, images, replacement"),
+        ({"sampler": {"name": "ehtm", "by": "image"}}, "sampler: 'ehtm' has no by=image; it has identities, images"),
+        ({"sampler": {"name": "shuffle", "batch": 1}}, "sampler.batch: .*greater than or equal to 2, given 1"),
         ({"precise_bn": -1}, "precise_bn: .*greater than or equal to 0"),
     ],
 )
@@ -187,6 +194,44 @@ def test_a_recipe_is_frozen_and_knows_the_precisions() -> None:
     assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
 
 
+def test_a_recipe_on_top_of_another(tmp_path: Path) -> None:
+    """Mappings without a name change values one by one, all else is replaced."""
+    write(tmp_path, plain(name="its own", epochs=7, schedule={"name": "onecycle", "pct_start": 0.1}), "below.yaml")
+    own = {
+        "base": str(tmp_path / "below.yaml"),
+        "model": {"height": 48},
+        "schedule": {"name": "cosine"},
+        "losses": [{"name": "triplet", "feature": "after"}],
+        "source": "mine",
+    }
+    below, recipe = load_recipe(tmp_path / "below.yaml"), load_recipe(write(tmp_path, own), validate_every=3)
+    assert (recipe.name, recipe.source, recipe.epochs, recipe.validate_every) == ("own", "mine", 7, 3)
+    assert recipe.model == {**below.model, "height": 48} and recipe.schedule == {"name": "cosine"}
+    assert [term.name for term in recipe.losses] == ["triplet"] and recipe.optimizer == below.optimizer
+    write(tmp_path, {"base": "demo", "epochs": 2}, "middle.yml")
+    third = load_recipe(write(tmp_path, {"base": str(tmp_path / "middle.yml"), "sampler": {"identities": 4}}))
+    demo = load_recipe("demo")
+    assert third.model_copy(update={"name": "demo", "epochs": demo.epochs, "sampler": demo.sampler}) == demo
+    assert (third.epochs, third.sampler.identities, third.sampler.images) == (2, 4, demo.sampler.images)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"base": "dmeo"}, r"'dmeo' does not exist; choose from .*Did you mean 'demo'"),
+        ({"base": {"name": "demo"}}, r"recipe own\.yaml: its base must be a recipe's name or a \.yaml file, not \{"),
+        ({"base": "own.yaml"}, r"recipe own\.yaml: its base leads back to itself"),
+        ({"base": "demo", "epoch": 3}, r"recipe own\.yaml cannot be used:\n  epoch: .*Did you mean 'epochs'"),
+    ],
+)
+def test_bases_that_cannot_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: dict[str, Any], words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=words):
+        load_recipe(write(tmp_path, content))
+
+
 STEPS = [{"name": "random_2d_translation", "p": 0.5}, {"name": "cutout", "size": 8, "fill": [0.5, 0.5, 0.5]}]
 
 
@@ -218,8 +263,10 @@ def test_wrong_steps_are_named(tmp_path: Path, step: Any, words: str) -> None:
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_every_sampler_can_be_named(tmp_path: Path, name: str) -> None:
-    options = {"by": "image"} if name == "weighted" else {}
-    part = load_recipe(write(tmp_path, plain(sampler={"name": name, "identities": 2, "images": 3, **options}))).sampler
+    options: dict[str, Any] = {"batch": 6} if name == "shuffle" else {"identities": 2, "images": 3}
+    options |= {"by": "image"} if name == "weighted" else {}
+    part = load_recipe(write(tmp_path, plain(sampler={"name": name, **options}))).sampler
+    assert set(part.model_dump()) == {"name", *SAMPLERS[name].options} and type(part)(**part.model_dump()) == part
     labels = np.repeat(np.arange(4), 5)
     given = part.model_dump(exclude={"name"}, exclude_none=True)
     sampler = build_sampler(part.name, labels, cameras=labels % 2, **given)

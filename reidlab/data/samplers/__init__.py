@@ -14,6 +14,7 @@ import numpy as np
 from reidlab.data.samplers.base import Sampler
 from reidlab.data.samplers.dealt import CameraSampler, PKSampler
 from reidlab.data.samplers.drawn import EHTMSampler, WeightedSampler
+from reidlab.data.samplers.shuffled import ShuffleSampler
 from reidlab.errors import UserError, nearest
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "PKSampler",
     "Sampler",
     "SamplerEntry",
+    "ShuffleSampler",
     "WeightedSampler",
     "build_sampler",
 ]
@@ -46,6 +48,7 @@ SAMPLERS: dict[str, SamplerEntry] = {
     "camera": SamplerEntry(CameraSampler, "P identities x K images, those of an identity from many cameras"),
     "weighted": SamplerEntry(WeightedSampler, "identities or images drawn by inverse frequency"),
     "ehtm": SamplerEntry(EHTMSampler, "P identities x K given triplets, drawn anew for every batch (custom CNN)"),
+    "shuffle": SamplerEntry(ShuffleSampler, "every image once an epoch in random order, for plain classification"),
 }
 
 
@@ -55,11 +58,11 @@ def build_sampler(
     """Build a sampler by its registered name (see `SAMPLERS`).
 
     Args:
-        name: pk, camera, weighted or ehtm.
+        name: pk, camera, weighted, ehtm or shuffle.
         labels: identity of every row.
         seed: any integer of 0 or more.
         cameras: camera of every row; only "camera" needs them.
-        options: P and K as `identities` and `images`, and what else the sampler has.
+        options: P and K as `identities` and `images` (shuffle has neither, but `batch`), and what else it has.
 
     Raises:
         UserError: unknown name or option, an impossible value, or too few identities.
