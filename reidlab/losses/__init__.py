@@ -10,6 +10,7 @@ from reidlab.losses.circle import CircleLoss
 from reidlab.losses.contrastive import ContrastiveLoss
 from reidlab.losses.cosface_pair import CosFacePairLoss
 from reidlab.losses.cross_entropy import CrossEntropyLoss
+from reidlab.losses.cross_orthogonality import CrossOrthogonalityLoss
 from reidlab.losses.ehtm import EHTMLoss
 from reidlab.losses.focal import FocalLoss
 from reidlab.losses.js import JSLoss
@@ -30,6 +31,7 @@ __all__ = [
     "ContrastiveLoss",
     "CosFacePairLoss",
     "CrossEntropyLoss",
+    "CrossOrthogonalityLoss",
     "EHTMLoss",
     "FocalLoss",
     "JSLoss",

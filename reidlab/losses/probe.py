@@ -19,6 +19,7 @@ from reidlab.losses.registry import LOSSES, build
 
 __all__ = ["Probe", "ProbeBatch", "probe", "probe_all", "probe_table", "toy_batch"]
 
+PROBED = tuple(name for name, entry in LOSSES.items() if entry.takes[0] != "maps")
 SCALE = 8.0  # of the cosines that stand for a classifier's logits
 
 
@@ -125,6 +126,8 @@ def probe(name: str, batch: ProbeBatch, **options: Any) -> Probe:
     Raises:
         UserError: as `reidlab.losses.build`.
     """
+    if name in LOSSES and name not in PROBED:
+        raise UserError(f"loss {name!r} sees maps, not features; choose from {', '.join(PROBED)}.")
     if name == "center":
         options = {"num_classes": len(batch.prototypes), "dim": batch.features.shape[1], **options}
     loss = build(name, **options)
@@ -139,8 +142,8 @@ def probe(name: str, batch: ProbeBatch, **options: Any) -> Probe:
 
 
 def probe_all(batch: ProbeBatch, names: Iterable[str] = ()) -> dict[str, Probe]:
-    """Probe losses with their default options: the named ones, or all."""
-    return {name: probe(name, batch) for name in (tuple(names) or LOSSES)}
+    """Probe losses with their default options: the named ones, or all that see a batch's features."""
+    return {name: probe(name, batch) for name in (tuple(names) or PROBED)}
 
 
 def probe_table(probes: dict[str, Probe]) -> pd.DataFrame:

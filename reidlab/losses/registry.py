@@ -14,6 +14,7 @@ from reidlab.losses.circle import CircleLoss
 from reidlab.losses.contrastive import ContrastiveLoss
 from reidlab.losses.cosface_pair import CosFacePairLoss
 from reidlab.losses.cross_entropy import CrossEntropyLoss
+from reidlab.losses.cross_orthogonality import CrossOrthogonalityLoss
 from reidlab.losses.ehtm import EHTMLoss
 from reidlab.losses.focal import FocalLoss
 from reidlab.losses.js import JSLoss
@@ -86,6 +87,11 @@ LOSSES: dict[str, LossEntry] = {
         RelationalKDLoss,
         "the student's cosines between images become the teacher's",
         ("student features", "teacher features"),
+    ),
+    "cross_orthogonality": LossEntry(
+        CrossOrthogonalityLoss,
+        "FPB's penalty on maps (branch cross): channels at right angles and equally strong, whoever is in the image",
+        ("maps", "labels (not used)"),
     ),
 }
 

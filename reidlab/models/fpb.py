@@ -13,8 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reidlab.errors import UserError
-from reidlab.models._parts import full_precision
 from reidlab.models.attention import build_attention
 from reidlab.models.branches import (
     RESNET_STAGES,
@@ -31,7 +29,7 @@ from reidlab.models.osnet import ConvNorm
 from reidlab.models.pooling import StripePooling
 from reidlab.models.reid_model import Part
 
-__all__ = ["FPB", "FeaturePyramid", "cross_orthogonality"]
+__all__ = ["FPB", "FeaturePyramid"]
 
 
 class FeaturePyramid(nn.Module):
@@ -173,57 +171,3 @@ class FPB(BranchModel):
         """Give the global feature before or after its BN beside the stripes [batch, dim]."""
         stripes = [before[name] for name in self.part_names]
         return join([before["global"], *stripes]), join([after["global"], *stripes])
-
-
-def cross_orthogonality(features: Tensor, channels: int, iterations: int = 10) -> Tensor:
-    """Give the mean over images of how far F F' is from a multiple of the identity: largest minus smallest eigenvalue.
-
-    F [channel, position] are one image's maps. The penalty is small where channels are at right angles and equally
-    strong; on two sets of maps side by side it keeps one from showing what the other shows. The published code takes a
-    single step of the power iteration from a random vector, and sums over images with a weight of 1e-8 x 32 / batch:
-    as a mean it has the weight 3.2e-7.
-
-    Args:
-        features: maps [batch, channels, height, width], flattened [batch, channels * height * width].
-        channels: of the maps.
-        iterations: steps of the power iteration for either eigenvalue.
-
-    Raises:
-        UserError: features are no multiple of channels wide, or iterations below 1.
-    """
-    check_at_least(1, channels=channels, iterations=iterations)
-    if features.ndim != 2 or features.shape[1] % channels:
-        raise UserError(f"features {list(features.shape)} are no [batch, channels * positions] of {channels} channels.")
-    maps = features.to(torch.promote_types(features.dtype, torch.float32)).unflatten(1, (channels, -1))
-    with full_precision(maps):
-        v, w = _extremes(maps.detach(), iterations)
-        return (_gain(maps, v) - _gain(maps, w)).mean()
-
-
-@torch.no_grad()
-def _extremes(maps: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
-    """Give unit eigenvectors [batch, channel, 1] of F F' for its largest and smallest eigenvalue.
-
-    There v' F F' v has the eigenvalue's gradient with v taken as fixed.
-    """
-    channels = maps.shape[1]
-    v = maps.new_ones(len(maps), channels, 1)
-    w = v / channels**0.5
-    w[:, 1::2] *= -1.0
-    for _ in range(iterations):
-        v = F.normalize(_gram(maps, v), dim=1)
-    bound = _gain(maps, v)[:, None, None]
-    for _ in range(iterations):
-        step = bound * w - _gram(maps, w)  # 0 where all eigenvalues are the same: any vector will do then
-        w = torch.where(step.any(1, keepdim=True), F.normalize(step, dim=1), w)
-    return v, w
-
-
-def _gram(maps: Tensor, vectors: Tensor) -> Tensor:
-    """Give F F' v [batch, channel, 1]."""
-    return maps @ (maps.transpose(1, 2) @ vectors)
-
-
-def _gain(maps: Tensor, vectors: Tensor) -> Tensor:
-    """Give v' F F' v [batch]."""
-    return (maps.transpose(1, 2) @ vectors).square().sum((1, 2))

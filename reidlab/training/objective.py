@@ -65,6 +65,10 @@ def _check_feature(term: LossTerm) -> None:
             f"loss {term.name!r} cannot see feature {term.feature!r}: cross_entropy and its kin go with logits, "
             "ranking losses with before, after or parts."
         )
+    if takes[0] == "maps" and not term.branch:
+        raise UserError(
+            f"loss {term.name!r} sees maps: name a branch of the model that gives some, such as FPB's cross."
+        )
     if term.branch and term.feature not in ("before", "after", "logits"):
         raise UserError(f"loss {term.name!r}: branches have before, after and logits, not {term.feature}.")
 

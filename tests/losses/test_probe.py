@@ -10,7 +10,7 @@ import torch
 
 from reidlab.errors import UserError
 from reidlab.losses import LOSSES, build
-from reidlab.losses.probe import ProbeBatch, probe, probe_all, probe_table, toy_batch
+from reidlab.losses.probe import PROBED, ProbeBatch, probe, probe_all, probe_table, toy_batch
 
 
 def test_the_toy_batch() -> None:
@@ -49,7 +49,7 @@ def test_on_the_way_to_the_prototypes() -> None:
         batch.towards(1.5)
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", PROBED)
 def test_forces_lead_downhill(name: str) -> None:
     batch = toy_batch()
     found = probe(name, batch)
@@ -79,7 +79,9 @@ def test_the_table() -> None:
     assert frame.loc["triplet", "gradient_norm"] == pytest.approx(float(np.sqrt((strengths**2).sum())))
     assert frame.loc["triplet", "top_tenth"] == pytest.approx(strengths.max() / strengths.sum())
     assert (frame["top_tenth"] >= 1 / 12).all() and frame.loc["triplet", "value"] == probes["triplet"].value
-    assert list(probe_all(toy_batch())) == list(LOSSES)
+    assert list(probe_all(toy_batch())) == list(PROBED) == [name for name in LOSSES if name != "cross_orthogonality"]
+    with pytest.raises(UserError, match=r"'cross_orthogonality' sees maps, not features; choose from cross_entropy, "):
+        probe("cross_orthogonality", toy_batch())
 
 
 def test_a_loss_without_a_force() -> None:

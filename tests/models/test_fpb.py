@@ -1,4 +1,4 @@
-"""FPB: counts of its published code, the pyramid spelt out, the cross-orthogonality penalty against singular values."""
+"""FPB: counts of its published code, the pyramid spelt out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from branch_cases import check_evaluation, check_gradients, check_output, images
 
 from reidlab.errors import UserError
 from reidlab.models import count_macs, count_parameters
-from reidlab.models.fpb import FPB, FeaturePyramid, cross_orthogonality
+from reidlab.models.fpb import FPB, FeaturePyramid
 
 TINY: dict[str, Any] = {"backbone": "test_resnet", "reduced_dim": 8, "pyramid_width": 16, "dropout": 0.0}
 
@@ -94,39 +94,9 @@ def test_evaluation() -> None:
         torch.testing.assert_close(model.maps(images), last)
 
 
-@pytest.mark.parametrize("channels, positions", [(3, 7), (4, 4), (5, 2), (1, 3)])
-def test_penalty_against_eigenvalues(channels: int, positions: int) -> None:
-    maps = torch.rand(3, channels, positions, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    squares = [torch.linalg.eigvalsh(one @ one.T) for one in maps]
-    expected = sum(float(values[-1] - values[0]) for values in squares) / 3
-    got = cross_orthogonality(maps.flatten(1), channels, iterations=500)
-    assert got.item() == pytest.approx(expected, rel=1e-4, abs=1e-12)
-
-
-def test_penalty_by_hand() -> None:
-    at_right_angles = torch.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
-    same = torch.tensor([[[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]])  # eigenvalues 2 and 0
-    assert cross_orthogonality(at_right_angles.flatten(1), 2).item() == pytest.approx(0.0, abs=1e-6)
-    assert cross_orthogonality(same.flatten(1), 2).item() == pytest.approx(2.0)
-    both = torch.cat([at_right_angles, same]).flatten(1)
-    assert cross_orthogonality(both, 2).item() == pytest.approx(1.0)
-    assert cross_orthogonality(torch.zeros(2, 6), 2).item() == 0.0
-
-
-def test_gradient_of_the_penalty() -> None:
-    torch.manual_seed(0)
-    left, right = (torch.linalg.qr(torch.randn(2, n, n, dtype=torch.float64)).Q for n in (3, 4))
-    scales = torch.tensor([2.0, 1.4, 0.6], dtype=torch.float64)  # apart, so that few iterations do
-    maps = (left * scales @ right[:, :3]).flatten(1).requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: cross_orthogonality(x, 3, iterations=60), (maps,))
-
-
 @pytest.mark.parametrize(
     "call, words",
     [
-        (lambda: cross_orthogonality(torch.rand(2, 7), 3), r"features \[2, 7\] are no .* of 3 channels"),
-        (lambda: cross_orthogonality(torch.rand(2, 3, 2), 3), r"features \[2, 3, 2\]"),
-        (lambda: cross_orthogonality(torch.rand(2, 6), 3, iterations=0), "iterations=0"),
         (lambda: on_meta(FPB, backbone="osnet_x0_25"), "needs a ResNet as its backbone"),
         (lambda: on_meta(FPB, backbone="test_resnet", parts=0), "parts=0"),
         (lambda: on_meta(FPB, backbone="test_resnet", pyramid_width=0), "pyramid_width=0"),

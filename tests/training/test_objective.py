@@ -154,6 +154,8 @@ def test_branches_are_chosen_by_name() -> None:
         ("cross_entropy", "before", "cross_entropy and its kin go with logits"),
         ("triplet", "logits", "ranking losses with before, after or parts"),
         ("kd", "logits", "takes student logits.* it is for distillation"),
+        ("cross_orthogonality", "before", "sees maps: name a branch"),
+        ("cross_orthogonality", "logits", "'cross_orthogonality' cannot see feature 'logits'"),
     ],
 )
 def test_losses_and_features_that_do_not_go_together(name: str, feature: str, words: str) -> None:
