@@ -24,7 +24,7 @@ from reidlab.training.alarms import check_collapse, check_finite
 from reidlab.training.batches import BatchMaker, Prefetcher, trimmed
 from reidlab.training.checkpoints import Checkpoints, save_model
 from reidlab.training.engine import Learner, Means
-from reidlab.training.loss_options import complete_terms
+from reidlab.training.loss_options import complete_terms, give_class_counts
 from reidlab.training.objective import Objective
 from reidlab.training.recipes import Recipe
 from reidlab.training.run import Run, read_finished, summarise, write_finished
@@ -107,6 +107,7 @@ class _Training:
         n_classes = self.task.n_identities if needs_classes else 0
         self.config = {"spec": recipe.model, "num_classes": n_classes, "recipe": recipe.name}
         model = build(recipe.model, n_classes)
+        give_class_counts(model, self.task.labels)
         objective = Objective(complete_terms(recipe.losses, model, self.task.n_identities))
         augment = Augment(**recipe.augment.model_dump())
         self.batch = BatchMaker(pixels, augment, model.preprocess, self.compute, seed)  # type: ignore[arg-type]

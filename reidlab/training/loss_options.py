@@ -1,4 +1,4 @@
-"""What a loss wants to know of data and model, so that recipes need not say it: identities, size of features."""
+"""What losses and classifiers want to know of data and model, so that recipes need not say it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import copy
 import inspect
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from reidlab.losses import LOSSES
 from reidlab.models import Output
+from reidlab.models.classifiers import AdaptiveArcFaceClassifier
 from reidlab.training.recipes import LossTerm
 
-__all__ = ["complete_terms"]
+__all__ = ["complete_terms", "give_class_counts"]
 
 
 def complete_terms(terms: tuple[LossTerm, ...], model: nn.Module, num_classes: int) -> tuple[LossTerm, ...]:
@@ -56,3 +58,18 @@ def _dim(term: LossTerm, output: Output) -> int:
     feature = output.before if term.feature == "triplets" else getattr(source, term.feature)
     feature = feature[0] if isinstance(feature, tuple) else feature
     return int(feature.shape[-1]) if feature is not None else 0
+
+
+def give_class_counts(model: nn.Module, labels: np.ndarray) -> None:
+    """Tell classifiers with a margin for each identity (arcface_adaptive) how many training images each has.
+
+    Args:
+        model: as built, with classifiers for all identities.
+        labels: identity of every image, 0..class-1, -1 outside training.
+    """
+    wanting = [module for module in model.modules() if isinstance(module, AdaptiveArcFaceClassifier)]
+    if wanting:
+        counts = torch.from_numpy(np.bincount(labels[labels >= 0]))
+        for classifier in wanting:
+            if classifier.margins.isnan().any():  # class_counts in the recipe stay
+                classifier.set_class_counts(counts)

@@ -30,6 +30,7 @@ from reidlab.losses.triplet import TripletLoss
 from reidlab.training import fit as fit_module_or_function
 from reidlab.training import load_recipe
 from reidlab.training.alarms import TrainingStopped, check_collapse, check_finite
+from reidlab.training.recipes import SamplerPart
 
 COLUMNS = ["epoch", "lr", "seconds", "images", "images_per_second", "wait_share", "loss"]
 
@@ -347,6 +348,30 @@ def test_given_triplets(world: World, tmp_path: Path) -> None:
     for frame in (swapped, outside, below, test_rows):
         with pytest.raises(UserError, match="do not belong to this table's train split; make them anew"):
             train(world, tmp_path / "x", recipe, triplets=Triplets(frame, drawn.skipped, 0))
+
+
+def test_margins_follow_the_training_images(world: World, tmp_path: Path) -> None:
+    """arcface_adaptive is told how many images each identity has, and remembers when the model is loaded."""
+    model = {
+        "name": "osnet_x0_25", "feature_dim": 0, "height": 32, "width": 16,
+        "classifier": {"name": "arcface_adaptive", "low": 0.1, "high": 0.4},
+    }  # fmt: skip
+    recipe = make_recipe(epochs=1, losses=[{"name": "cross_entropy", "feature": "logits"}])
+    few = world.table.index[(world.table["split"] == "train") & (world.table["pid"] == 3)][4:]
+    uneven = world.changed(split=world.table["split"].where(~world.table.index.isin(few), "gallery"))
+    run = trained(uneven, tmp_path, recipe.model_copy(update={"model": model}))
+    (margins,) = (tensor for name, tensor in weights_in(run.folder).items() if name.endswith("margins"))
+    assert margins.tolist() == pytest.approx([0.4 if pid == 3 else 0.1 for pid in range(8)])
+    loaded: Any = run.load_model()
+    assert torch.equal(loaded.classifiers[0].margins, margins)
+
+
+def test_shuffled_batches_hold_every_image_once(world: World, tmp_path: Path) -> None:
+    entropy = [{"name": "cross_entropy", "feature": "logits"}]
+    recipe = make_recipe(epochs=1, losses=entropy).model_copy(update={"sampler": SamplerPart(name="shuffle", batch=19)})
+    run = trained(world, tmp_path, recipe)
+    assert run.history["images"].tolist() == [96] and 96 % 19 == 1, "the last one is not alone"
+    assert_same_run(run, trained(world, tmp_path, recipe.model_validate(recipe.model_dump(mode="json"))))
 
 
 def test_text_identities(world: World, tmp_path: Path) -> None:

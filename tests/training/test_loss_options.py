@@ -1,15 +1,16 @@
-"""Losses learn from data and model how many identities there are and how large their features."""
+"""Losses and classifiers learn from data and model how many identities and images there are, and how large features."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from reidlab.models import build
 from reidlab.models.output import Branch, Output
-from reidlab.training.loss_options import complete_terms
+from reidlab.training.loss_options import complete_terms, give_class_counts
 from reidlab.training.recipes import LossTerm
 
 SPEC = {"name": "custom_cnn_v32", "height": 32, "width": 16, "neck": "bnneck"}
@@ -54,3 +55,17 @@ def test_neither_the_model_nor_a_generator_changes() -> None:
     complete_terms((term("before"),), model, 5)
     assert torch.equal(torch.get_rng_state(), expected) and not model.training
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_classifiers_are_told_how_many_images_each_identity_has() -> None:
+    labels = np.array([-1, 0, 0, 1, 2, -1, 2, 2, 2])
+    spec = {"name": "osnet_x0_25", "feature_dim": 0, "classifier": "arcface_adaptive"}
+    model: Any = build(spec, 3)
+    give_class_counts(model, labels)
+    (margins,) = (classifier.margins for classifier in model.classifiers)
+    expected = build(spec | {"classifier": {"name": "arcface_adaptive", "class_counts": [2, 1, 4]}}, 3)
+    torch.testing.assert_close(margins, expected.classifiers[0].margins)  # type: ignore[index, union-attr]
+    assert margins.argmax() == 1 and margins.argmin() == 2
+    give_class_counts(model, labels[:4])
+    assert margins.isfinite().all(), "what is known already stays"
+    give_class_counts(build(SPEC, 3), labels)  # nothing in it wants to know
