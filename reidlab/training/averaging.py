@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, update_bn
 
 from reidlab.devices import ComputePlan
 from reidlab.training.recipes import Recipe
+
+if TYPE_CHECKING:
+    from timm.utils import ModelEmaV3
 
 __all__ = ["Averaging"]
 
@@ -35,6 +37,8 @@ class Averaging:
         self.ema: ModelEmaV3 | None = None
         self.swa: AveragedModel | None = None
         if recipe.ema is not None:
+            from timm.utils import ModelEmaV3  # half of the seconds that importing `reidlab.training` would take
+
             self.ema = ModelEmaV3(model, decay=recipe.ema.decay, use_warmup=recipe.ema.warmup)
         if recipe.swa is not None:
             self.swa = AveragedModel(model)
