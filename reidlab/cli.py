@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reidlab.console import frame, join_pairs, read_file, read_pairs, short, table
+from reidlab.console import frame, join_pairs, read_file, read_pairs, short, table, terminal_width
 from reidlab.errors import UserError
+from reidlab.listings.registered import KINDS
 
 if TYPE_CHECKING:
     from reidlab.workbook.runner import Outcome
@@ -236,6 +237,24 @@ def doctor() -> None:
             print(f"      -> {check.remedy}")
         worst = max(worst, ("ok", "warn", "fail").index(check.state))
     raise typer.Exit(int(worst == 2))
+
+
+def _add_list(kind: str) -> None:
+    """Add the command that lists one kind of what is registered, or explains one."""
+
+    @app.command(kind, help=f"List {KINDS[kind].many}, or explain one of them.")
+    def listing(
+        names: Annotated[
+            list[str] | None, typer.Argument(metavar="[NAME]...", help="A name, or names and wildcards ('res*').")
+        ] = None,
+    ) -> None:
+        from reidlab.listings import show
+
+        print(show(kind, names or (), width=terminal_width()))
+
+
+for _kind in KINDS:
+    _add_list(_kind)
 
 
 def _show_parameters(model: Any) -> None:

@@ -100,6 +100,7 @@ def test_unfit_parameters_are_refused_before_any_notebook_runs(
         (["report", "3"], "No executed notebook '3'"),
         (["runs", "rm", "abcdef"], "There is no run 'abcdef'"),
         (["data", "describe", "markte1501"], "Did you mean 'market1501'"),
+        (["losses", "tripelt"], "Did you mean 'triplet'"),
     ],
 )
 def test_mistakes_are_one_message_and_exit_2(workbook: Path, capsys: Capture, words: list[str], said: str) -> None:
@@ -138,6 +139,16 @@ def test_lists(workbook: Path, no_kernel: list[Path], capsys: Capture) -> None:
     assert main(["data", "list"]) == 0
     out = capsys.readouterr().out
     assert "market1501" in out and "built in" in out
+
+
+def test_lists_of_what_is_registered(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert main(["poolings", "gem*", "AVG"]) == 0
+    found = capsys.readouterr().out.splitlines()
+    assert [row.split()[0] for row in found] == ["gem", "gem_learnable", "avg"]
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "30")
+    assert main(["poolings", "max"]) == 0
+    assert all(len(line) <= 30 for line in capsys.readouterr().out.split("In a recipe:")[0].splitlines())
 
 
 def test_runs(capsys: Capture) -> None:

@@ -17,7 +17,7 @@ from reidlab.errors import UserError, nearest
 from reidlab.training import curves
 from reidlab.training.curves import Scores
 
-__all__ = ["SCHEDULES", "Schedule", "ScheduleEntry", "annealed", "build_schedule", "schedule_of"]
+__all__ = ["SCHEDULES", "Schedule", "ScheduleEntry", "annealed", "build_schedule", "options_of", "schedule_of"]
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,16 @@ def build_schedule(name: str, *, base_lr: float, epochs: int, steps_per_epoch: i
     if not usable:
         raise UserError(f"schedule {name!r} with {options} gives rates that are not finite.")
     return schedule
+
+
+def options_of(name: str) -> dict[str, Any]:
+    """Give the options that a recipe can set of a registered schedule, with their defaults."""
+    entry = SCHEDULES[name]
+    own, moving, common = _options(entry)
+    functions = [function for function in (entry.function, entry.momentum) if function is not None]
+    signatures = [inspect.signature(function).parameters for function in functions]
+    found = {option: each[option].default for option in (*own, *moving) for each in signatures if option in each}
+    return found | ({"cycle_momentum": False} if moving else {}) | common
 
 
 def _options(entry: ScheduleEntry) -> tuple[list[str], list[str], dict[str, Any]]:
