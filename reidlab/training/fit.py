@@ -227,7 +227,7 @@ class _Training:
         """Refuse to go on with another training; one that knew fewer options is the same if it had their defaults."""
         other = [name for name in ("seed", "data") if progress.get(name) != self.given[name]]
         try:
-            same = Recipe.model_validate(progress.get("recipe")) == self.recipe
+            same = Recipe.model_validate(progress.get("recipe")).experiment() == self.recipe.experiment()
         except ValidationError:
             same = False
         other = other if same else ["recipe", *other]

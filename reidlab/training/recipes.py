@@ -65,6 +65,10 @@ class Recipe(Part):
         default=0, ge=0, description="training batches on which BN statistics are recomputed before validation; 0: none"
     )
 
+    def experiment(self) -> dict[str, Any]:
+        """Give what decides the result as plain data: all but the words about it."""
+        return self.model_dump(mode="json", exclude={"source", "expected"})
+
     @model_validator(mode="after")
     def _averages_fit(self) -> Self:
         if self.swa is None:

@@ -383,6 +383,17 @@ def test_a_failed_training_goes_on(people: Path, monkeypatch: pytest.MonkeyPatch
     assert stages.history_of(run)["epoch"].tolist() == [1, 2, 3]
 
 
+def test_words_about_a_recipe_change_no_run(people: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = prepared(people)
+    with monkeypatch.context() as stopped:  # in the second epoch
+        stopped.setattr(FIT, "check_finite", MagicMock(side_effect=[None] * 3 + [KeyboardInterrupt]))
+        with pytest.raises(KeyboardInterrupt):
+            train(data, make_recipe(epochs=4, expected="nothing"))
+    run = train(data, make_recipe(epochs=4, expected="a lot", source="another hand"))
+    assert run.manifest["attempts"] == 2
+    assert not train(data, make_recipe(epochs=4)).made
+
+
 def test_a_file_of_weights_is_an_input(people: Path, tmp_path: Path) -> None:
     spec = {"name": "osnet_x0_25", "height": 32, "width": 16, "feature_dim": 0}
     weights = tmp_path / "w.pth"

@@ -50,7 +50,7 @@ def training_stage(
     """
     check_tracking(tracking)
     used = data.table[data.table["split"].isin(["train", "val"])].reset_index(drop=True)
-    params = {"recipe": recipe.model_dump(mode="json"), "dataset": data.run.params["dataset"], "seed": seed}
+    params = {"recipe": recipe.experiment(), "dataset": data.run.params["dataset"], "seed": seed}
     inputs = [data.digest] + ([triplets.digest] if triplets is not None else []) + _weights_digest(recipe)
     label = name or f"{data.run.params['dataset']}-{recipe.name}"
 
