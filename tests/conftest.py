@@ -1,4 +1,4 @@
-"""What all tests share: runs and pages go to a temporary folder, one thread for torch, the public data sets."""
+"""What all tests share: runs and pages go to a temporary folder, few threads for torch, the public data sets."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+threads = "1" if "PYTEST_XDIST_WORKER" in os.environ else "2"  # teams of several workers would wait for each other
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # before torch and NumPy load
-    os.environ.setdefault(name, "2")
+    os.environ.setdefault(name, threads)
 os.environ.setdefault("MPLBACKEND", "agg")
 
 ROOT = Path(__file__).resolve().parents[1]
