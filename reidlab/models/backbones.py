@@ -132,7 +132,7 @@ def build_backbone(
         last_stride: 1 leaves the last halving out, so that maps are 1/16 of the image instead of 1/32 with the same
             parameters; 2 is the network as published. Networks whose maps are 1/16 anyway (OSNet, ViT) refuse 2; Swin
             and ConvNeXt have 1/32 in either case. `reduction` of the result tells what it became.
-        weights: None for random ones; "pretrained", or the name or tag of weights that timm has ("tv_in1k",
+        weights: None or "" for random ones; "pretrained", or the name or tag of weights that timm has ("tv_in1k",
             "resnet50.a1_in1k"), downloaded once; or a file (.pth, .pt, .safetensors, ...).
         image_size: (height, width) for which position tables are made; other networks take any size and ignore it.
         min_match: share of the tensors that weights must match; see `weights.load_state`.
@@ -150,7 +150,7 @@ def build_backbone(
         entry = _of_timm(name)
     check_options(f"backbone {name!r}", entry.factory, {"last_stride": last_stride, **options})
     # weights that are not to be had are said before anything is built
-    path, chosen = (None, None) if weights is None else _find_weights(name, entry, weights)
+    path, chosen = (None, None) if weights in (None, "") else _find_weights(name, entry, weights)
     backbone: Any = entry.factory(last_stride=last_stride, image_size=image_size, **options)
     backbone.load_report = None
     if path is not None:

@@ -114,6 +114,7 @@ def _check_network(endpoint: str, name: str, repository: str) -> None:
 
 def _remedy(repository: str) -> str:
     return (
-        f"Where there is a network, download model.safetensors of {repository} and give its path as weights, or copy "
-        "that machine's hub cache; weights=None starts from random ones."
+        f"Where there is a network, download model.safetensors of {repository} and give its path as weights (in a "
+        "recipe of your own: `base:` with the recipe's name, and `model: {weights: PATH}`), or copy that machine's hub "
+        "cache; weights '' starts from random ones."
     )

@@ -361,6 +361,8 @@ def test_without_a_network(hub: Callable[[Callable[..., str]], None]) -> None:
     ) as caught:
         build_backbone("resnet18", weights="pretrained")
     assert "download model.safetensors of timm/resnet18.tv_in1k and give its path" in str(caught.value)
+    assert "`model: {weights: PATH}`" in str(caught.value) and "weights '' starts from random" in str(caught.value)
+    assert build_backbone("mobilenetv3_small_100", weights="").load_report is None
 
 
 @pytest.mark.parametrize(
