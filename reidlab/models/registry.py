@@ -19,6 +19,7 @@ from reidlab.models.pcb import PCB
 from reidlab.models.plr_osnet import PLROSNet
 from reidlab.models.reid_model import ReIDModel
 from reidlab.models.timm_maps import is_timm_name
+from reidlab.models.transreid import TransReID
 
 __all__ = ["MODELS", "ModelEntry", "find_model"]
 
@@ -66,6 +67,10 @@ MODELS: dict[str, ModelEntry] = {
     ),
     "fpb": ModelEntry(
         FPB, "FPB: ResNet-50 with attention and a feature pyramid, three stripes as parts; 27.3 M parameters"
+    ),
+    "transreid": ModelEntry(
+        TransReID,
+        "TransReID without camera ids: ViT-S on overlapping patches, four branches of shuffled ones; 23.5 M parameters",
     ),
     **{name: _on_backbone(name, entry.description) for name, entry in BACKBONES.items()},
 }
