@@ -250,6 +250,7 @@ class _Training:
             "best_epoch": best_epoch,
             "best_val_map": self.best["val_map"] if self.best["epoch"] > 0 else None,
             "num_classes": self.config["num_classes"],
+            "sampler_note": self.task.sampler.note,
             "device": str(self.compute.device),
             "precision": self.compute.precision,
             "parameter_groups": [

@@ -383,6 +383,11 @@ def test_a_failed_training_goes_on(people: Path, monkeypatch: pytest.MonkeyPatch
     assert stages.history_of(run)["epoch"].tolist() == [1, 2, 3]
 
 
+def test_few_images_are_said(people: Path) -> None:
+    recipe = make_recipe(sampler={"name": "pk", "identities": 3, "images": 8}, epochs=1)
+    assert stages.training_notes(train(prepared(people), recipe))[0].startswith("6 of 6 identities have fewer than 8")
+
+
 def test_words_about_a_recipe_change_no_run(people: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = prepared(people)
     with monkeypatch.context() as stopped:  # in the second epoch
@@ -405,7 +410,7 @@ def test_a_file_of_weights_is_an_input(people: Path, tmp_path: Path) -> None:
         state = build(spec).backbone.state_dict()
         torch.save({name: width * value for name, value in state.items()}, weights)
         run = train(data, recipe)
-        assert run.made and "0 missing" in run.result["weights"]
+        assert run.made and "0 missing" in stages.training_notes(run)[0]
         assert not train(data, recipe).made
     weights.unlink()
     assert trained_model(run).preprocess.mean == (0.485, 0.456, 0.406)
@@ -451,6 +456,7 @@ def test_what_the_notebooks_call(people: Path, tmp_path: Path) -> None:
     recipe = stages.recipe_for(p)
     assert recipe.epochs == 1 and recipe.optimizer.lr == 1e-3
     run = stages.train_for(data, recipe, p)
+    assert stages.training_notes(run) == []
     p4 = params(Retrieval, people, model=run.path.name, bootstrap=0, device="cpu", n_examples=2)
     source = stages.source_for(data, p4)
     assert source.digest == run.digest

@@ -14,6 +14,7 @@ from reidlab.workbook.stages.notebooks import (
     source_for,
     train_for,
     training_figures,
+    training_notes,
     training_table,
     triplets_for,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "train_for",
     "trained_model",
     "training_figures",
+    "training_notes",
     "training_stage",
     "training_table",
     "triplet_stage",

@@ -33,6 +33,7 @@ __all__ = [
     "source_for",
     "train_for",
     "training_figures",
+    "training_notes",
     "training_table",
     "triplets_for",
 ]
@@ -98,6 +99,12 @@ def _given_triplets(data: DataRun, recipe: Recipe, seed: int) -> Triplets | None
 def history_of(run: Run) -> pd.DataFrame:
     """Give one row an epoch of a training run."""
     return pd.read_parquet(run.path / "history.parquet")
+
+
+def training_notes(run: Run) -> list[str]:
+    """Say what the sampler did with identities of few images, and which pretrained weights the training began from."""
+    notes = {"sampler_note": "", "weights": "Pretrained weights: "}
+    return [f"{before}{run.result[name]}" for name, before in notes.items() if run.result.get(name)]
 
 
 def training_figures(run: Run) -> dict[str, Any]:
