@@ -79,12 +79,13 @@ class FPB(BranchModel):
     ResNet-50 (last stride 1) with position and channel attention between layer2 and layer3 gives `global`, the mean of
     the last maps, with a BN (its bias learns) and a classifier. A pyramid on layer2 (before the attention) and layer3
     gives maps of 1,024 channels, the means of whose three stripes are `part_1` (top) to `part_3`; one layer that they
-    share reduces them to 256 numbers, each with a classifier. Classifiers have no bias here.
+    share reduces them to 256 numbers, each with a classifier. Published classifiers have a bias, ours on request.
 
     The embedding is `global` after its BN and the stripes before their reduction, each L2-normalised. The output's
-    `before` and `after` are the same side by side, the global part before or after its BN: published recipe,
-    cross-entropy on all four, triplet 0.3 and center loss 5e-4 on `before`. While training there is one more branch,
-    `cross`, without classifier: the flattened maps [batch, 512 * h * w] that `cross_orthogonality` wants.
+    `before` and `after` are the same side by side, the global part before or after its BN. Published recipe: cross-
+    entropy on all four, triplet and center loss on `before` (of length 2 there, so that recipe `fpb` has other margins
+    and weights). While training there is one more branch, `cross`, without classifier: the flattened maps [batch, 512 *
+    h * w] that `cross_orthogonality` wants.
 
     27,340,292 parameters without the classifiers, as in the published code: 3.8 M beside ResNet-50's own, not the "less
     than 1.5 M" of the paper.

@@ -28,7 +28,7 @@ class PCB(BranchModel):
     With ResNet-50 and six stripes 24,032,832 parameters without the classifiers. There is no global branch: the
     output's `before` and `after` are all stripes side by side before the reduction, each L2-normalised, which is what
     ranking losses see in torchreid. Branches are `part_1` (top) to `part_6`. Published recipe: cross-entropy on all,
-    SGD. Classifiers have no bias here.
+    SGD. Published classifiers have a bias, ours on request.
 
     Args:
         num_classes: identities of the classifiers; 0 leaves them out.

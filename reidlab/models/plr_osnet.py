@@ -41,10 +41,10 @@ class PLROSNet(BranchModel):
 
     OSNet up to conv3 is shared, with position attention and squeeze-and-excitation behind conv2 and conv3; conv4 and
     conv5 are doubled. `part` puts the means of four stripes side by side (2,048 numbers), `global` is the maximum over
-    positions through a linear layer (512); each has a BN (its bias learns, unlike a BNNeck's) and a classifier (without
-    bias here). The embedding is both, each L2-normalised. Published recipe: cross-entropy with label smoothing, and
-    soft-margin triplet and center loss (5e-4) before the BN, each the mean over both branches; 95.6 / 88.9 (rank-1 /
-    mAP) on Market-1501. 3,324,926 parameters without the classifiers.
+    positions through a linear layer (512); each has a BN (its bias learns, unlike a BNNeck's) and a classifier (with a
+    bias as published, here on request). The embedding is both, each L2-normalised. Published recipe: cross-entropy with
+    label smoothing, and soft-margin triplet and center loss (5e-4) before the BN, each the mean over both branches;
+    95.6 / 88.9 (rank-1 / mAP) on Market-1501. 3,324,926 parameters without the classifiers.
 
     Args:
         num_classes: identities of the classifiers; 0 leaves them out.
