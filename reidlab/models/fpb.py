@@ -82,10 +82,10 @@ class FPB(BranchModel):
     share reduces them to 256 numbers, each with a classifier. Published classifiers have a bias, ours on request.
 
     The embedding is `global` after its BN and the stripes before their reduction, each L2-normalised. The output's
-    `before` and `after` are the same side by side, the global part before or after its BN. Published recipe: cross-
-    entropy on all four, triplet and center loss on `before` (of length 2 there, so that recipe `fpb` has other margins
-    and weights). While training there is one more branch, `cross`, without classifier: the flattened maps [batch, 512 *
-    h * w] that `cross_orthogonality` wants.
+    `before` and `after` are the same side by side, the global part before or after its BN. Published recipe:
+    cross-entropy on all four, triplet and center loss on `before` (of length 2 there, so that recipe `fpb` has other
+    margins and weights). While training there is one more branch, `cross`, without classifier: the flattened maps
+    [batch, 512 * h * w] that the loss `cross_orthogonality` wants.
 
     27,340,292 parameters without the classifiers, as in the published code: 3.8 M beside ResNet-50's own, not the "less
     than 1.5 M" of the paper.
