@@ -206,10 +206,8 @@ def test_weights_that_cannot_be_had_stop_a_recipe(name: str, monkeypatch: pytest
     monkeypatch.setattr("huggingface_hub.hf_hub_download", not_cached)
     monkeypatch.setattr("reidlab.models.backbones.find", lambda given: Path("nowhere") / given)
     spec = load_recipe(name).model
-    words = (
-        r"cannot be reached.*`model: \{weights: PATH\}`"
-        if spec["weights"] == "pretrained"
-        else "does not exist.*torchreid"
-    )
+    words = r"cannot be reached.*`model: \{weights: PATH\}`"
+    if spec["weights"] != "pretrained":
+        words = "does not exist.*torchreid's model zoo" if "osnet" in spec["weights"] else "does not exist"
     with pytest.raises(UserError, match=words):
         build(spec, 3)
