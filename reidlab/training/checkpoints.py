@@ -103,7 +103,7 @@ def load_model(folder: Path) -> nn.Module:
         model = build(spec, num_classes)
         model.load_state_dict(state)
         if "preprocess" in config:  # models saved before did not have it
-            model.preprocess = _preprocess(config["preprocess"])
+            model.preprocess = _preprocess(config["preprocess"])  # type: ignore[assignment]
     except (UserError, TypeError) as error:
         raise UserError(f"{folder}: config.json describes no model that can be built ({error}).") from error
     except RuntimeError as error:
