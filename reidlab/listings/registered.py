@@ -194,11 +194,11 @@ def _recipes() -> dict[str, Listed]:
 
 def _sentence(recipe: Mapping[str, Any]) -> str:
     """Give the first sentence of a recipe's source, its epochs and what to expect of it."""
-    first = _SENTENCE.match(recipe["source"])
-    parts = [first.group() if first else recipe["source"]]
-    if "epochs" in recipe:
-        parts.append(f"Epochs: {recipe['epochs']}.")
-    return " ".join([*parts, f"Expected: {recipe['expected']}"])
+    source = str(recipe.get("source", f"As {recipe.get('base')}, changed."))
+    first = _SENTENCE.match(source)
+    parts = [first.group() if first else source]
+    parts += [f"Epochs: {recipe['epochs']}."] if "epochs" in recipe else []
+    return " ".join(parts + ([f"Expected: {recipe['expected']}"] if "expected" in recipe else []))
 
 
 def _in_model(option: str) -> str:

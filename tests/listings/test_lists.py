@@ -11,6 +11,7 @@ import yaml
 
 from reidlab.errors import UserError
 from reidlab.listings import KINDS, choose, show
+from reidlab.listings.registered import _sentence
 from reidlab.losses import LOSSES
 from reidlab.models import MODELS
 from reidlab.training.objective import Objective
@@ -138,6 +139,21 @@ def test_narrow_terminals(width: int) -> None:
         assert all(len(line) <= width for line in text.split("In a recipe:")[0].splitlines())
         assert "".join(text.split()) == "".join(show(kind, patterns).split()), "nothing is lost"
         assert all(name in text.split() for name in choose(kind, patterns)) or patterns, "no name is broken"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "sentence"),
+    [
+        (
+            {"source": "A (B et al. 2019, v3.2): c. More.", "epochs": 3, "expected": "d. e."},
+            "A (B et al. 2019, v3.2): c. Epochs: 3. Expected: d. e.",
+        ),
+        ({"source": "without a full stop", "expected": "x"}, "without a full stop Expected: x"),
+        ({"base": "agw_r50", "epochs": 3}, "As agw_r50, changed. Epochs: 3."),
+    ],
+)
+def test_what_a_list_says_of_a_recipe(recipe: dict[str, object], sentence: str) -> None:
+    assert _sentence(recipe) == sentence
 
 
 def test_lists_import_what_they_list_and_no_more() -> None:
