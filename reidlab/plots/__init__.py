@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from reidlab.plots.costs import cost_chart
 from reidlab.plots.distribution import (
     distribution_overview,
     identity_camera_map,
@@ -27,6 +28,7 @@ __all__ = [
     "choose_queries",
     "cmc_curve",
     "contact_sheet",
+    "cost_chart",
     "describe",
     "distance_histogram",
     "distribution_overview",
