@@ -20,6 +20,7 @@ __all__ = [
     "DataParams",
     "DataPrep",
     "Losses",
+    "ModelZoo",
     "NotebookParams",
     "Retrieval",
     "Row",
@@ -96,6 +97,28 @@ class Retrieval(DataParams):
     n_examples: int = Field(4, ge=1, le=50, description="queries shown in each gallery")
 
 
+class ModelZoo(NotebookParams):
+    """11: what models and recipes cost, counted and measured on this machine."""
+
+    notebook: ClassVar[str] = "11_model_zoo"
+    models: list[str] = Field(
+        ["custom_cnn_v32", "osnet_x0_25", "osnet_x1_0", "mobilenetv3_small_100", "resnet18"],
+        description="models, wildcards too ('osnet*', 'timm/*regnety_00*'); empty: all of `reidlab models`",
+    )
+    recipes: list[str] = Field(
+        ["demo", "custom_cnn_best", "osnet_x025_scratch"],
+        description="recipes, wildcards too; empty: all of `reidlab recipes`",
+    )
+    cost: Literal["macs", "parameters"] = Field("macs", description="what the figure has on its horizontal axis")
+    identities: int = Field(4, ge=2, le=256, description="identities in the batch, four images of each")
+    runs: int = Field(3, ge=1, le=1000, description="runs that are measured, after one that warms up")
+    device: Device = Field("auto", description="where to compute; auto: cuda, then mps, then cpu")
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="arithmetic; auto: bfloat16 where the hardware has it"
+    )
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="seed of the random weights and of the images drawn")
+
+
 class Losses(DataParams):
     """12: what every loss pulls and pushes, on points in the plane and on a batch of images."""
 
@@ -118,5 +141,13 @@ class Augmentations(NotebookParams):
     )
 
 
-MODELS: tuple[type[NotebookParams], ...] = (DataPrep, TripletGeneration, Training, Retrieval, Losses, Augmentations)
+MODELS: tuple[type[NotebookParams], ...] = (
+    DataPrep,
+    TripletGeneration,
+    Training,
+    Retrieval,
+    ModelZoo,
+    Losses,
+    Augmentations,
+)
 NOTEBOOKS: dict[str, type[NotebookParams]] = {model.notebook: model for model in MODELS}
