@@ -107,7 +107,7 @@ def measured_on(device: str = "auto", precision: str = "auto") -> str:
 
 
 def readable(costs: pd.DataFrame) -> pd.DataFrame:
-    """Write what `examine` found for people: sizes as height x width, counts in millions, whole images per second."""
+    """Write what `examine` found for people: sizes as height x width, counts in millions, speeds in images per second."""
     size = [f"{height} x {width}" for height, width in zip(costs["height"], costs["width"])]
     millions = {column: [f"{value / 1e6:,.2f}" for value in costs[column]] for column in ("parameters", "macs")}
     return pd.DataFrame(
@@ -116,11 +116,15 @@ def readable(costs: pd.DataFrame) -> pd.DataFrame:
             "parameters (M)": millions["parameters"],
             "MACs (M)": millions["macs"],
             "embedding": [f"{value:,}" for value in costs["dim"]],
-            "evaluation (img/s)": [f"{value:,.0f}" for value in costs["evaluation"]],
-            "training (img/s)": [f"{value:,.0f}" for value in costs["training"]],
+            "evaluation (img/s)": [_pace(value) for value in costs["evaluation"]],
+            "training (img/s)": [_pace(value) for value in costs["training"]],
         },
         index=costs.index,
     )
+
+
+def _pace(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
 
 
 def _examined(recipe: Recipe, pixels: Tensor, compute: ComputePlan, runs: int, seed: int) -> dict[str, Any]:

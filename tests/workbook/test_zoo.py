@@ -59,7 +59,7 @@ def test_readable() -> None:
         {"height": [256], "width": [128], "parameters": [11_176_512], "macs": [1_989_672_960], "dim": [2048]},
         index=["x"],
     ).assign(evaluation=1234.5, training=9.6)
-    assert zoo.readable(frame).iloc[0].tolist() == ["256 x 128", "11.18", "1,989.67", "2,048", "1,234", "10"]
+    assert zoo.readable(frame).iloc[0].tolist() == ["256 x 128", "11.18", "1,989.67", "2,048", "1,234", "9.6"]
 
 
 def test_models_by_wildcards_with_a_plain_recipe() -> None:
