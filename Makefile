@@ -27,7 +27,7 @@ $(STAMP): pyproject.toml constraints.txt
 	  echo "making $(VENV) with $$($$python --version)"; \
 	  "$$python" -m venv --clear $(VENV) || { echo "Making $(VENV) failed. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }; fi
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable ".[dev,tracking]"
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable ".[dev,tracking,export]"
 	@touch $@
 
 demo: env ## run notebooks 01 to 04 on the built-in data set and make the pages
