@@ -226,6 +226,35 @@ def dashboards(
 
 
 @app.command()
+def export(
+    model: Annotated[str, typer.Argument(help="Training run, saved model's folder, weights file, or registered name.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="ONNX file; default: reports/onnx/NAME.onnx.")
+    ] = None,
+    preprocess: Annotated[
+        str, typer.Option(help="inside: takes uint8 pixels; beside: normalised ones, and a JSON file says how.")
+    ] = "inside",
+    opset: Annotated[int, typer.Option(help="Of ONNX; 18 or more.")] = 18,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+    check_images: Annotated[int, typer.Option(min=0, help="Real images to compare on, besides noise.")] = 64,
+    tolerance: Annotated[float, typer.Option(min=0, help="Largest difference from torch.")] = 1e-4,
+) -> None:
+    """Write a model as ONNX, pre-processing included, and check it against torch with onnxruntime."""
+    from reidlab.workbook.export import export_model
+
+    report, dataset = export_model(
+        model,
+        output,
+        preprocess=preprocess,
+        opset=opset,
+        check_images=check_images,
+        tolerance=tolerance,
+        force=force,
+    )
+    print(f"written: {short(report.path)}\n{report}" + (f"\nreal images: {dataset}" if dataset else ""))
+
+
+@app.command()
 def doctor() -> None:
     """Check Python, packages, devices, kernel, disk and data sets; each problem comes with its remedy."""
     from reidlab.doctor import examine
