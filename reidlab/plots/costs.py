@@ -91,6 +91,7 @@ def _equal_work(ax: Axes) -> list[Box]:
     figure = ax.get_figure(root=True)
     assert figure is not None
     figure.draw_without_rendering()
+    legend = ax.get_legend()
     boxes = []
     for power in range(int(np.ceil(np.log10(left * low))), int(np.log10(right * high)) + 1):
         work = 10.0**power
@@ -104,7 +105,11 @@ def _equal_work(ax: Axes) -> list[Box]:
             xytext=(3, -3), textcoords="offset points", va="top",
         )  # fmt: skip
         text.set_in_layout(False)
-        boxes.append(text.get_window_extent().extents)
+        box = text.get_window_extent()
+        if legend is not None and box.overlaps(legend.get_window_extent()):
+            text.remove()
+            continue
+        boxes.append(box.extents)
     ax.set(xlim=(left, right), ylim=(low, high))
     return boxes
 
