@@ -9,6 +9,7 @@ STAMP := $(VENV)/.made
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 # PYTHON=/path/to/python make env, where none of these is the right one
 CANDIDATES := $(PYTHON) python3 python3.12 python3.11
+PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 IS_RIGHT := import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
 
 help: ## list the targets
@@ -27,7 +28,8 @@ $(STAMP): pyproject.toml constraints.txt
 	  echo "making $(VENV) with $$($$python --version)"; \
 	  "$$python" -m venv --clear $(VENV) || { echo "Making $(VENV) failed. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }; fi
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable ".[dev,tracking,export]"
+	# compiled now: where Python may write no bytecode, every kernel and command would compile torch anew
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable ".[dev,tracking,export]"
 	@touch $@
 
 demo: env ## run notebooks 01 to 04 on the built-in data set and make the pages
@@ -36,9 +38,9 @@ demo: env ## run notebooks 01 to 04 on the built-in data set and make the pages
 	@echo "Open reports/html/index.html in a browser."
 
 test: env ## every test, then the notebooks cell by cell against their kept outputs
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 ifneq ($(NOTEBOOKS),)
-	$(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg \
+	$(BIN)/python -m pytest $(PARALLEL) --nbval-lax --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg \
 	  --nbval-cell-timeout 600 -W default -p no:cacheprovider $(NOTEBOOKS)
 endif
 

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-threads = "1" if "PYTEST_XDIST_WORKER" in os.environ else "2"  # teams of several workers would wait for each other
-for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # before torch and NumPy load
-    os.environ.setdefault(name, threads)
+# before torch and NumPy load; in a worker of pytest-xdist one, whatever it has from the process that started it: teams of
+# threads on the same cores wait for each other for minutes
+WORKER = "PYTEST_XDIST_WORKER" in os.environ
+for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ[name] = "1" if WORKER else os.environ.get(name, "2")
 os.environ.setdefault("MPLBACKEND", "agg")
 
 ROOT = Path(__file__).resolve().parents[1]

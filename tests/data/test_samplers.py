@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from reidlab.data.samplers import (
@@ -173,6 +173,7 @@ def spread(counts: list[int], k: int) -> int:
     k=st.integers(1, 5),
     seed=st.integers(0, 9),
 )
+@example(counts=[[0, 0, 0], [0, 2, 6]], k=4, seed=0)  # the two images of y belong into different chunks
 def test_camera_spreads_every_identity_as_far_as_it_can(counts: list[list[int]], k: int, seed: int) -> None:
     counts = [[a, b, c + (a + b == 0)] for a, b, c in counts]
     labels = np.concatenate([np.full(sum(each), i) for i, each in enumerate(counts)])

@@ -51,8 +51,8 @@ class PKSampler(Sampler):
 class CameraSampler(Sampler):
     """P identities x K images that come from as many cameras as possible, without replacement.
 
-    As `PKSampler`, but an identity's chunks take one image of each camera in turn, of the cameras with most images left
-    first, so that the positives of a batch are the hard ones: other cameras, as in the test.
+    As `PKSampler`, but an identity's chunks share out the images of each camera evenly, so that the positives of a
+    batch are the hard ones: other cameras, as in the test.
     """
 
     cameras: np.ndarray | None = None
@@ -73,12 +73,13 @@ class CameraSampler(Sampler):
     def _chunks(self, group: np.ndarray, codes: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
         if len(group) < self.images:
             return [filled_rows(group, self.images, rng)]
-        left = [rng.permutation(group[codes[group] == code]).tolist() for code in np.unique(codes[group])]
-        chunks = []
-        for _ in range(len(group) // self.images):
-            chunk: list[int] = []
-            while len(chunk) < self.images:
-                turn = sorted(rng.permutation(len(left)), key=lambda camera: -len(left[camera]))  # ties stay random
-                chunk += [left[camera].pop() for camera in turn[: self.images - len(chunk)] if left[camera]]
-            chunks.append(np.array(chunk, dtype=np.int64))
-        return chunks
+        n_chunks = len(group) // self.images
+        apart, rest = [], []
+        for code in rng.permutation(np.unique(codes[group])):
+            rows = rng.permutation(group[codes[group] == code])
+            apart.append(rows[:n_chunks])
+            rest.append(rows[n_chunks:])
+        rows = np.concatenate([*apart, rng.permutation(np.concatenate(rest))])[: n_chunks * self.images]
+        # dealt in turn: at most n_chunks of a camera follow each other, so that no chunk has two where another has none
+        chunks = list(rows.reshape(self.images, n_chunks).T)
+        return [chunks[i] for i in rng.permutation(n_chunks)]
