@@ -80,10 +80,18 @@ class Run:
         }
         rows = "".join(
             f"<tr><th style='text-align:left'>{escape(str(k))}</th>"
-            f"<td style='text-align:left'>{escape(str(v))}</td></tr>"
+            f"<td style='text-align:left'>{escape(_written(v))}</td></tr>"
             for k, v in shown.items()
+            if v not in ("", None)
         )
         return f"<table>{rows}</table>"
+
+
+def _written(value: Any) -> str:
+    """Write a value of a manifest for people."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "; ".join(map(_written, value)) if isinstance(value, list) else str(value)
 
 
 def runs_root() -> Path:

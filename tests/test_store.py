@@ -149,8 +149,11 @@ def test_result_may_hold_nan_and_must_be_plain() -> None:
 
 
 def test_reprs() -> None:
-    run = make(maker=lambda folder: {"<b>": "<i>"})
+    run = make(
+        maker=lambda folder: {"<b>": "<i>", "minutes": 0.23503, "groups": ["a", 0.5], "sampler_note": "", "n": 0}
+    )
     html = run._repr_html_()
+    assert "0.235<" in html and "a; 0.5" in html and "sampler_note" not in html and ">0<" in html
     assert "&lt;b&gt;" in html and "&lt;i&gt;" in html and run.path.name in html and "(found)" not in html
     assert "manifest" not in repr(run)
     with pytest.raises(UserError, match=r"no file 'nothing'. There are: manifest.json"):
