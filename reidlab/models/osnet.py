@@ -165,6 +165,14 @@ class OSNet(nn.Module):
         self.feature_dim = feature_dim
         self._initialise()
 
+    def take_head(self) -> nn.Sequential:
+        """Give the published head (linear, BN, ReLU) away; from now on maps come out, to be pooled before it."""
+        head, linear = self.fc, self.fc[0]
+        del self.fc
+        assert isinstance(linear, nn.Linear)
+        self.channels, self.feature_dim = linear.in_features, 0
+        return head
+
     def _initialise(self) -> None:
         """Kaiming (fan_out) for convolutions, std 0.01 for the linear layer, as published."""
         for module in self.modules():

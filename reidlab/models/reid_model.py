@@ -92,7 +92,8 @@ class ReIDModel(nn.Module):
             raise UserError(f"dropout={dropout} is outside [0, 1).")
         if feature_dim < 0:
             raise UserError(f"feature_dim={feature_dim} must be 0 or more.")
-        self.backbone = build_trunk(backbone, last_stride=last_stride, weights=weights, size=(height, width))
+        size = (height, width)
+        self.backbone, head = _with_head(backbone, feature_dim, last_stride=last_stride, weights=weights, size=size)
         if attention:
             block, options = named("attention", attention)
             places = options.pop("places", None) or standard_places(named("backbone", backbone)[0])
@@ -101,7 +102,9 @@ class ReIDModel(nn.Module):
         self.pooling = build_pooling(pool, **options)
         n_parts = int(getattr(self.pooling, "parts", 1))
         dim = int(self.backbone.channels) * n_parts
-        self.reduce = _reduction(dim, feature_dim) if feature_dim else nn.Identity()
+        if head is None or head[0].in_features != dim:  # stripes are wider
+            head = _reduction(dim, feature_dim) if feature_dim else nn.Identity()
+        self.reduce = head
         self.dropout = nn.Dropout(dropout)
         before = feature_dim or dim
         kind, options = named("neck", neck)
@@ -133,6 +136,15 @@ class ReIDModel(nn.Module):
         after = self.neck(self.dropout(before))
         logits = tuple(classifier(after, labels) for classifier in self.classifiers)
         return Output(before, after, logits)
+
+
+def _with_head(backbone: Part, feature_dim: int, **options: Any) -> tuple[Any, Any]:
+    """Build a backbone; of an OSNet also its head of `feature_dim`, for which published weights have tensors."""
+    name, own = named("backbone", backbone)
+    if not feature_dim or not name.startswith("osnet") or "feature_dim" in own:
+        return build_trunk(backbone, **options), None
+    trunk = build_trunk({"name": name, **own, "feature_dim": feature_dim}, **options)
+    return trunk, trunk.take_head()
 
 
 def build_trunk(backbone: Part, *, last_stride: int, weights: str, size: tuple[int, int]) -> Any:

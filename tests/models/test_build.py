@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from reidlab.data.transforms import Preprocess
 from reidlab.errors import UserError
 from reidlab.models import MODELS, Output, build, count_macs, count_parameters
-from reidlab.models.backbones import BACKBONES
+from reidlab.models.backbones import BACKBONES, build_backbone
 from reidlab.models.options import check_options
 from reidlab.models.registry import find_model
 
@@ -42,6 +44,22 @@ def test_a_bare_backbone_is_itself_and_its_pooling() -> None:
         assert count_parameters(build("osnet_x0_25")) == 201_864  # with its layer of 512, as published
         assert count_parameters(build("resnet50")) == 23_508_032
         assert count_parameters(build("resnet50", 751)) == 23_508_032 + 2048 * 751
+
+
+def test_published_weights_of_an_osnet_reach_its_head(tmp_path: Path) -> None:
+    published = build_backbone("osnet_x0_25", feature_dim=512)
+    for parameter in published.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    torch.save(published.state_dict(), tmp_path / "osnet.pth")
+    spec = {"name": "osnet_x0_25", "weights": str(tmp_path / "osnet.pth"), "height": 64, "width": 32}
+    model = build(spec).eval()
+    images = torch.rand(2, 3, 64, 32)
+    with torch.inference_mode():
+        torch.testing.assert_close(model(images), F.normalize(published.eval()(images).flatten(1)))
+    report = model.backbone.load_report
+    assert not report.missing and not report.unused
+    assert model.maps(images).shape == (2, 128, 4, 2)  # pictures of where it looks need maps
+    assert build({**spec, "pooling": "stripes"}).reduce[0].in_features > 128  # another head: stripes are wider
 
 
 def test_any_network_of_timm() -> None:
