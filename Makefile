@@ -40,7 +40,9 @@ demo: env ## run notebooks 01 to 04 on the built-in data set and make the pages
 test: env ## every test, then the notebooks cell by cell against their kept outputs
 	$(BIN)/python -m pytest $(PARALLEL)
 ifneq ($(NOTEBOOKS),)
-	$(BIN)/python -m pytest $(PARALLEL) --nbval-lax --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg \
+	# a thread a kernel: two kernels with two each wait for each other (tests/conftest.py does the same for the rest)
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
+	  $(BIN)/python -m pytest $(PARALLEL) --nbval-lax --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg \
 	  --nbval-cell-timeout 600 -W default -p no:cacheprovider $(NOTEBOOKS)
 endif
 
