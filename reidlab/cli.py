@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reidlab.console import frame, join_pairs, read_file, read_pairs, short, table, terminal_width
+from reidlab.cli_data import data_app
+from reidlab.cli_runs import runs_app
+from reidlab.console import TYPER, join_pairs, read_file, read_pairs, short, table, terminal_width
 from reidlab.errors import UserError
 from reidlab.listings.registered import KINDS
 
@@ -22,10 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "main"]
 
-KNOWN = {"add_completion": False, "pretty_exceptions_enable": False, "rich_markup_mode": None}
-app = typer.Typer(**KNOWN, no_args_is_help=True, help="A notebook-first workbook for re-identification.")  # type: ignore[arg-type]
-runs_app = typer.Typer(**KNOWN, help="List, remove and clear away the kept runs.")  # type: ignore[arg-type]
-data_app = typer.Typer(**KNOWN, no_args_is_help=True, help="List and describe data sets.")  # type: ignore[arg-type]
+app = typer.Typer(**TYPER, no_args_is_help=True, help="A notebook-first workbook for re-identification.")
 app.add_typer(runs_app, name="runs")
 app.add_typer(data_app, name="data")
 
@@ -121,98 +120,6 @@ def results(
     from reidlab.workbook.results import write_results
 
     typer.echo(f"written: {write_results(dataset, select or (), output)}")
-
-
-@runs_app.callback(invoke_without_command=True)
-def runs(context: typer.Context) -> None:
-    """List the kept runs."""
-    if context.invoked_subcommand is None:
-        runs_list()
-
-
-@runs_app.command("list")
-def runs_list(stage: Annotated[str | None, typer.Argument(help="Only this stage.")] = None) -> None:
-    """List the kept runs, the latest last."""
-    from reidlab import store
-    from reidlab.workbook.result import show
-
-    rows = []
-    for item in store.list_runs(stage):
-        result = ", ".join(f"{k}={show(v)}" for k, v in item.result.items() if isinstance(v, (int, float, str)))
-        when = str(item.manifest["finished"])[:16].replace("T", " ")
-        rows.append([f"{item.stage}/{item.path.name}", when, f"{item.seconds:.1f}", item.problem or result[:100]])
-    table("Runs", ["run", "finished (UTC)", "seconds", "result"], rows)
-
-
-@runs_app.command("rm")
-def runs_rm(
-    selectors: Annotated[list[str], typer.Argument(help="stage/name-digest, name-digest, or a digest.")],
-) -> None:
-    """Remove runs; they are made again when needed."""
-    from reidlab import store
-
-    for item in [store.find_run(selector) for selector in selectors]:  # none is removed if one is unknown
-        store.remove_run(f"{item.stage}/{item.path.name}")
-        print(f"removed {item.stage}/{item.path.name}")
-
-
-@runs_app.command("gc")
-def runs_gc(
-    older_than: Annotated[float | None, typer.Option(min=0, help="Only what is older than so many days.")] = None,
-    stale: Annotated[bool, typer.Option("--stale", help="Also runs whose code has changed since.")] = False,
-    inputs: Annotated[bool, typer.Option("--inputs", help="Also stale runs that a current run was made from.")] = False,
-    unfinished: Annotated[bool, typer.Option("--unfinished", help="Also stopped trainings that could go on.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
-) -> None:
-    """Remove unfinished work (interrupted trainings too) and, with --stale, runs that nothing will find again."""
-    from reidlab import store
-
-    gone = store.gc(older_than=older_than, stale=stale, inputs=inputs, unfinished=unfinished, dry_run=dry_run)
-    for path, reason, megabytes in gone:
-        print(f"{'would remove' if dry_run else 'removed'} {path.parent.name}/{path.name}: {reason}, {megabytes:g} MB")
-    print(f"{sum(item.megabytes for item in gone):g} MB in {len(gone)} folders")
-
-
-@data_app.command("list")
-def data_list() -> None:
-    """List the data sets that can be read, and whether they are there."""
-    from reidlab.data.datasets import DATASETS
-    from reidlab.paths import data_root
-
-    rows = []
-    for entry in DATASETS.values():
-        there = entry.folder is None or (data_root() / entry.folder).is_dir()
-        absent = "built in" if entry.name == "pedestrians" else "not there"
-        state = "your own" if entry.folder is None else "there" if there else absent
-        rows.append([entry.name, state, f"data/{entry.folder}" if entry.folder else "(say where)", entry.description])
-    table("Data sets", ["name", "state", "folder", "description"], rows)
-
-
-@data_app.command("describe")
-def data_describe(
-    name: Annotated[str, typer.Argument(help="A name from `reidlab data list`.")],
-    root: Annotated[Path | None, typer.Option(help="Its folder, where it is not the usual one.")] = None,
-) -> None:
-    """Read a data set and count its images, identities and cameras."""
-    from reidlab.data import read, summarise
-
-    frame(f"Data set {name}", summarise(read(name, root)))
-
-
-@data_app.command("group")
-def data_group(
-    name: Annotated[str, typer.Argument(help="A name from `reidlab data list`.")],
-    folder: Annotated[Path, typer.Argument(help="New folder for SPLIT/IDENTITY/IMAGE.")],
-    root: Annotated[str, typer.Option(help="The data set's folder, where it is not the usual one.")] = "",
-    val_share: Annotated[float, typer.Option(help="Share of training identities held out.")] = 0.2,
-    seed: Annotated[int, typer.Option(help="Seed of that split.")] = 0,
-) -> None:
-    """Make a folder an identity by hard links, split as notebook 01 splits; no source file is touched."""
-    from reidlab.data.copies import group_copies
-    from reidlab.workbook.stages.data import data_stage
-
-    made = group_copies(data_stage(name, root, val_share=val_share, seed=seed).table, folder)
-    typer.echo(f"{len(made):,} images in {folder}")
 
 
 @app.command()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
+    "TYPER",
     "definitions",
     "frame",
     "join_pairs",
@@ -26,6 +27,9 @@ __all__ = [
     "terminal_width",
     "wrapped",
 ]
+
+# what all groups of commands share; untyped, for typer's options are of many types
+TYPER: Any = {"add_completion": False, "pretty_exceptions_enable": False, "rich_markup_mode": None}
 
 MEANING = 36  # characters below which a meaning is no longer written beside its term
 

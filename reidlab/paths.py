@@ -7,7 +7,9 @@ from pathlib import Path
 
 from reidlab.errors import UserError
 
-__all__ = ["data_root", "find", "mlflow_uri", "reports_root", "root", "tensorboard_root"]
+__all__ = ["RECIPES", "data_root", "find", "mlflow_uri", "reports_root", "root", "tensorboard_root"]
+
+RECIPES = Path(__file__).resolve().parent / "recipes"  # those that come with the package
 
 
 def root() -> Path:

@@ -186,8 +186,6 @@ def _facts(model: nn.Module, how: Preprocess, preprocess: str, opset: int) -> di
         embeddings = model(torch.rand(2, 3, how.height, how.width, generator=torch.Generator().manual_seed(0)))
     if not embeddings.isfinite().all():
         raise UserError(f"{type(model).__name__} gives NaN or infinite values; its weights are damaged.")
-    classifiers = getattr(model, "classifiers", None)
-    spare = count_parameters(classifiers) if isinstance(classifiers, nn.Module) else 0
     return {
         "preprocess": preprocess,
         "input": _FORMS[preprocess],
@@ -199,7 +197,7 @@ def _facts(model: nn.Module, how: Preprocess, preprocess: str, opset: int) -> di
         "resize": _RESIZE,
         "dim": int(embeddings.shape[1]),
         "l2_normalised": bool(torch.allclose(embeddings.norm(dim=1), torch.ones(2), atol=1e-4)),
-        "parameters": count_parameters(model) - spare,
+        "parameters": count_parameters(model, classifiers=False),
         "opset": opset,
         "versions": provenance.versions(("reidlab", "torch", *_PACKAGES)),
     }

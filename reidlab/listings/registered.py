@@ -7,15 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from reidlab.errors import UserError
 from reidlab.listings.explained import Option, explain, options_of, written
+from reidlab.paths import RECIPES
 
 __all__ = ["KINDS", "TIMM", "Details", "Kind", "Listed", "of_timm"]
 
-RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 _MODEL = "model: {name: NAME}"
 TIMM = "timm/"  # before the name of a network of timm
 _SENTENCE = re.compile(r".+?\.(?=\s+[A-Z(]|\s*$)", re.DOTALL)

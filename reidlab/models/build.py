@@ -13,7 +13,7 @@ from reidlab.models.custom_cnn import FixedFilters
 from reidlab.models.options import check_options
 from reidlab.models.registry import MODELS, ModelEntry, find_model
 
-__all__ = ["MODELS", "ModelEntry", "build", "count_macs", "count_parameters"]
+__all__ = ["MODELS", "ModelEntry", "build", "count_macs", "count_parameters", "without_weights"]
 
 
 def build(spec: str | Mapping[str, Any], num_classes: int = 0) -> nn.Module:
@@ -37,9 +37,16 @@ def build(spec: str | Mapping[str, Any], num_classes: int = 0) -> nn.Module:
     return entry.factory(num_classes, **entry.fixed, **options)
 
 
-def count_parameters(model: nn.Module, *, trainable: bool = False) -> int:
-    """Count parameters, all or the trainable ones."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad or not trainable)
+def without_weights(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the spec of the same model with random instead of pretrained weights."""
+    return {**spec, "weights": ""} if "weights" in spec else dict(spec)
+
+
+def count_parameters(model: nn.Module, *, trainable: bool = False, classifiers: bool = True) -> int:
+    """Count parameters, all or the trainable ones, with or without the classifiers, which are left behind at test."""
+    counted = sum(p.numel() for p in model.parameters() if p.requires_grad or not trainable)
+    spare = None if classifiers else getattr(model, "classifiers", None)
+    return counted - (count_parameters(spare, trainable=trainable) if isinstance(spare, nn.Module) else 0)
 
 
 def count_macs(model: nn.Module, height: int, width: int) -> int:

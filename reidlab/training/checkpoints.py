@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from reidlab import __version__
 from reidlab.data.transforms import Preprocess
 from reidlab.errors import UserError
-from reidlab.models import build
+from reidlab.models import build, without_weights
 
 __all__ = ["Checkpoint", "Checkpoints", "load_model", "save_model", "write_json"]
 
@@ -78,7 +78,7 @@ def save_model(model: nn.Module, folder: Path, config: Mapping[str, Any]) -> Non
     written down.
     """
     spec = config["spec"]
-    spec = {**spec, "weights": ""} if isinstance(spec, Mapping) and spec.get("weights") else spec
+    spec = spec if isinstance(spec, str) else without_weights(spec)
     about = {**config, "spec": spec, "preprocess": asdict(model.preprocess)}  # type: ignore[call-overload]
     with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)

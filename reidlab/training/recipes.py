@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from reidlab.errors import UserError, nearest
-from reidlab.paths import find
+from reidlab.paths import RECIPES, find
 from reidlab.training.recipe_parts import (
     AugmentPart,
     EmaPart,
@@ -33,8 +33,6 @@ __all__ = [
     "list_recipes",
     "load_recipe",
 ]
-
-RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 
 
 class Recipe(Part):

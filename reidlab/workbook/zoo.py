@@ -18,7 +18,7 @@ from reidlab import provenance
 from reidlab.devices import ComputePlan, describe_device, plan
 from reidlab.errors import UserError
 from reidlab.listings import choose
-from reidlab.models import build
+from reidlab.models import build, without_weights
 from reidlab.training.pace import embedding_pace, training_pace
 from reidlab.training.recipes import LossTerm, OptimizerPart, Recipe, load_recipe
 from reidlab.workbook.stages.training import describe_model
@@ -51,12 +51,7 @@ def recipes_of_names(patterns: Iterable[str] = ()) -> dict[str, Recipe]:
         UserError: a pattern that nothing fits.
     """
     found = {name: load_recipe(name) for name in choose("recipes", patterns)}
-    return {
-        name: recipe.model_copy(update={"model": {**recipe.model, "weights": ""}})
-        if "weights" in recipe.model
-        else recipe
-        for name, recipe in found.items()
-    }
+    return {name: recipe.model_copy(update={"model": without_weights(recipe.model)}) for name, recipe in found.items()}
 
 
 def examine(

@@ -21,7 +21,7 @@ from reidlab import losses
 from reidlab.data.transforms import Augment
 from reidlab.devices import plan
 from reidlab.errors import UserError
-from reidlab.models import Output, build, count_macs, count_parameters
+from reidlab.models import Output, build, count_macs, count_parameters, without_weights
 from reidlab.models.output import Branch
 from reidlab.training import list_recipes, load_recipe
 from reidlab.training.batches import BatchMaker
@@ -76,7 +76,7 @@ PRETRAINED = [name for name in list_recipes() if load_recipe(name).model.get("we
 
 def scratch(recipe: Recipe, **changes: Any) -> dict[str, Any]:
     """Give the recipe's model without pretrained weights."""
-    return recipe.model | ({"weights": ""} if "weights" in recipe.model else {}) | changes
+    return without_weights(recipe.model) | changes
 
 
 @pytest.mark.parametrize("name", COUNTS)

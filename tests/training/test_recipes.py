@@ -16,7 +16,8 @@ from reidlab.data.samplers import SAMPLERS, build_sampler
 from reidlab.data.transforms import Augment
 from reidlab.devices import PRECISIONS
 from reidlab.errors import UserError
-from reidlab.training.recipes import RECIPES, Recipe, list_recipes, load_recipe
+from reidlab.paths import RECIPES
+from reidlab.training.recipes import Recipe, list_recipes, load_recipe
 
 
 def write(folder: Path, content: Any, name: str = "own.yaml") -> Path:

@@ -97,10 +97,8 @@ def trained_model(run: Run) -> nn.Module:
 def describe_model(model: nn.Module) -> dict[str, int]:
     """Count what makes the embedding: parameters without classifiers, and multiply-adds for one image."""
     preprocess: Any = model.preprocess
-    classifiers = getattr(model, "classifiers", None)
-    spare = count_parameters(classifiers) if isinstance(classifiers, nn.Module) else 0
     return {
-        "parameters": count_parameters(model) - spare,
+        "parameters": count_parameters(model, classifiers=False),
         "macs": count_macs(model, preprocess.height, preprocess.width),
         "height": preprocess.height,
         "width": preprocess.width,
