@@ -1,9 +1,9 @@
-"""Training speed of models, step by step up the ladder: plain, channels_last, bfloat16, fused optimiser, compiled.
+"""Training speed, rung by rung: plain, channels_last, bfloat16, fused optimiser, depthwise gradients, compiled.
 
     python benchmarks/train_speed.py [--models custom_cnn_v32 osnet_x0_25 ...] [--size 256 128] [--batch 64] [--steps 8]
 
 The rungs run in turn, several rounds, so that a drift of the machine touches all of them; medians and ratios. Training
-stands on the rung "fused", or on "compiled" where a recipe says `compile: true`.
+stands on the rung "depthwise", or on "compiled" where a recipe says `compile: true`.
 """
 
 from __future__ import annotations
@@ -11,11 +11,14 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 
+from reidlab import devices
 from reidlab.models import Output, build
+from reidlab.training.depthwise import fast_depthwise
 from reidlab.training.objective import Objective
 from reidlab.training.recipes import LossTerm
 
@@ -24,7 +27,8 @@ TERMS = (
     LossTerm(name="triplet", feature="after", options={"normalize": True}),
 )
 SPECS: dict[str, dict[str, Any]] = {"custom_cnn_v32": {"neck": "bnneck", "embedding": "concat", "dropout": 0.0}}
-RUNGS = ("plain", "channels_last", "bfloat16", "fused", "compiled")  # each with all that stands before it
+BFLOAT16 = devices.plan("cpu", "bfloat16")
+RUNGS = ("plain", "channels_last", "bfloat16", "fused", "depthwise", "compiled")  # each with all that stands before it
 
 
 class Rung:
@@ -37,7 +41,8 @@ class Rung:
         if size is not None:
             spec |= {"height": size[0], "width": size[1]}
         self.model = build(spec, num_classes=751).to(memory_format=layout).train()
-        self.call = torch.compile(self.model) if height >= 4 else self.model
+        self.call = torch.compile(self.model) if height >= 5 else self.model
+        self.redirected = height >= 4
         self.size = (self.model.preprocess.height, self.model.preprocess.width)
         self.images = torch.rand(batch, 3, *self.size).contiguous(memory_format=layout)
         self.labels = torch.arange(batch) // 4
@@ -48,7 +53,8 @@ class Rung:
     def step(self) -> float:
         """Train on one batch; give the seconds."""
         began = time.perf_counter()
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
+        around = fast_depthwise(BFLOAT16) if self.redirected else nullcontext()
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16), around:
             output = self.call(self.images)
         self.objective(Output(*output), self.labels).backward()
         self.optimizer.step()

@@ -17,6 +17,7 @@ from reidlab.devices import ComputePlan
 from reidlab.models import Output
 from reidlab.training.averaging import Averaging
 from reidlab.training.curves import Scores
+from reidlab.training.depthwise import fast_depthwise
 from reidlab.training.freezing import Freezing
 from reidlab.training.objective import Objective
 from reidlab.training.optimizers import build_loss_optimizer, build_optimizer, describe_groups, set_rates
@@ -105,7 +106,8 @@ class Learner:
         momentum = self.schedule.momentum(position) if self.schedule.momentum is not None else None
         set_rates(self.stepper.param_groups, factor, momentum)
         with self.accelerator.accumulate(self.prepared):
-            output = self.prepared(images, labels=labels) if self.takes_labels else self.prepared(images)
+            with fast_depthwise(self.compute):
+                output = self.prepared(images, labels=labels) if self.takes_labels else self.prepared(images)
             loss = self.objective(Output(*output), labels)
             self.accelerator.backward(loss)
             whole = self.accelerator.sync_gradients
