@@ -23,9 +23,9 @@ from reidlab.models.timm_maps import TimmMaps, build_timm, is_timm_name
 from reidlab.models.weights import load_weights
 from reidlab.paths import find
 
-__all__ = ["BACKBONES", "BackboneEntry", "build_backbone"]
+__all__ = ["BACKBONES", "WEIGHT_FILES", "BackboneEntry", "build_backbone"]
 
-_FILES = (".pth", ".pt", ".tar", ".ckpt", ".bin", ".pkl", ".safetensors")
+WEIGHT_FILES = (".pth", ".pt", ".tar", ".ckpt", ".bin", ".pkl", ".safetensors")
 _ELSEWHERE = "data/README.md says where files of weights come from; weights: pretrained has timm download its own."
 _OSNET_FILES = "torchreid's model zoo has them: download one and give its path as weights."
 _IBN_FILES = "the releases of IBN-Net have them: download one and give its path as weights."
@@ -178,7 +178,7 @@ def _find_weights(name: str, entry: BackboneEntry, weights: str | Path) -> tuple
     path = find(weights)
     if path.is_file():
         return path, None
-    if isinstance(weights, Path) or path.suffix in _FILES:
+    if isinstance(weights, Path) or path.suffix in WEIGHT_FILES:
         raise UserError(f"weights file {path} does not exist. {entry.elsewhere or _ELSEWHERE}")
     chosen = choose_weights(name, entry.network, entry.pretrained, weights, entry.elsewhere)
     return download(chosen.name), chosen

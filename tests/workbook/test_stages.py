@@ -282,6 +282,15 @@ def test_models_that_are_not_there(tmp_path: Path, own_data: Path) -> None:
     ]:
         with pytest.raises(UserError, match=words):
             stages.model_from(given)
+    for given, words in [
+        (f"osnet_x0_52:{tmp_path / 'other.pt'}", "model 'osnet_x0_52' is unknown.*Did you mean 'osnet_x0_5'"),
+        (f"osnet_x0_25:{tmp_path / 'gone.pth'}", "no model at .*gone.pth"),
+        (f"osnet_x0_25:{tmp_path / 'other.pt'}", r"other.pt: only 0% of the model's tensors match"),
+        (f"lightmbn:{tmp_path / 'other.pt'}", r"other.pt: only 0% .*less than min_match=95%"),
+        ("osnet_x0_25:nonsense", "There is no run 'osnet_x0_25:nonsense'"),
+    ]:
+        with pytest.raises(UserError, match=words):
+            stages.model_from(given)
     damaged = save_random_model(tmp_path / "damaged")
     (damaged / "config.json").write_text("{}")
     with pytest.raises(UserError, match="damaged holds no saved model"):
@@ -304,6 +313,32 @@ def test_a_published_file(people: Path, tmp_path: Path) -> None:
     made, result, _ = evaluated(prepared(people), source)
     assert source.notes[0] in made.result["notes"] and made.result["model"]["recipe"] == "published reid_model_3.2.pth"
     assert 0 <= result.mean_ap <= 1
+
+
+def test_published_weights_of_any_model(tmp_path: Path, own_data: Path) -> None:
+    torch.manual_seed(3)
+    images = torch.rand(2, 3, 64, 32)
+    for name in ("osnet_x0_25", "resnet18"):
+        trained: Any = build(name).eval()
+        file = tmp_path / f"{name}.pth"
+        torch.save(trained.backbone.state_dict(), file)
+        source = stages.model_from(f"{name}:{file}")
+        assert source.label == f"{name}-{name}" and f"{file.name}: " in source.notes[0]
+        loaded = source.load()
+        assert not loaded.training and source.facts["recipe"] == f"published {file.name}"
+        with torch.inference_mode():
+            np.testing.assert_array_equal(loaded.maps(images), trained.maps(images))
+    assert source.digest != stages.model_from(f"timm/resnet18:{file}").digest, "the same file as another model"
+
+
+def test_published_weights_of_a_model_with_branches(tmp_path: Path, own_data: Path) -> None:
+    whole: Any = build("lightmbn").eval()
+    torch.save(whole.state_dict(), tmp_path / "whole.pth")
+    loaded = stages.model_from(f"lightmbn:{tmp_path / 'whole.pth'}").load().state_dict()
+    assert all(torch.equal(tensor, loaded[name]) for name, tensor in whole.state_dict().items())
+    torch.save(whole.backbone.state_dict(), tmp_path / "backbone.pth")
+    with pytest.raises(UserError, match=r"backbone\.pth: only 0% of the model's tensors match"):
+        stages.model_from(f"lightmbn:{tmp_path / 'backbone.pth'}")
 
 
 def test_trackers_show_the_name_of_the_run_and_change_no_digest(people: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Where a notebook's model comes from: a training run, a folder with a saved model, or a published weights file."""
+"""Where a notebook's model comes from: a training run, a folder with a saved model, or published weights."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ from torch import nn
 
 from reidlab.errors import UserError
 from reidlab.models import build
+from reidlab.models.backbones import WEIGHT_FILES
 from reidlab.models.published import load_custom_cnn_v32
+from reidlab.models.registry import find_model
+from reidlab.models.weights import LoadReport, load_weights
 from reidlab.paths import find
 from reidlab.runs import Run, find_run
 from reidlab.training.checkpoints import load_model
 
 __all__ = ["ModelSource", "model_from", "model_from_run"]
+
+_WHOLE = 0.95  # share of the tensors of a model with branches that its file must have: a backbone's alone will not do
 
 
 @dataclass(frozen=True)
@@ -49,16 +54,27 @@ def model_from_run(run: Run) -> ModelSource:
 
 
 def model_from(given: str) -> ModelSource:
-    """Find a model by what a user gives: a run's name or digest, a saved model's folder, or a weights file.
+    """Find a model by what a user gives.
+
+    Args:
+        given: a training run's name or digest; the folder of a saved model; NAME:FILE with the name of a registered
+            model (or of a network of timm) and the file of its published weights; or `reid_model_3.2.pth` alone, which
+            is the custom CNN's.
 
     Raises:
         UserError: nothing is there, or a file that is not understood.
     """
     if not given.strip():
-        raise UserError("No model is named: give a training run's name, the folder of a saved model or a .pth file.")
+        raise UserError(
+            "No model is named: give a training run's name, the folder of a saved model, or NAME:FILE with the name of "
+            "a model and its published weights."
+        )
     path = find(given)
-    if path.suffix in (".pth", ".pt"):
-        return _published(path)
+    name, colon, file = given.partition(":")
+    if colon and not path.exists() and Path(file).suffix in WEIGHT_FILES:
+        return _published(name.strip(), find(file.strip()))
+    if path.suffix in WEIGHT_FILES:
+        return _published("custom_cnn_v32", path)
     if path.is_dir():
         folder = path if (path / "config.json").is_file() else path / "model"
         digest = _file_digest(folder / "model.safetensors")
@@ -66,17 +82,33 @@ def model_from(given: str) -> ModelSource:
     return model_from_run(find_run(given))
 
 
-def _published(path: Path) -> ModelSource:
+def _published(name: str, path: Path) -> ModelSource:
+    """Take weights that somebody else trained; what was loaded and what was not stands in the notes."""
+    find_model(name)
     digest = _file_digest(path)
-    report = load_custom_cnn_v32(build("custom_cnn_v32"), path)
-
-    def load() -> nn.Module:
-        model = build("custom_cnn_v32")
-        load_custom_cnn_v32(model, path)
-        return model.eval()
-
+    _, report = _with_weights(name, path)
+    custom = name == "custom_cnn_v32"
     facts = {"recipe": f"published {path.name}", "epochs": None, "minutes": None, "seed": None}
-    return ModelSource(path.stem, digest, load, facts, (str(report),))
+    return ModelSource(
+        path.stem if custom else f"{name}-{path.stem}",
+        digest if custom else hashlib.sha256(f"{name}:{digest}".encode()).hexdigest(),
+        lambda: _with_weights(name, path)[0].eval(),
+        facts,
+        (str(report),),
+    )
+
+
+def _with_weights(name: str, path: Path) -> tuple[nn.Module, LoadReport]:
+    """Build a model with the weights of a file, which must be those of all that makes its embedding."""
+    if name == "custom_cnn_v32":
+        model = build(name)
+        return model, load_custom_cnn_v32(model, path)
+    if "backbone" in find_model(name).fixed:
+        model = build({"name": name, "weights": str(path)})
+        backbone: Any = model.backbone
+        return model, backbone.load_report
+    model = build(name)
+    return model, load_weights(model, path, min_match=_WHOLE)
 
 
 def _file_digest(path: Path) -> str:
