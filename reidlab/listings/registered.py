@@ -159,7 +159,10 @@ def _schedules() -> dict[str, Listed]:
 def _schedule(name: str) -> Details:
     from reidlab.training import schedules
 
-    text, meanings = explain(schedules.SCHEDULES[name].function)
+    entry = schedules.SCHEDULES[name]
+    text, meanings = explain(entry.function)
+    if entry.momentum is not None:
+        meanings = explain(entry.momentum)[1] | meanings
     meanings |= _OF_EVERY_SCHEDULE
     defaults = schedules.options_of(name).items()
     return Details(text, [Option(option, written(default), meanings.get(option, "")) for option, default in defaults])

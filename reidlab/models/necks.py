@@ -63,12 +63,24 @@ class LinearNeck(nn.Module):
 
 
 def linear_bn(dim: int, width: int = 512, freeze_bias: bool = True) -> LinearNeck:
-    """Build Linear (no bias) -> BN."""
+    """Build Linear (no bias) -> BN.
+
+    Args:
+        dim: width of the features.
+        width: width of what it gives.
+        freeze_bias: keep the BN's bias at 0, as in `BNNeck`.
+    """
     return LinearNeck(dim, width, freeze_bias=freeze_bias)
 
 
 def landmarks(dim: int, width: int = 512, freeze_bias: bool = True) -> LinearNeck:
-    """Build Linear -> BN -> PReLU, the component library's "general landmarks" neck."""
+    """Build Linear -> BN -> PReLU, the component library's "general landmarks" neck.
+
+    Args:
+        dim: width of the features.
+        width: width of what it gives.
+        freeze_bias: keep the BN's bias at 0, as in `BNNeck`.
+    """
     return LinearNeck(dim, width, freeze_bias=freeze_bias, bias=True, activation=nn.PReLU())
 
 
@@ -77,12 +89,22 @@ def third_place_landmarks(dim: int, width: int = 512) -> LinearNeck:
 
     Its published class cannot be built: it initialises a BN that it does not have, and its forward pass is Linear ->
     SiLU alone. We give it the BN, here with a trained bias, which is what keeps it apart from `landmarks`.
+
+    Args:
+        dim: width of the features.
+        width: width of what it gives.
     """
     return LinearNeck(dim, width, freeze_bias=False, bias=True, activation=nn.SiLU())
 
 
 def class_head(dim: int, width: int = 512, dropout: float = 0.5) -> LinearNeck:
-    """Build Linear -> BN -> LeakyReLU 0.1 -> dropout, the head of classification baselines; they embed before it."""
+    """Build Linear -> BN -> LeakyReLU 0.1 -> dropout, the head of classification baselines; they embed before it.
+
+    Args:
+        dim: width of the features.
+        width: width of what it gives.
+        dropout: share dropped while training.
+    """
     if not 0 <= dropout < 1:
         raise UserError(f"neck dropout={dropout} is outside [0, 1).")
     activation = nn.Sequential(nn.LeakyReLU(0.1), nn.Dropout(dropout))

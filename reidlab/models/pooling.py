@@ -66,12 +66,22 @@ class GeM(nn.Module):
 
 
 def gem(p: float = 3.0, eps: float = 1e-6) -> GeM:
-    """Build a generalised mean with a fixed exponent."""
+    """Build a generalised mean with a fixed exponent.
+
+    Args:
+        p: exponent: 1 is the mean of the positive values, a large one comes near the maximum.
+        eps: smallest value of the maps that counts.
+    """
     return GeM(p, eps)
 
 
 def gem_learnable(p: float = 3.0, eps: float = 1e-6) -> GeM:
-    """Build a generalised mean whose exponent starts at p and is trained: one parameter."""
+    """Build a generalised mean whose exponent is trained: one parameter.
+
+    Args:
+        p: where the exponent starts.
+        eps: smallest value of the maps that counts.
+    """
     return GeM(p, eps, learnable=True)
 
 

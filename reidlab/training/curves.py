@@ -63,7 +63,13 @@ def one_cycle(
 def one_cycle_momentum(
     step: float, *, total_steps: int, pct_start: float = 0.3, base_momentum: float = 0.85, max_momentum: float = 0.95
 ) -> float:
-    """The momentum (or Adam's beta1) that torch's OneCycleLR sets: lowest where the rate is highest."""
+    """The momentum (or Adam's beta1) that torch's OneCycleLR sets: lowest where the rate is highest.
+
+    Args:
+        step, total_steps, pct_start: as `one_cycle` takes them.
+        base_momentum: the lowest momentum, or beta1, with cycle_momentum.
+        max_momentum: the highest one, at both ends.
+    """
     return _cycle(step, total_steps, pct_start, max_momentum, base_momentum, max_momentum)
 
 
@@ -74,7 +80,13 @@ def linear_warmup(epoch: float, factor: float, epochs: float) -> float:
 
 
 def multistep(epoch: float, *, steps: tuple[int, ...] = (40, 70), gamma: float = 0.1) -> float:
-    """Times `gamma` at each of `steps`, in epochs; equals torch's MultiStepLR."""
+    """Times `gamma` at each of `steps`, in epochs; equals torch's MultiStepLR.
+
+    Args:
+        epoch: position.
+        steps: epochs at which the rate falls.
+        gamma: factor of each fall.
+    """
     return gamma ** sum(epoch >= step for step in steps)
 
 
@@ -86,13 +98,28 @@ def warmup_multistep(
     warmup_factor: float = 0.01,
     warmup_epochs: int = 10,
 ) -> float:
-    """Linear warm-up from `warmup_factor`, then times `gamma` at each of `steps` (the strong baselines' schedule)."""
+    """Linear warm-up from `warmup_factor`, then times `gamma` at each of `steps` (the strong baselines' schedule).
+
+    Args:
+        epoch: position.
+        steps: epochs at which the rate falls.
+        gamma: factor of each fall.
+        warmup_factor: where the warm-up begins.
+        warmup_epochs: its length.
+    """
     warm = linear_warmup(epoch, warmup_factor, warmup_epochs) if epoch < warmup_epochs else 1.0
     return warm * multistep(epoch, steps=steps, gamma=gamma)
 
 
 def cosine(epoch: float, *, base_lr: float, epochs: float, eta_min: float = 0.0) -> float:
-    """Half a cosine from 1 to the rate `eta_min` at `epochs`, then flat (Loshchilov and Hutter 2017, no restarts)."""
+    """Half a cosine from 1 to the rate `eta_min` at `epochs`, then flat (Loshchilov and Hutter 2017, no restarts).
+
+    Args:
+        epoch: position.
+        base_lr: the rate that the result scales.
+        epochs: where it ends.
+        eta_min: the rate at the end, not a factor.
+    """
     return half_cosine(1.0, eta_min / base_lr, min(1.0, epoch / epochs))
 
 
@@ -106,7 +133,17 @@ def warmup_cosine(
     warmup_factor: float = 0.01,
     warmup_epochs: int = 10,
 ) -> float:
-    """Linear warm-up, flat until `flat_until`, then cosine to the rate `eta_min` at `epochs` and flat again."""
+    """Linear warm-up, flat until `flat_until`, then cosine to the rate `eta_min` at `epochs` and flat again.
+
+    Args:
+        epoch: position.
+        base_lr: the rate that the result scales.
+        epochs: where the cosine ends.
+        flat_until: epoch at which the cosine begins.
+        eta_min: the rate at the end, not a factor.
+        warmup_factor: where the warm-up begins.
+        warmup_epochs: its length.
+    """
     if epoch < warmup_epochs:
         return linear_warmup(epoch, warmup_factor, warmup_epochs)
     if epoch <= flat_until:
@@ -117,7 +154,13 @@ def warmup_cosine(
 
 
 def poly(epoch: float, *, epochs: float, power: float = 0.9) -> float:
-    """(1 - epoch / epochs) ** power; equals torch's PolynomialLR."""
+    """(1 - epoch / epochs) ** power; equals torch's PolynomialLR.
+
+    Args:
+        epoch: position.
+        epochs: where it ends.
+        power: 1 is a straight line; below 1 the rate stays high for longer.
+    """
     return (1 - min(1.0, epoch / epochs)) ** power
 
 

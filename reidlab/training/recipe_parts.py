@@ -109,8 +109,8 @@ class OptimizerPart(Part):
     """
 
     name: Literal["adam", "adamw", "sgd"] = "adam"
-    lr: float = Field(default=5e-4, gt=0)
-    weight_decay: float = Field(default=0.0, ge=0)
+    lr: float = Field(default=5e-4, gt=0, description="base rate, which the schedule scales; onecycle's highest")
+    weight_decay: float = Field(default=0.0, ge=0, description="decoupled with adamw, else L2 in the gradient")
     momentum: float = Field(default=0.9, ge=0, lt=1, description="of sgd")
     nesterov: bool = Field(default=False, description="of sgd")
     new_layers_factor: float = Field(default=1.0, gt=0, description="rate of what lies outside `backbone`, times")

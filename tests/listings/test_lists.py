@@ -116,6 +116,13 @@ def test_the_way_to_name_a_loss_is_right(name: str) -> None:
         assert Objective((LossTerm(**term, options=options),)).terms[0].name == name
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_option_is_explained(kind: str) -> None:
+    for name, listed in KINDS[kind].read().items():
+        silent = [option.name for option in listed.details().options if not option.meaning]
+        assert not silent, f"{kind} {name}: nothing is said of {', '.join(silent)}"
+
+
 def test_options_with_defaults_and_meanings() -> None:
     told = show("losses", ["triplet"])
     assert "\n  margin: 0.3          0.3 in the strong baselines; not used with soft_margin.\n" in told

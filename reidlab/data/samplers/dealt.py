@@ -21,6 +21,9 @@ class PKSampler(Sampler):
     with fewer than K images gives one chunk, in which every image comes before one repeats; a remainder waits for
     another epoch), and batches take one chunk of P random identities until fewer than P identities have chunks left.
     With replacement: floor(rows / PK) independent batches.
+
+    Args:
+        replacement: draw every batch anew instead of dealing the images out.
     """
 
     replacement: bool = False

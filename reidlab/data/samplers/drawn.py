@@ -19,6 +19,9 @@ class WeightedSampler(Sampler):
     By "identity": P different identities, each with weight 1 / (its images), and K images of each: rare identities come
     more often than common ones. By "image": PK images drawn one by one, each with weight 1 / (images of its identity):
     every identity comes equally often, and an image may repeat; for losses that need no positives in the batch.
+
+    Args:
+        by: what is drawn, "identity" or "image".
     """
 
     by: str = "identity"

@@ -44,7 +44,13 @@ def local_grayscale(
 
 
 def global_grayscale(images: Tensor, generator: Generator, *, p: float = 0.1) -> Tensor:
-    """Take the colour out of each image with probability `p`."""
+    """Take the colour out of each image with probability `p`.
+
+    Args:
+        images: uint8 [batch, 3, height, width].
+        generator: source of the draws, on the CPU.
+        p: probability in [0, 1].
+    """
     check_batch(images, generator)
     out = images.clone()
     for i in chosen(len(images), p, generator):

@@ -15,13 +15,25 @@ __all__ = ["random_2d_translation", "random_crop", "random_flip", "random_resize
 
 
 def resize(images: Tensor, generator: Generator, *, size: tuple[int, int]) -> Tensor:
-    """Resize all images to `size` (height, width), bilinear with antialiasing; nothing is drawn."""
+    """Resize all images, bilinear with antialiasing; nothing is drawn.
+
+    Args:
+        images: uint8 [batch, 3, height, width].
+        generator: source of the draws, on the CPU.
+        size: (height, width) that comes out.
+    """
     check_batch(images, generator)
     return _resized(images, _checked(size))
 
 
 def random_flip(images: Tensor, generator: Generator, *, p: float = 0.5) -> Tensor:
-    """Mirror each image left-right with probability `p`."""
+    """Mirror each image left-right with probability `p`.
+
+    Args:
+        images: uint8 [batch, 3, height, width].
+        generator: source of the draws, on the CPU.
+        p: probability in [0, 1].
+    """
     check_batch(images, generator)
     out = images.clone()
     for i in chosen(len(images), p, generator):
@@ -30,7 +42,13 @@ def random_flip(images: Tensor, generator: Generator, *, p: float = 0.5) -> Tens
 
 
 def random_crop(images: Tensor, generator: Generator, *, padding: int = 10) -> Tensor:
-    """Pad with black by `padding` pixels on all sides and cut the original size out at a random place."""
+    """Pad with black on all sides and cut the original size out at a random place.
+
+    Args:
+        images: uint8 [batch, 3, height, width].
+        generator: source of the draws, on the CPU.
+        padding: pixels on each side.
+    """
     check_batch(images, generator)
     if padding < 0:
         raise UserError(f"padding={padding} must be 0 or more pixels.")

@@ -49,7 +49,14 @@ def cutout(
     """Erase one square of `size` pixels per image with probability `p` (DeVries and Taylor 2017).
 
     The square lies wholly inside the image, every place alike; an image that is smaller than it loses its whole height
-    or width. `fill` is a colour in [0, 1].
+    or width.
+
+    Args:
+        images: uint8 [batch, 3, height, width].
+        generator: source of the draws, on the CPU.
+        p: probability in [0, 1].
+        size: side of the square in pixels.
+        fill: colour in [0, 1], set to the nearest grey levels.
     """
     check_batch(images, generator)
     if size < 1:

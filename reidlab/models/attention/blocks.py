@@ -37,6 +37,10 @@ def squeeze_excite(channels: int, reduction: int = 16) -> nn.Module:
     """Scale each channel by a gate computed from its mean (Hu et al. 2018).
 
     timm's, 33,312 parameters at 512 channels.
+
+    Args:
+        channels: width of the maps.
+        reduction: the gate's hidden layer is channels // reduction wide.
     """
     from timm.layers import SEModule  # here: importing timm takes seconds
 
@@ -48,6 +52,10 @@ def cbam(channels: int, reduction: int = 16) -> nn.Module:
 
     The spatial gate is a 7x7 convolution with BN of the channels' mean and maximum (Woo et al. 2018). timm's, 32,868
     parameters at 512 channels.
+
+    Args:
+        channels: width of the maps.
+        reduction: the channel gate's hidden layer is channels // reduction wide.
     """
     from timm.layers.cbam import CbamModule
 
@@ -58,6 +66,10 @@ def global_context(channels: int, reduction: int = 16) -> nn.Module:
     """Scale each channel by a gate computed from a softmax-weighted mean of all positions (Cao et al. 2019).
 
     timm's, 33,889 parameters at 512 channels.
+
+    Args:
+        channels: width of the maps.
+        reduction: the gate's hidden layer is channels // reduction wide.
     """
     from timm.layers import GlobalContext
 
@@ -178,7 +190,12 @@ class ChannelAttention(nn.Module):
 def fpb(channels: int, norm: bool = True, dropout: float = 0.0) -> nn.Module:
     """Position attention, then channel attention: the PC module of FPB (Zhang et al. 2021).
 
-    330,370 parameters at 512 channels. The paper's code has dropout=0.2 (in the position attention only).
+    330,370 parameters at 512 channels.
+
+    Args:
+        channels: width of the maps.
+        norm: put a BN on what each of the two adds.
+        dropout: in the position attention only; the paper's code has 0.2.
     """
     pam = PositionAttention(channels, norm=norm, dropout=dropout)
     return nn.Sequential(OrderedDict(pam=pam, cam=ChannelAttention(channels, norm=norm)))
@@ -187,7 +204,13 @@ def fpb(channels: int, norm: bool = True, dropout: float = 0.0) -> nn.Module:
 def plr(channels: int, reduction: int = 16, value: bool = True, norm: bool = True) -> nn.Module:
     """Position attention, then squeeze and excitation: PLR-OSNet (Xie et al. 2020).
 
-    362,657 parameters at 512 channels; value=False is the paper's own code.
+    362,657 parameters at 512 channels.
+
+    Args:
+        channels: width of the maps.
+        reduction: of squeeze and excitation; its hidden layer is channels // reduction wide.
+        value: put a 1x1 convolution on the values of the position attention; the paper's own code has none.
+        norm: put a BN on what the position attention adds.
     """
     pam = PositionAttention(channels, value=value, norm=norm)
     return nn.Sequential(OrderedDict(pam=pam, se=squeeze_excite(channels, reduction)))
