@@ -115,11 +115,12 @@ def results(
     dataset: Annotated[str, typer.Argument(help="Data set that was evaluated on.")],
     select: Annotated[list[str] | None, typer.Option("--run", help="Evaluation runs; default: the newest.")] = None,
     output: Annotated[Path | None, typer.Option(help="Markdown file; default: reports/results/DATASET.md.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Lose rows whose runs are not on this machine.")] = False,
 ) -> None:
     """Write the table of results on a data set from the manifests of its evaluation runs."""
     from reidlab.workbook.results import write_results
 
-    typer.echo(f"written: {write_results(dataset, select or (), output)}")
+    typer.echo(f"written: {write_results(dataset, select or (), output, force=force)}")
 
 
 @app.command()

@@ -18,10 +18,13 @@ _MEASURES = {"rank1": "R1", "rank5": "R5", "rank10": "R10", "mAP": "mAP", "mINP"
 
 _PREAMBLE = """\
 Written by `reidlab results {dataset}` from the manifests of evaluation runs; do not edit.
-Single query, official protocol (same identity and camera ignored, junk removed), no re-ranking. In brackets: 95 %
-intervals by bootstrap over query identities. Parameters and multiply-adds are those of the embedding. Models trained
-here: the best epoch was chosen on held-out training identities, minutes are those of the epochs without validation,
-and a + after a commit says that the working tree had changes. Notes below the table name what differs."""
+Single query, no re-ranking, official protocol unless a note below says otherwise: gallery images of a query's identity
+and camera are ignored, junk is removed. In brackets: 95 % intervals by bootstrap over query identities. Parameters and
+multiply-adds are those of the embedding. Of models trained here: "best" is the epoch that did best on training
+identities held out for that, "last" the last one where none were held out; minutes are those of the epochs without
+validation; a + after a commit says that the working tree had changes."""
+_NO_CAMERAS = "No camera is known: every gallery image of the identity counts, those of the query's own camera too."
+_SAME = ("model", "flip test", "metric", "commit", "seed", "epochs", "options")  # what a row is of, in any clone
 
 
 def results_table(dataset: str, selectors: Sequence[str] = ()) -> pd.DataFrame:
@@ -50,9 +53,22 @@ def _newest(runs: list[Run], dataset: str) -> list[Run]:
     newest: dict[tuple[Any, ...], Run] = {}
     for run in sorted(runs, key=lambda r: str(r.manifest["finished"])):
         if not run.problem and run.params.get("dataset") == dataset:
-            key = (run.result["model"]["label"], run.result["flip"], run.params["metric"], run.params["ap"])
-            newest[key] = run
+            model = run.result["model"]
+            key = (model["label"], model.get("digest"), run.result["flip"], run.params["metric"], run.params["ap"])
+            newest[(*key, _options(run))] = run
     return list(newest.values())
+
+
+def _options(run: Run) -> str:
+    """Write the options of the data set's reader: boxes=detected."""
+    return ", ".join(f"{name}={value}" for name, value in sorted(run.result.get("options", {}).items()))
+
+
+def _epochs(model: Mapping[str, Any]) -> str:
+    if model.get("epochs") is None:
+        return ""
+    chosen = "last" if model.get("best_val_map") is None else f"best {model['best_epoch']}"
+    return f"{model['epochs']} ({chosen})"
 
 
 def _row(run: Run) -> dict[str, Any]:
@@ -64,44 +80,85 @@ def _row(run: Run) -> dict[str, Any]:
         row[f"{title} low"], row[f"{title} high"] = 100 * low, 100 * high
     git = model.get("git") or {}
     machine = model.get("machine") or {}
-    epochs = model.get("epochs")
+    notes = [_NO_CAMERAS] if run.result.get("conditions", {}).get("camera_rule") is False else []
     return row | {
         "input": f"{model['height']}x{model['width']}",
         "dim": model["dim"],
         "parameters": model["parameters"],
         "MACs": model["macs"],
-        "epochs": "" if epochs is None else f"{epochs} (best {model['best_epoch']})",
+        "trained on": model.get("trained_on") or "",
+        "epochs": _epochs(model),
         "images seen": model.get("train_images_seen"),
         "minutes": model.get("minutes"),
-        "trained on": f"{machine.get('cores')} cores {machine.get('cpu')}, {model['precision']}" if machine else "",
+        "machine": f"{machine.get('cores')} cores {machine.get('cpu')}, {model['precision']}" if machine else "",
         "commit": (git.get("commit") or "")[:7] + ("+" if git.get("dirty") else ""),
         "seed": model.get("seed"),
         "metric": f"{run.params['metric']}, {run.params['ap']} AP",
+        "options": _options(run),
         "evaluated": str(run.manifest["finished"])[:10],
-        "notes": list(run.result["notes"]),
+        "notes": [*run.result["notes"], *notes],
     }
 
 
-def write_results(dataset: str, selectors: Sequence[str] = (), output: Path | None = None) -> Path:
+def write_results(
+    dataset: str, selectors: Sequence[str] = (), output: Path | None = None, *, force: bool = False
+) -> Path:
     """Write the table as Markdown and, beside it, as CSV; give the Markdown file.
 
     Args:
         dataset: data set that was evaluated on.
         selectors: as in `results_table`.
         output: the Markdown file; None: reports/results/<dataset>.md.
+        force: replace a table even where rows of it would be lost, because their runs are not on this machine.
+
+    Raises:
+        UserError: as `results_table`; a file that is not Markdown or cannot be written; rows that would be lost.
     """
     table = results_table(dataset, selectors)
     target = output or reports_root() / "results" / f"{dataset}.md"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(_markdown(dataset, table), encoding="utf-8")
-    table.drop(columns="notes").to_csv(target.with_suffix(".csv"), index=False, float_format="%.4f")
+    if target.suffix != ".md":
+        raise UserError(f"--output {target}: give a .md file; the .csv is written beside it.")
+    beside = target.with_suffix(".csv")
+    lost = [] if force else _lost(beside, table)
+    if lost:
+        raise UserError(
+            f"{target} has {len(lost)} row{'s' if len(lost) > 1 else ''} whose runs are not here: {'; '.join(lost)}. "
+            "Give another --output, or --force to lose them."
+        )
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(_markdown(dataset, table), encoding="utf-8")
+        table.drop(columns="notes").to_csv(beside, index=False, float_format="%.4f")
+    except OSError as error:
+        raise UserError(f"{target} cannot be written ({error.strerror}). Give another --output.") from error
     return target
+
+
+def _lost(file: Path, table: pd.DataFrame) -> list[str]:
+    """Name the rows of an older table that the new one lacks."""
+    if not file.is_file():
+        return []
+    older = pd.read_csv(file, dtype=str, keep_default_na=False)
+    kept = set(_identities(table))
+    named = zip(_identities(older), older.get("model", ()), older.get("mAP", ()))
+    return [f"{model} with mAP {score}" for identity, model, score in named if identity not in kept]
+
+
+def _identities(table: pd.DataFrame) -> list[tuple[str, ...]]:
+    """Give what each row is of, alike for a table as made and as read from its file."""
+    columns = [[_plain(value) for value in table[name]] if name in table else [""] * len(table) for name in _SAME]
+    return list(zip(*columns))
+
+
+def _plain(value: Any) -> str:
+    text = "" if value is None or value != value else str(value)
+    return text.removesuffix(".0000").removesuffix(".0")
 
 
 def _markdown(dataset: str, table: pd.DataFrame) -> str:
     lines = [f"# Results on {dataset}", "", *_PREAMBLE.format(dataset=dataset).splitlines(), ""]
-    titles = ["model", *_MEASURES.values(), "input", "dim", "parameters", "MACs", "epochs", "minutes", "trained on"]
-    titles += ["commit", "seed", "scores by"]
+    titles = ["model", *_MEASURES.values(), "input", "dim", "parameters", "MACs", "trained on", "epochs"]
+    titles += ["minutes", "machine", "commit", "seed", "scores by"]
     lines += ["| " + " | ".join(titles) + " |", "|" + "---|" * len(titles)]
     lines += ["| " + " | ".join(_cells(row)) + " |" for row in table.to_dict("records")]
     notes = [f"- {row['model']}: {note}" for row in table.to_dict("records") for note in row["notes"]]
@@ -109,7 +166,8 @@ def _markdown(dataset: str, table: pd.DataFrame) -> str:
 
 
 def _cells(row: Mapping[Hashable, Any]) -> list[str]:
-    cells = [row["model"] + (" + flip test" if row["flip test"] else "")]
+    told = [row["model"]] + ["flip test"] * bool(row["flip test"]) + [row["options"]] * bool(row["options"])
+    cells = [", ".join(told)]
     for title in _MEASURES.values():
         interval = (
             f" ({row[f'{title} low']:.1f} to {row[f'{title} high']:.1f})" if pd.notna(row[f"{title} low"]) else ""
@@ -117,5 +175,6 @@ def _cells(row: Mapping[Hashable, Any]) -> list[str]:
         cells.append(f"{row[title]:.2f}{interval}")
     minutes = f"{row['minutes']:.0f}" if pd.notna(row["minutes"]) else "–"
     seed = f"{row['seed']:.0f}" if pd.notna(row["seed"]) else "–"
-    rest = [row["input"], row["dim"], f"{row['parameters']:,}", f"{row['MACs']:,}", row["epochs"] or "–", minutes]
-    return [*cells, *map(str, rest), row["trained on"] or "–", row["commit"] or "–", seed, row["metric"]]
+    rest = [row["input"], row["dim"], f"{row['parameters']:,}", f"{row['MACs']:,}", row["trained on"] or "–"]
+    rest += [row["epochs"] or "–", minutes, row["machine"] or "–", row["commit"] or "–", seed, row["metric"]]
+    return [*cells, *map(str, rest)]

@@ -27,6 +27,8 @@ MODEL = {
     "macs": 7654321,
     "epochs": 50,
     "best_epoch": 49,
+    "best_val_map": 0.6,
+    "trained_on": "another set",
     "minutes": 43.9,
     "precision": "bfloat16",
     "seed": 0,
@@ -35,17 +37,27 @@ MODEL = {
 }
 
 
-def evaluation(mean_ap: float = 0.25, *, flip: bool = False, metric: str = "cosine", **model: Any) -> store.Run:
+def evaluation(
+    mean_ap: float = 0.25,
+    *,
+    flip: bool = False,
+    metric: str = "cosine",
+    options: dict[str, str] | None = None,
+    conditions: dict[str, Any] | None = None,
+    **model: Any,
+) -> store.Run:
     def make(_folder: Path) -> dict[str, Any]:
         return {
             "scores": {**SCORES, "mAP": mean_ap},
             "intervals": {"rank1": [0.4, 0.6]},
             "flip": flip,
             "notes": ["seen once"],
+            "options": options or {},
+            "conditions": conditions or {},
             "model": {**MODEL, **model},
         }
 
-    params = {"dataset": "set", "metric": metric, "ap": "plain", "about": [mean_ap, flip, sorted(model)]}
+    params = {"dataset": "set", "metric": metric, "ap": "plain", "about": [mean_ap, flip, sorted(model), options]}
     return store.stage("evaluation", "set-net", params=params, make=make)
 
 
@@ -55,6 +67,55 @@ def test_a_row_says_what_the_manifest_says() -> None:
     assert (row["R1"], row["mAP"], row["R1 low"], row["R1 high"]) == (50, 25, 40, 60)
     assert np.isnan(row["mAP low"])
     assert (row["commit"], row["parameters"], row["epochs"]) == ("abcdef0+", 1234567, "50 (best 49)")
+    assert (row["trained on"], row["machine"]) == ("another set", "2 cores some processor, bfloat16")
+
+
+def test_the_last_epoch_where_none_was_chosen() -> None:
+    evaluation(best_val_map=None)
+    assert results_table("set")["epochs"].tolist() == ["50 (last)"]
+
+
+def test_without_cameras_the_protocol_is_another() -> None:
+    evaluation(conditions={"camera_rule": False})
+    assert "No camera is known" in results_table("set")["notes"][0][-1]
+
+
+def test_one_data_set_read_in_two_ways_gives_two_rows(tmp_path: Path) -> None:
+    evaluation(0.2, options={"boxes": "labeled"})
+    evaluation(0.3, options={"boxes": "detected"})
+    assert results_table("set")["options"].tolist() == ["boxes=detected", "boxes=labeled"]
+    assert "| net, boxes=detected | 50.00" in write_results("set", output=tmp_path / "set.md").read_text()
+
+
+def test_saved_models_of_one_name_give_two_rows() -> None:
+    evaluation(0.2, label="model", digest="a")
+    evaluation(0.3, label="model", digest="b")
+    assert len(results_table("set")) == 2
+
+
+def test_rows_of_other_machines_are_not_lost(tmp_path: Path) -> None:
+    target = tmp_path / "set.md"
+    run = evaluation(0.2, label="other", recipe="other", seed=3)
+    evaluation(0.3, recipe="published", **dict.fromkeys(("epochs", "minutes", "seed", "git", "machine")))
+    write_results("set", output=target)
+    before = target.read_text()
+    write_results("set", output=target)  # the same rows: nothing is lost
+    assert target.read_text() == before
+    evaluation(0.4, label="third", recipe="third")
+    store.remove_run(run.path.name)
+    with pytest.raises(UserError, match=r"1 row whose runs are not here: other with mAP 20.0000\. .*--force"):
+        write_results("set", output=target)
+    assert target.read_text() == before
+    assert "third" in write_results("set", output=target, force=True).read_text()
+
+
+def test_outputs_that_cannot_be(tmp_path: Path) -> None:
+    evaluation()
+    with pytest.raises(UserError, match=r"give a \.md file"):
+        write_results("set", output=tmp_path / "table.csv")
+    (tmp_path / "folder.md").mkdir()
+    with pytest.raises(UserError, match=r"folder\.md cannot be written"):
+        write_results("set", output=tmp_path / "folder.md")
 
 
 def test_best_first_and_the_newest_of_each_model() -> None:

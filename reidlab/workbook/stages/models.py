@@ -78,7 +78,8 @@ def model_from(given: str) -> ModelSource:
     if path.is_dir():
         folder = path if (path / "config.json").is_file() else path / "model"
         digest = _file_digest(folder / "model.safetensors")
-        return ModelSource(path.name, digest, lambda: load_model(folder), {"recipe": path.name})
+        name = path.parent.name if path.name == "model" else path.name
+        return ModelSource(name, digest, lambda: load_model(folder), {"recipe": name})
     return model_from_run(find_run(given))
 
 

@@ -23,7 +23,8 @@ from reidlab.workbook.stages.training import describe_model
 __all__ = ["arrays_of", "embedding_stage", "evaluation_stage", "query_gallery"]
 
 VALIDATION_AS_TEST = (
-    "This data set has no query and gallery: the scores are on the validation identities, which chose the best epoch."
+    "This data set has no query and gallery: the scores are on its validation identities. They chose the best epoch of "
+    "a model that was trained on the rest, and so flatter it."
 )
 
 
@@ -87,7 +88,7 @@ def embedding_stage(
         return {
             "images": len(found),
             "device": describe_device(plan(device, precision)),
-            "model": {**source.facts, **describe_model(model), "label": source.label, "notes": list(source.notes)},
+            "model": {**source.facts, **describe_model(model), "label": source.label, "digest": source.digest},
         }
 
     run = store.stage(
@@ -159,6 +160,7 @@ def evaluation_stage(
             "intervals": {name: list(pair) for name, pair in result.intervals.items()},
             "conditions": result.conditions(),
             "flip": flip,
+            "options": data.run.params.get("options") or {},
             "notes": [*data.notes, *notes, *source.notes],
             "model": embedded.result["model"],
         }
