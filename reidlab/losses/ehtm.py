@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reidlab.errors import UserError
@@ -26,9 +27,10 @@ class EHTMLoss(nn.Module):
     intra and inter are sums as published, so their weight grows with P and P(P-1)/2; reduction="mean" averages them.
 
     Args:
-        margin: 0.8 as published (embeddings are L2-normalised).
+        margin: 0.8 as published, for L2-normalised embeddings.
         intra_weight, inter_weight: 0.1 each as published.
         reduction: "sum" or "mean" for the intra and inter terms.
+        normalize: L2-normalise the embeddings first; the custom CNN gives normalised ones, most other models do not.
 
     Attributes:
         stats: after a call, the terms t1, t2, t3, intra, inter, the number of semi-hard pairs, active_share (of given
@@ -36,7 +38,12 @@ class EHTMLoss(nn.Module):
     """
 
     def __init__(
-        self, margin: float = 0.8, intra_weight: float = 0.1, inter_weight: float = 0.1, reduction: str = "sum"
+        self,
+        margin: float = 0.8,
+        intra_weight: float = 0.1,
+        inter_weight: float = 0.1,
+        reduction: str = "sum",
+        normalize: bool = False,
     ) -> None:
         super().__init__()
         if not margin > 0:
@@ -44,7 +51,7 @@ class EHTMLoss(nn.Module):
         if reduction not in ("sum", "mean"):
             raise UserError(f"ehtm reduction={reduction!r} is unknown; choose sum or mean.")
         self.margin, self.intra_weight, self.inter_weight = margin, intra_weight, inter_weight
-        self.reduction = reduction
+        self.reduction, self.normalize = reduction, normalize
         self.stats: dict[str, Tensor] = {}
 
     @in_full_precision
@@ -52,9 +59,11 @@ class EHTMLoss(nn.Module):
         """Give the scalar loss.
 
         Args:
-            a, p, n: L2-normalised embeddings [triplet, dim] of anchors, positives and negatives.
+            a, p, n: embeddings [triplet, dim] of anchors, positives and negatives.
             a_labels, n_labels: identities [triplet]; positives have the anchors'.
         """
+        if self.normalize:
+            a, p, n = (F.normalize(embeddings, dim=1) for embeddings in (a, p, n))
         features = torch.cat([a, p, n])
         labels = torch.cat([a_labels, a_labels, n_labels])
         distances = pairwise_euclidean(features, features, floor=1e-8)

@@ -12,17 +12,22 @@ from reidlab.data.transforms import Preprocess
 from reidlab.devices import ComputePlan
 from reidlab.errors import UserError
 
-__all__ = ["embed_rows", "fitting_batch_size"]
+__all__ = ["embed_rows", "fitting_batch_size", "free_memory"]
 
 _BYTES_PER_PIXEL = 600  # activations of a small CNN at its widest, float32; measured 400-550 for the custom CNN
 
 
-def fitting_batch_size(preprocess: Preprocess, available_bytes: int | None = None) -> int:
-    """Choose a batch by memory: at most a fifth of what is free, between 8 and 512 images."""
-    if available_bytes is None:
-        import psutil
+def free_memory(device: torch.device) -> int:
+    """Give the bytes that are free where a device computes: a GPU's own, else the machine's."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    import psutil
 
-        available_bytes = psutil.virtual_memory().available
+    return int(psutil.virtual_memory().available)
+
+
+def fitting_batch_size(preprocess: Preprocess, available_bytes: int) -> int:
+    """Choose a batch by memory: at most a fifth of what is free, between 8 and 512 images."""
     per_image = preprocess.height * preprocess.width * _BYTES_PER_PIXEL
     return int(np.clip(available_bytes // 5 // per_image, 8, 512))
 
@@ -45,7 +50,7 @@ def embed_rows(
         rows: row numbers of the store.
         compute: device and precision.
         flip: add the mirrored image's embedding and L2-normalise the sum.
-        batch_size: None chooses by free memory.
+        batch_size: None chooses by the device's free memory.
         progress: show a bar.
 
     Raises:
@@ -54,7 +59,7 @@ def embed_rows(
     if batch_size is not None and batch_size < 1:
         raise UserError(f"batch_size={batch_size} must be 1 or more, or None to choose by free memory.")
     preprocess: Preprocess = model.preprocess  # type: ignore[assignment]
-    size = batch_size or fitting_batch_size(preprocess)
+    size = batch_size or fitting_batch_size(preprocess, free_memory(compute.device))
     was_training = model.training
     model.eval()
     parts: list[np.ndarray] = []

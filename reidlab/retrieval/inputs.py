@@ -12,7 +12,7 @@ import pandas as pd
 
 from reidlab.errors import UserError, nearest
 
-__all__ = ["METRICS", "Problem", "as_vectors", "check_choice", "encode", "ids_array", "prepare"]
+__all__ = ["METRICS", "Problem", "as_vectors", "check_choice", "encode", "ids_array", "on_cpu", "prepare"]
 
 METRICS = ("cosine", "euclidean")
 MISSING = "the pids of a table are its column 'pid', the camids its column 'camid'"
@@ -42,6 +42,11 @@ def check_choice(what: str, given: str, choices: Sequence[str]) -> None:
         raise UserError(f"{what}={given!r} is not one of {', '.join(choices)}.{nearest(str(given), choices)}")
 
 
+def on_cpu(given: Any) -> Any:
+    """Take a torch tensor from its device; it is told by its manners so that torch need not be imported."""
+    return given.detach().cpu() if hasattr(given, "detach") else given
+
+
 def as_vectors(name: str, given: Any, metric: str = "euclidean") -> npt.NDArray[Any]:
     """Give `given` as a C-contiguous float32 or float64 [image, dim] array without NaN or infinity.
 
@@ -50,9 +55,8 @@ def as_vectors(name: str, given: Any, metric: str = "euclidean") -> npt.NDArray[
     Raises:
         UserError: not a filled table of finite numbers, or (cosine) a row of zeros; names the first such row.
     """
-    if hasattr(given, "detach"):  # a torch tensor, told by its manners so that torch need not be imported
-        given = given.detach().cpu()
-        given = given.float() if str(given.dtype) in ("torch.bfloat16", "torch.float16") else given
+    given = on_cpu(given)
+    given = given.float() if str(getattr(given, "dtype", "")) in ("torch.bfloat16", "torch.float16") else given
     vectors = np.asarray(given)
     if vectors.ndim != 2 or 0 in vectors.shape or vectors.dtype.kind not in "fiub":
         raise UserError(
@@ -81,9 +85,7 @@ def as_vectors(name: str, given: Any, metric: str = "euclidean") -> npt.NDArray[
 
 def ids_array(name: str, given: Any, length: int, vectors: str) -> npt.NDArray[Any]:
     """Give identities or cameras as an int64 or object-of-str array of the wanted length."""
-    if hasattr(given, "detach"):
-        given = given.detach().cpu()
-    ids = np.asarray(given)
+    ids = np.asarray(on_cpu(given))
     if ids.ndim != 1 or len(ids) != length:
         raise UserError(f"{name} has shape {list(ids.shape)}, but {vectors} has {length} rows; {MISSING}.")
     missing = pd.isna(ids)

@@ -14,7 +14,7 @@ import pandas as pd
 
 from reidlab.errors import UserError
 from reidlab.retrieval.confidence import bootstrap_intervals
-from reidlab.retrieval.inputs import Problem, check_choice, prepare
+from reidlab.retrieval.inputs import Problem, check_choice, on_cpu, prepare
 from reidlab.retrieval.ranking import BLOCK_MIB, RULES, Matches, rank_matches
 from reidlab.retrieval.result import AP_FORMS, RetrievalResult
 
@@ -136,9 +136,9 @@ def per_query_frame(matches: Matches, *, ap: str, pids: Any, camids: Any = None)
     value[valid] = total[valid] / n_matches[valid]
     inp[valid] = n_matches[valid] / matches.rank[starts[valid] + n_matches[valid] - 1]
     distance[valid] = matches.distance[starts[valid]]
-    columns: dict[str, Any] = {"query": np.arange(n_query), "pid": np.asarray(pids)}
+    columns: dict[str, Any] = {"query": np.arange(n_query), "pid": np.asarray(on_cpu(pids))}
     if camids is not None:
-        columns["camid"] = np.asarray(camids)
+        columns["camid"] = np.asarray(on_cpu(camids))
     columns |= {"n_matches": n_matches, "n_ignored": matches.n_ignored, "valid": valid, "first_rank": first}
     columns |= {"ap": value, "inp": inp, "match_distance": distance, "wrong_distance": matches.wrong_distance}
     return pd.DataFrame(columns)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from reidlab.errors import UserError
-from reidlab.retrieval.inputs import prepare
+from reidlab.retrieval.inputs import Problem, prepare
 from reidlab.retrieval.ranking import Scorer
 
 __all__ = ["sample_pairs"]
@@ -59,17 +60,29 @@ def sample_pairs(
     if len(rows) > count:
         chosen = rng.choice(len(rows), count, replace=False)
         rows, columns = rows[chosen], columns[chosen]
-    other_rows = rng.integers(0, len(problem.query), 3 * count)
-    other_columns = rng.integers(0, len(problem.gallery), 3 * count)
-    different = np.flatnonzero(problem.query_codes[other_rows] != problem.gallery_codes[other_columns])[:count]
-    if not len(rows) or not len(different):
+    other_rows, other_columns = _different(problem, count, rng)
+    if not len(rows) or not len(other_rows):
         kind = "same identity (in another camera)" if not len(rows) else "different identities"
         raise UserError(f"There is no valid pair of {kind} among the queries and the gallery.")
-    q = np.concatenate([rows, other_rows[different]])
-    g = np.concatenate([columns, other_columns[different]])
+    q = np.concatenate([rows, other_rows])
+    g = np.concatenate([columns, other_columns])
     scorer = Scorer(problem)
     dots = np.einsum("ij,ij->i", problem.query[q], problem.gallery[g])
     score = dots * scorer.factor[g] if metric == "cosine" else dots - scorer.factor[g]
     same = np.arange(len(q)) < len(rows)
     distance = scorer.distance(q, score)
     return pd.DataFrame({"query": q, "gallery": problem.gallery_rows[g], "same": same, "distance": distance})
+
+
+def _different(problem: Problem, count: int, rng: np.random.Generator) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Draw pairs of different identities, each as likely as any other: rows of queries, columns of the gallery."""
+    order = np.argsort(problem.gallery_codes, kind="stable")
+    codes = problem.gallery_codes[order]
+    start = np.searchsorted(codes, problem.query_codes)
+    own = np.searchsorted(codes, problem.query_codes, "right") - start
+    others = len(codes) - own
+    if not others.any():
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    rows = rng.choice(len(others), count, p=others / others.sum())
+    place = rng.integers(0, others[rows])
+    return rows, order[place + own[rows] * (place >= start[rows])]

@@ -28,6 +28,7 @@ __all__ = ["BLOCK_MIB", "RULES", "Matches", "Scorer", "rank_matches"]
 RULES = ("official", "no_camera", "drop_same_camera")
 BLOCK_MIB = 128
 CHUNK = 8  # rows sorted at a time: they stay in the second-level cache
+LANES = 16  # BLAS kernels take so many columns at a time, or a divisor of it
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[Any]
@@ -49,14 +50,28 @@ class Matches:
 
 
 class Scorer:
-    """Score blocks of queries against the gallery; gallery factors are applied row by row, in the cache."""
+    """Score blocks of queries against the gallery; gallery factors are applied row by row, in the cache.
+
+    The product has some columns of zeros behind the gallery's: BLAS multiplies the last few columns by another kernel,
+    which rounds otherwise, and equal images would not tie.
+    """
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
+        self.width = -(-len(problem.gallery) // LANES) * LANES
+        self._gallery = problem.gallery
+        if self.width > len(problem.gallery):
+            self._gallery = np.zeros((self.width, problem.gallery.shape[1]), problem.gallery.dtype)
+            self._gallery[: len(problem.gallery)] = problem.gallery
         self.cosine = problem.metric == "cosine"
         squares = np.einsum("ij,ij->i", problem.gallery, problem.gallery)
         self.factor = 1 / np.sqrt(squares) if self.cosine else squares / 2
         self.query_squares = np.einsum("ij,ij->i", problem.query, problem.query).astype(np.float64)
+
+    def multiply(self, query: Floats, out: Floats | None = None) -> Floats:
+        """Give the dot products of queries [row, dim] with the gallery and some zeros, [row, width]."""
+        product: Floats = np.matmul(query, self._gallery.T, out=out)
+        return product
 
     def finish(self, dots: Floats, out: Floats) -> Floats:
         """Turn dot products [row, gallery] into scores."""
@@ -165,7 +180,10 @@ class _Ranker:
         return queries, queries[row], column, score, nearer, n_ignored, wrong
 
     def counted(self, counter: Counter, dots: Floats, first: int) -> tuple[Floats, ...]:
-        """Do what `chunk` does by compiled comparison: many queries in one call, the interpreter free meanwhile."""
+        """Do what `chunk` does by compiled comparison: many queries in one call, the interpreter free meanwhile.
+
+        `dots` are as wide as `Scorer.multiply` makes them.
+        """
         problem, queries, kind = self.problem, np.arange(first, first + len(dots)), dots.dtype
         row, column, ignored = self.same_identity(queries)
         ends = np.searchsorted(row, np.arange(len(dots) + 1))
@@ -175,7 +193,8 @@ class _Ranker:
             assert problem.query_cams is not None and problem.gallery_cams is not None
             cams, dropped = problem.gallery_cams, problem.query_cams[queries]
         score, nearer, wrong = np.empty(len(row), kind), np.empty(len(row), np.int64), np.empty(len(dots), kind)
-        factor, room = self.scorer.factor.astype(kind, copy=False), np.empty(dots.shape[1], kind)
+        factor = self.scorer.factor.astype(kind, copy=False)
+        room = np.empty(len(factor), kind)
         counter(dots, factor, self.scorer.cosine, ends, column, cams, dropped, room, score, nearer, wrong)
         n_ignored = np.bincount(row[ignored], minlength=len(dots))
         return queries, queries[row[~ignored]], column[~ignored], score[~ignored], nearer[~ignored], n_ignored, wrong
@@ -213,21 +232,21 @@ def rank_matches(problem: Problem, *, rule: str = "official", block_mib: float =
     counter = compiled_counter() if n_query * n_gallery >= LARGE and n_gallery < EXACT else None
     threads = min(n_threads(), n_query)
     rows = max(1.0, block_mib * 2**20 / (threads * n_gallery * problem.gallery.itemsize))
-    blocks = threads * math.ceil(n_query / (rows * threads))
+    blocks = min(threads * math.ceil(n_query / (rows * threads)), n_query)
     cuts = [n_query * part // blocks for part in range(blocks + 1)]
     rows_held = math.ceil(n_query / blocks)
 
     def work(thread: int) -> list[tuple[Floats, ...]]:
-        held = np.empty((rows_held, n_gallery), problem.gallery.dtype)
+        held = np.empty((rows_held, ranker.scorer.width), problem.gallery.dtype)
         buffer = np.empty((min(CHUNK, rows_held), n_gallery), problem.gallery.dtype)
         pieces: list[tuple[Floats, ...]] = []
         for begin, end in list(pairwise(cuts))[thread::threads]:
-            dots = np.matmul(problem.query[begin:end], problem.gallery.T, out=held[: end - begin])
+            dots = ranker.scorer.multiply(problem.query[begin:end], held[: end - begin])
             if counter is not None:
                 pieces.append(ranker.counted(counter, dots, begin))
                 continue
             starts = range(0, end - begin, CHUNK)
-            pieces += [ranker.chunk(dots[at : at + CHUNK], begin + at, buffer) for at in starts]
+            pieces += [ranker.chunk(dots[at : at + CHUNK, :n_gallery], begin + at, buffer) for at in starts]
         return pieces
 
     # Each thread multiplies and sorts its own blocks: BLAS threads would go on spinning while the others sort

@@ -42,9 +42,10 @@ class BatchMaker:
         """Give float32 [batch, 3, height, width] in the plan's memory format."""
         draws = np.random.SeedSequence([self.seed, epoch, step]).generate_state(1, np.uint64)[0]
         generator = Generator().manual_seed(int(draws) >> 1)
-        images = self.compute.place(self.pixels.batch(rows))
-        images = self.augment(images, generator, fill=self.preprocess.mean)
-        return self.preprocess(images).contiguous(memory_format=self.compute.memory_format)
+        with torch.autocast(self.compute.device.type, enabled=False):  # around us where BN statistics are made anew
+            images = self.compute.place(self.pixels.batch(rows))
+            images = self.augment(images, generator, fill=self.preprocess.mean)
+            return self.preprocess(images).contiguous(memory_format=self.compute.memory_format)
 
 
 class Prefetcher(Generic[Item]):

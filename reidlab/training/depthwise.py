@@ -42,7 +42,9 @@ def fast_depthwise(compute: ComputePlan) -> AbstractContextManager[Any]:
     return nullcontext()
 
 
-def depthwise_conv2d(images: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int]) -> Tensor:
+def depthwise_conv2d(
+    images: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int], bias: Tensor | None = None
+) -> Tensor:
     """Convolve each channel with its own kernel, as `torch.nn.functional.conv2d` does, with the other gradients.
 
     Args:
@@ -50,8 +52,9 @@ def depthwise_conv2d(images: Tensor, weight: Tensor, stride: Sequence[int], padd
         weight: [channel, 1, kernel height, kernel width], of the images' type.
         stride: down and right.
         padding: zeros above and below, left and right; less than the kernel's sides.
+        bias: [channel], or None.
     """
-    result: Tensor = _Depthwise.apply(images, weight, tuple(stride), tuple(padding))
+    result: Tensor = _Depthwise.apply(images, weight, bias, tuple(stride), tuple(padding))
     return result
 
 
@@ -89,23 +92,31 @@ def _gaining(
     dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else input.dtype
     if dtype != torch.bfloat16 or input.device.type != "cpu":
         return None
-    result = depthwise_conv2d(input.to(dtype), weight.to(dtype), (down, right), (above, left))
-    return result if bias is None else result + bias.to(dtype)[:, None, None]
+    bias = bias if bias is None else bias.to(dtype)
+    return depthwise_conv2d(input.to(dtype), weight.to(dtype), (down, right), (above, left), bias)
 
 
 class _Depthwise(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, images: Tensor, weight: Tensor, stride: tuple[int, int], padding: tuple[int, int]) -> Tensor:
+    def forward(
+        ctx: Any,
+        images: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        stride: tuple[int, int],
+        padding: tuple[int, int],
+    ) -> Tensor:
         ctx.save_for_backward(images, weight)
         ctx.stride, ctx.padding = stride, padding
-        return F.conv2d(images, weight, None, stride, padding, 1, len(weight))
+        return F.conv2d(images, weight, bias, stride, padding, 1, len(weight))
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor | None, None, None]:
         images, weight = ctx.saved_tensors
         by_images, by_weight = _gradients(gradient, images, weight, [*ctx.stride], [*ctx.padding])
-        return by_images, by_weight, None, None
+        by_bias = gradient.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None
+        return by_images, by_weight, by_bias, None, None
 
 
 @torch.library.custom_op("reidlab::depthwise_gradients", mutates_args=())

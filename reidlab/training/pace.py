@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from reidlab.devices import ComputePlan
 from reidlab.errors import UserError
 from reidlab.training.engine import Learner
-from reidlab.training.loss_options import complete_terms
+from reidlab.training.loss_options import complete_terms, give_class_counts
 from reidlab.training.objective import Objective
 from reidlab.training.recipes import Recipe
 
@@ -88,6 +89,7 @@ def training_pace(
         anchors = torch.arange(len(batch) // 3)
         identities = torch.cat([anchors, anchors, anchors + 1])
     labels = compute.place(identities % num_classes)
+    give_class_counts(model, np.arange(num_classes))
     learner = Learner(plain, model, objective, compute, steps_per_epoch=100)
     learner.start()
     learner.begin_epoch(0)

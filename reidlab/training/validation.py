@@ -10,7 +10,7 @@ import pandas as pd
 from torch import nn
 
 from reidlab.data.pixels import PixelStore
-from reidlab.data.schema import is_junk
+from reidlab.data.schema import is_distractor, is_junk
 from reidlab.devices import ComputePlan
 from reidlab.errors import UserError
 from reidlab.models.inference import embed_rows
@@ -25,9 +25,10 @@ def make_validator(
 ) -> Validator | None:
     """Build a function that scores a model on the val split, or None where the table has none.
 
-    With cameras every image is a query against all others from other cameras. Without, one image of each identity
-    is a query and the rest is the gallery. Junk is left out. Where no query has a right answer (every identity seen by
-    one camera, or only once) nothing can be scored: that is None too, with a warning, and training goes on without.
+    With cameras every image is a query against all others from other cameras. Without, one image of each identity is a
+    query and the rest is the gallery. Junk is left out, distractors are gallery alone. Where no query has a right
+    answer (every identity seen by one camera, or only once) nothing can be scored: that is None too, with a warning,
+    and training goes on without.
 
     Args:
         table: image table beside `pixels`.
@@ -42,7 +43,7 @@ def make_validator(
     val = table.iloc[rows]
     pids = val["pid"].to_numpy()
     cameras = val["camid"].to_numpy() if "camid" in val else None
-    query, gallery = _queries(pids, cameras, max_queries, seed)
+    query, gallery = _queries(pids, cameras, ~is_distractor(val).to_numpy(), max_queries, seed)
     if not len(query):
         known = cameras is not None
         remedy = "remove the camera column to compare within cameras" if known else "add images"
@@ -74,19 +75,22 @@ def make_validator(
 
 
 def _queries(
-    pids: np.ndarray, cameras: np.ndarray | None, max_queries: int, seed: int
+    pids: np.ndarray, cameras: np.ndarray | None, somebody: np.ndarray, max_queries: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Choose positions of queries and gallery; no query where none has a right answer."""
+    """Choose positions of queries and gallery; no query where none of `somebody` has a right answer."""
     rng = np.random.default_rng(seed)
     frame = pd.DataFrame({"pid": pids})
     if cameras is None:
         shuffled = pd.Series(rng.permutation(len(pids)))
+        shuffled = shuffled[somebody[shuffled]]
         query = np.sort(shuffled.groupby(pids[shuffled]).first().to_numpy())
-        answered = (frame.groupby("pid")["pid"].transform("size") > 1).to_numpy()
+        answered = (frame.groupby("pid")["pid"].transform("size") > 1).to_numpy() & somebody
         gallery = np.setdiff1d(np.arange(len(pids)), query)
-        return (query if answered.any() else query[:0]), gallery
-    query = np.sort(rng.permutation(len(pids))[:max_queries])
-    answered = (frame.assign(camid=cameras).groupby("pid")["camid"].transform("nunique") > 1).to_numpy()
+        query = query[answered[query]]
+        return (query if len(query) <= max_queries else np.sort(rng.permutation(query)[:max_queries])), gallery
+    drawn = rng.permutation(len(pids))
+    query = np.sort(drawn[somebody[drawn]][:max_queries])
+    answered = (frame.assign(camid=cameras).groupby("pid")["camid"].transform("nunique") > 1).to_numpy() & somebody
     if not answered[query].any():  # none, or none in this draw
         query = np.flatnonzero(answered)[:max_queries]
     return query, np.arange(len(pids))

@@ -161,6 +161,16 @@ def test_reported_figures_of_the_given_triplets() -> None:
     assert total.dim() == 0
 
 
+def test_normalised_inside_or_before() -> None:
+    torch.manual_seed(0)
+    a, p, n = (7 * torch.randn(6, 8, dtype=torch.float64) for _ in range(3))
+    labels = torch.arange(6) % 3, (torch.arange(6) + 1) % 3
+    unit = [torch.nn.functional.normalize(x, dim=1) for x in (a, p, n)]
+    inside = EHTMLoss(normalize=True)(a, p, n, *labels)
+    torch.testing.assert_close(inside, EHTMLoss()(*unit, *labels), rtol=0, atol=1e-12)
+    assert not torch.isclose(inside, EHTMLoss()(a, p, n, *labels))
+
+
 def test_no_semi_hard_pair() -> None:
     a, p = torch.tensor([[0.0, 0.0]]), torch.tensor([[1.0, 0.0]])
     loss = EHTMLoss()

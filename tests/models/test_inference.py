@@ -16,7 +16,7 @@ from reidlab.data.transforms import Preprocess
 from reidlab.devices import plan
 from reidlab.errors import UserError
 from reidlab.models import build
-from reidlab.models.inference import embed_rows, fitting_batch_size
+from reidlab.models.inference import embed_rows, fitting_batch_size, free_memory
 
 CPU = plan("cpu", "float32")
 N = 7
@@ -153,4 +153,9 @@ def test_fitting_batch_size() -> None:
     assert fitting_batch_size(small, 10**15) == 512
     assert fitting_batch_size(small, 5 * 128 * 64 * 600 * 100) == 100
     assert fitting_batch_size(large, 2**32) < fitting_batch_size(small, 2**32)
-    assert 8 <= fitting_batch_size(small) <= 512
+    assert 8 <= fitting_batch_size(small, free_memory(torch.device("cpu"))) <= 512
+
+
+def test_a_gpu_has_memory_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _device: (12345, 99999))
+    assert free_memory(torch.device("cuda")) == 12345 and free_memory(torch.device("cpu")) > 2**20

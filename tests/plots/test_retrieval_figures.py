@@ -57,6 +57,26 @@ def test_pairs_obey_the_protocol(metric: str) -> None:
     pd.testing.assert_frame_equal(pairs, sample_pairs(**given, metric=metric, count=100, seed=1))
 
 
+def test_pairs_of_different_identities_are_found_however_few_there_are() -> None:
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(400, 4))
+    gallery_pids = np.where(np.arange(400) == 77, 2, 1)
+    given = {"query": vectors[:3], "query_pids": [1, 1, 1], "gallery": vectors, "gallery_pids": gallery_pids}
+    for seed in range(20):
+        pairs = sample_pairs(**given, count=5, seed=seed)
+        assert (pairs.loc[~pairs["same"], "gallery"] == 77).all() and (~pairs["same"]).sum() == 5
+
+
+def test_pairs_of_different_identities_are_alike_likely() -> None:
+    vectors = np.random.default_rng(0).normal(size=(6, 4))
+    query_pids, gallery_pids = np.array([1, 2, 3]), np.array([1, 2, 1, 1, 2, 4])
+    given = {"query": vectors[:3], "query_pids": query_pids, "gallery": vectors, "gallery_pids": gallery_pids}
+    pairs = sample_pairs(**given, count=26_000)
+    drawn = pairs[~pairs["same"]].value_counts(["query", "gallery"])
+    assert len(drawn) == (query_pids[:, None] != gallery_pids).sum() == 13
+    assert drawn.between(1_700, 2_300).all(), "13 pairs, 2,000 draws of each"
+
+
 def test_pairs_of_one_kind_only() -> None:
     given = data() | {"gallery_pids": np.full(60, 3)}
     with pytest.raises(UserError, match="no valid pair of different"):

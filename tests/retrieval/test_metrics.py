@@ -14,6 +14,7 @@ from retrieval_cases import golden, naive, random_data
 from reidlab.errors import UserError
 from reidlab.retrieval.metrics import average_precision, evaluate, inverse_negative_penalty
 from reidlab.retrieval.result import RetrievalResult
+from reidlab.retrieval.top import rank_gallery
 
 
 def assert_as_naive(data: dict[str, Any], ap: str = "plain", metric: str = "cosine", **options: Any) -> RetrievalResult:
@@ -95,6 +96,51 @@ def test_naive_loop(seed: int, ap: str, metric: str) -> None:
 def test_ties_stand_in_gallery_order(seed: int) -> None:
     """Points of a small integer grid: nearly every row has ties, and every sum is exact."""
     assert_as_naive(random_data(seed, dim=2, grid=True), metric="euclidean")
+
+
+def duplicates(rng: np.random.Generator, n: int = 101, dim: int = 512) -> dict[str, Any]:
+    """Equal gallery images of other people, the right one last: each query finds it at rank n, whatever the block."""
+    image = rng.normal(size=dim).astype(np.float32)
+    return {
+        "query": rng.normal(size=(40, dim)).astype(np.float32),
+        "query_pids": np.ones(40, int),
+        "gallery": np.tile(image, (n, 1)),
+        "gallery_pids": np.array([2] * (n - 1) + [1]),
+    }
+
+
+@pytest.mark.parametrize("n", [2, 17, 101, 128])
+@pytest.mark.parametrize("block_mib", [1e-4, 0.01, 64])
+def test_equal_images_tie(n: int, block_mib: float) -> None:
+    """BLAS multiplies few rows, and the last columns, by other kernels: equal images must get equal scores there too."""
+    data = duplicates(np.random.default_rng(n), n)
+    for some in (1, 3, 40):
+        few = data | {"query": data["query"][:some], "query_pids": data["query_pids"][:some]}
+        assert (evaluate(**few, block_mib=block_mib).per_query["first_rank"] == n).all()
+        first = few | {"gallery_pids": few["gallery_pids"][::-1]}
+        assert (evaluate(**first, block_mib=block_mib).per_query["first_rank"] == 1).all()
+        listed = rank_gallery(**few, queries=np.arange(some), k=n)
+        assert (listed.loc[listed["flag"] == "right", "position"] == n).all()
+
+
+def test_tensors_of_a_device_are_taken_from_it() -> None:
+    torch = pytest.importorskip("torch")
+
+    class OnDevice(torch.Tensor):
+        """Refuses NumPy until it was moved, as tensors of a GPU do."""
+
+        def __array__(self, *_: Any, **__: Any) -> np.ndarray:
+            raise TypeError("can't convert cuda:0 device type tensor to numpy")
+
+        def cpu(self) -> Any:
+            return self.as_subclass(torch.Tensor)
+
+        def detach(self) -> Any:
+            return self
+
+    data = random_data(3)
+    moved = {name: torch.from_numpy(np.asarray(value)).as_subclass(OnDevice) for name, value in data.items()}
+    assert evaluate(**moved).mean_ap == evaluate(**data).mean_ap
 
 
 def test_all_equal() -> None:

@@ -107,6 +107,14 @@ def test_batches_depend_on_seed_epoch_and_step_alone(world: World) -> None:
         assert not torch.equal(other, first)
 
 
+def test_autocast_around_it_changes_nothing(world: World) -> None:
+    augment = Augment(steps=[{"name": "aug_mix"}, {"name": "random_patch", "p": 1.0}])
+    make = BatchMaker(world.pixels, augment, Preprocess(32, 16), plan("cpu", "float32"), seed=3)
+    plain = make(np.arange(8), 0, 0)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(make(np.arange(8), 0, 0), plain)
+
+
 def test_batches_draw_nothing_from_the_global_generator(world: World) -> None:
     before = torch.get_rng_state()
     maker(world)(np.arange(8), 0, 0)

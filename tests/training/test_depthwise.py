@@ -60,6 +60,7 @@ def test_a_layer_in_bfloat16(kernel: int, stride: int, padding: int) -> None:
     for a, b in zip(torch.autograd.grad(ours, every, seen), torch.autograd.grad(plain, every, seen)):
         assert a.dtype == b.dtype == torch.float32
         torch.testing.assert_close(a, b, rtol=0.02, atol=0.02 * float(b.abs().max()))
+    torch.testing.assert_close(ours, plain, rtol=0, atol=0)
 
 
 def found(result: Tensor, name: str) -> bool:

@@ -75,6 +75,13 @@ def test_every_training_step_learns_with_every_module(more: dict[str, object]) -
     assert any("backbone" in name or "stage" in name for name in moved) and len(moved) > len(before) / 2
 
 
+def test_a_margin_that_depends_on_the_classes() -> None:
+    recipe = plain(model={"name": "osnet_x0_25", **SIZE, "neck": "bnneck", "classifier": "arcface_adaptive"})
+    assert (
+        training_pace(recipe, build(recipe.model, 5), torch.rand(8, 3, 32, 16), CPU, num_classes=5, runs=1).median > 0
+    )
+
+
 def test_given_triplets() -> None:
     recipe = load_recipe("custom_cnn_v32")
     model = build({**recipe.model, **SIZE})

@@ -87,6 +87,40 @@ def test_junk_is_left_out(world: World, model: nn.Module, junk: int | str) -> No
     assert make_validator(table, world.pixels, COMPUTE) is None, "nothing but junk"
 
 
+@pytest.mark.parametrize("cameras", [True, False])
+def test_distractors_answer_but_do_not_ask(world: World, model: nn.Module, cameras: bool) -> None:
+    table = world.table if cameras else world.table.drop(columns="camid")
+    rows = np.flatnonzero(table["split"] == "val")
+    table = table.copy()
+    table.loc[rows[::3], "pid"] = 0
+    table["distractor"] = table["pid"] == 0
+    validate = make_validator(table, world.pixels, COMPUTE, seed=2)
+    assert validate is not None
+    val, vectors = table.iloc[rows], embed_rows(model, world.pixels, rows, COMPUTE)
+    pids = val["pid"].to_numpy()
+    if cameras:
+        query, gallery = pids != 0, np.ones(len(pids), bool)
+    else:
+        order = np.random.default_rng(2).permutation(len(pids))
+        query = np.isin(np.arange(len(pids)), [order[pids[order] == pid][0] for pid in np.unique(pids) if pid])
+        gallery = ~query
+    arrays = {"query_pids": pids[query], "gallery_pids": pids[gallery]}
+    if cameras:
+        cams = val["camid"].to_numpy()
+        arrays |= {"query_camids": cams[query], "gallery_camids": cams[gallery]}
+    assert validate(model)["val_map"] == evaluate(vectors[query], vectors[gallery], **arrays).mean_ap
+
+
+def test_without_cameras_too_a_large_split_is_sampled(world: World, model: nn.Module) -> None:
+    table = world.table.drop(columns="camid")
+    scores = []
+    for seed in range(8):
+        validate = make_validator(table, world.pixels, COMPUTE, max_queries=1, seed=seed)
+        assert validate is not None
+        scores.append(validate(model)["val_rank1"])
+    assert set(scores) <= {0.0, 1.0}, "one query each"
+
+
 def test_one_camera_says_so_and_goes_on(world: World) -> None:
     with pytest.warns(
         UserWarning, match="without validation.*two images in different cameras.*remove the camera column"
