@@ -61,9 +61,12 @@ def run(
 ) -> None:
     """Run notebooks with checked parameters; without a name list them."""
     from reidlab.workbook import cells
+    from reidlab.workbook.names import check_names
     from reidlab.workbook.runner import run_notebook
 
     if not notebooks:
+        if param or file or label or output:
+            raise UserError("Which notebook? Give its number or name first: `reidlab run 03 -p epochs 5`.")
         found = cells.list_notebooks()
         table("Notebooks", ["name", "title"], [[p.stem, cells.title_of(cells.read_notebook(p))] for p in found])
         return
@@ -77,7 +80,7 @@ def run(
         raise UserError("--output is for one notebook; use --label for several.")
     given = {**read_file(file), **read_pairs(param or [])}
     for model in models:
-        model.from_values(given)  # all are refused before the first kernel starts
+        check_names(model.from_values(given), given)  # all are refused before the first kernel starts
     failed = False
     for path in paths:
         outcome = run_notebook(
@@ -135,7 +138,7 @@ def dashboards(
 
 @app.command()
 def export(
-    model: Annotated[str, typer.Argument(help="Training run, saved model's folder, weights file, or registered name.")],
+    model: Annotated[str, typer.Argument(help="Training run, saved model's folder, NAME:FILE, or registered name.")],
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="ONNX file; default: reports/onnx/NAME.onnx.")
     ] = None,

@@ -22,7 +22,7 @@ def data_list() -> None:
 
     rows = []
     for entry in DATASETS.values():
-        there = entry.folder is None or (data_root() / entry.folder).is_dir()
+        there = entry.folder is None or _filled(data_root() / entry.folder)
         absent = "built in" if entry.name == "pedestrians" else "not there"
         state = "your own" if entry.folder is None else "there" if there else absent
         rows.append([entry.name, state, f"data/{entry.folder}" if entry.folder else "(say where)", entry.description])
@@ -36,8 +36,12 @@ def data_describe(
 ) -> None:
     """Read a data set and count its images, identities and cameras."""
     from reidlab.data import read, summarise
+    from reidlab.data.schema import notes_of
 
-    frame(f"Data set {name}", summarise(read(name, root)))
+    found = read(name, root)
+    frame(f"Data set {name}", summarise(found))
+    for note in notes_of(found):
+        typer.echo(f"Note: {note}")
 
 
 @data_app.command("group")
@@ -54,3 +58,8 @@ def data_group(
 
     made = group_copies(data_stage(name, root, val_share=val_share, seed=seed).table, folder)
     typer.echo(f"{len(made):,} images in {folder}")
+
+
+def _filled(folder: Path) -> bool:
+    """Say whether anything lies in a folder."""
+    return folder.is_dir() and any(folder.iterdir())

@@ -28,7 +28,8 @@ def runs_list(stage: Annotated[str | None, typer.Argument(help="Only this stage.
 
     rows = []
     for item in store.list_runs(stage):
-        result = ", ".join(f"{k}={show(v)}" for k, v in item.result.items() if isinstance(v, (int, float, str)))
+        said = {**item.result.get("scores", {}), **item.result}
+        result = ", ".join(f"{k}={show(v)}" for k, v in said.items() if isinstance(v, (int, float, str)))
         when = str(item.manifest["finished"])[:16].replace("T", " ")
         rows.append([f"{item.stage}/{item.path.name}", when, f"{item.seconds:.1f}", item.problem or result[:100]])
     table("Runs", ["run", "finished (UTC)", "seconds", "result"], rows)

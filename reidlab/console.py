@@ -43,7 +43,7 @@ def join_pairs(words: Sequence[str]) -> list[str]:
         joined.append(word)
         if word == "--":
             return joined + rest
-        if word in ("-p", "--param") and len(rest) >= 2 and re.fullmatch(r"\w+", rest[0]):
+        if word in ("-p", "--param") and len(rest) >= 2 and re.fullmatch(r"[\w-]+", rest[0]):
             joined.append(f"{rest.pop(0)}={rest.pop(0)}")
     return joined
 

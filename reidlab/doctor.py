@@ -140,7 +140,7 @@ def _data() -> Iterator[Check]:
     from reidlab.data.datasets import DATASETS
 
     public = [e for e in DATASETS.values() if e.folder and e.folder.startswith("raw/")]
-    there = [e.name for e in public if e.folder and (data_root() / e.folder).is_dir()]
+    there = [e.name for e in public if e.folder and any((data_root() / e.folder).glob("*"))]
     absent = [e.name for e in public if e.name not in there]
     yield Check("data sets", "ok", f"found: pedestrians (built in){''.join(', ' + name for name in there)}")
     if absent:

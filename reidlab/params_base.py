@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import json
 import types
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal, NamedTuple, Self, Union, get_args, get_origin
@@ -164,10 +166,10 @@ def _from_text(text: str, annotation: Any) -> Any:
 def _read_collection(text: str, kind: type) -> Any:
     """Read "[1, 2]", "{'a': 1}" or, for lists, "1, 2"."""
     if text[:1] in ("[", "(", "{"):
-        try:
-            return ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            return text
+        for read in (ast.literal_eval, json.loads):  # {'partial': True} or {"partial": true}
+            with contextlib.suppress(ValueError, SyntaxError):
+                return read(text)
+        return text
     return [part.strip() for part in text.split(",") if part.strip()] if kind is not dict else text
 
 
@@ -198,7 +200,7 @@ def _problem(model: type[NotebookParams], name: str, value: Any, custom: str = "
     choices = [c for kind in _alternatives(model.model_fields[name].annotation) for c in _choices(kind)]
     hint = nearest(value, choices) if isinstance(value, str) else ""
     if str in _alternatives(model.model_fields[name].annotation) and isinstance(value, (int, float)):
-        hint = f" Papermill reads `-p {name} ...` as a number where it can: use `-r {name} ...`."
+        hint = f" Write it as text: '{value}' with its quotes in YAML; with the papermill command `-r {name} {value}`."
     return f"{name}={given}: allowed is {_allowed(model, name)}.{hint}"
 
 
@@ -220,10 +222,12 @@ def _allowed(model: type[NotebookParams], name: str) -> str:
     """Say in words what a field takes: "an integer, at least 1, or None"."""
     field = model.model_fields[name]
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "None"}
+    words |= {dict: "a mapping such as {'name': 'value'}"}
     parts = []
     for kind in _alternatives(field.annotation):
         choices = list(_choices(kind))
-        parts.append(" or ".join(map(repr, choices)) if choices else words.get(kind, _type_name(kind)))
+        plain = words.get(get_origin(kind) or kind, _type_name(kind))
+        parts.append(" or ".join(map(repr, choices)) if choices else plain)
     limits = {
         "ge": "at least",
         "gt": "more than",

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from reidlab.errors import UserError
 
-__all__ = ["RECIPES", "data_root", "find", "mlflow_uri", "reports_root", "root", "tensorboard_root"]
+__all__ = ["CALLED_FROM", "RECIPES", "data_root", "find", "mlflow_uri", "reports_root", "root", "tensorboard_root"]
 
+CALLED_FROM = "REIDLAB_CALLED_FROM"  # set for kernels by `reidlab run`: the folder that a user's paths count from
 RECIPES = Path(__file__).resolve().parent / "recipes"  # those that come with the package
 
 
@@ -62,9 +63,13 @@ def find(given: str | os.PathLike[str]) -> Path:
     """Find what a user names by a path: relative to the working directory, else to the workbook's folder.
 
     Notebooks run in their own folder and commands anywhere, so that `data/raw/x` means the same in both; it is there
-    too where REIDLAB_DATA has moved the folder of data. A path that is in no such place comes back as it was given.
+    too where REIDLAB_DATA has moved the folder of data. In a notebook that `reidlab run` started, a path counts from
+    where the command was given first. A path that is in no such place comes back as it was given.
     """
     path = Path(given).expanduser()
+    caller = os.environ.get(CALLED_FROM)
+    if caller and not path.is_absolute() and (Path(caller) / path).exists():
+        return Path(caller) / path
     if path.is_absolute() or path.exists():
         return path
     places = [root() / path]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reidlab import doctor, store
+from reidlab import doctor, params, store
 from reidlab.cli import main
 from reidlab.console import join_pairs
 from reidlab.errors import UserError
@@ -96,6 +96,14 @@ def test_unfit_parameters_are_refused_before_any_notebook_runs(
         (["run", "1", "-f", "nothing.yaml"], "cannot be read"),
         (["run", "1", "90", "-o", "x.ipynb"], "--output is for one notebook"),
         (["run", "1", "-k", "julia"], "There is no Jupyter kernel 'julia'"),
+        (["run", "-p", "seed", "1"], "Which notebook?"),
+        (["run", "1", "-p", "learning-rate", "1"], "learning-rate='1': no such parameter"),
+        (
+            ["run", "1", "-p", "dataset", "markte1501"],
+            "dataset: There is no data set 'markte1501'. Did you mean 'market1501'",
+        ),
+        (["run", "1", "-p", "root", "nowhere"], "root='nowhere': there is no such folder"),
+        (["run", "1", "-p", "options", "x"], "allowed is a mapping such as {'name': 'value'}"),
         (["report"], "No notebook was run yet"),
         (["report", "3"], "No executed notebook '3'"),
         (["runs", "rm", "abcdef"], "There is no run 'abcdef'"),
@@ -121,6 +129,38 @@ def test_parameter_files(workbook: Path, monkeypatch: pytest.MonkeyPatch, tmp_pa
         file.write_text(text)
         assert main(["run", "1", "-f", str(file)]) == 2
         assert said in capsys.readouterr().err
+
+
+def test_names_are_looked_up_before_a_kernel_starts(
+    make_notebook: Make, no_kernel: list[Path], capsys: Capture, tmp_path: Path
+) -> None:
+    make_notebook(
+        "03_training",
+        "from reidlab import params",
+        parameters="recipe: str = 'demo'  # recipe\ntracking: list = []  # by",
+    )
+    path = make_notebook("04_retrieval_analysis", "1", parameters="model: str = ''  # model")
+    for notebook, words, said in [
+        (path, ["-p", "model", "osnet_x0_25:nope.pth"], "model: there is no file of weights nope.pth"),
+        (path, ["-p", "model", "some-run"], "model: There is no run 'some-run'"),
+        (path.with_name("03_training.ipynb"), ["-p", "recipe", "dmo"], "recipe 'dmo' does not exist"),
+        (
+            path.with_name("03_training.ipynb"),
+            ["-p", "recipe", "mine.yaml"],
+            "recipe 'mine.yaml': there is no such file",
+        ),
+        (path.with_name("03_training.ipynb"), ["-p", "tracking", "tensorbord"], "Did you mean 'tensorboard'"),
+    ]:
+        assert main(["run", str(notebook), *words]) == 2
+        assert said in capsys.readouterr().err
+    assert no_kernel == []
+
+
+def test_mappings_as_python_or_json_write_them(
+    workbook: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    for text in ("{'partial': True}", '{"partial": true}'):
+        assert params.coerce(params.DataPrep, {"options": text}) == {"options": {"partial": True}}
 
 
 def test_several_notebooks_stop_at_the_first_failure(workbook: Path, no_kernel: list[Path], capsys: Capture) -> None:
@@ -167,6 +207,13 @@ def test_runs(capsys: Capture) -> None:
     assert not list((store.runs_root() / "toy").iterdir())
 
 
+def test_the_scores_of_an_evaluation_are_listed(capsys: Capture) -> None:
+    result = {"scores": {"rank1": 0.5, "mAP": 0.25}, "flip": False}
+    store.stage("evaluation", "one", params={"n": 1}, make=lambda folder: result)
+    assert main(["runs", "list", "evaluation"]) == 0
+    assert "mAP=0.25, rank1=0.5" in capsys.readouterr().out
+
+
 def test_damaged_runs_are_listed_with_their_problem(capsys: Capture) -> None:
     run = store.stage("toy", "one", params={"n": 1}, make=lambda folder: {})
     (run.path / "manifest.json").write_text("{")
@@ -182,7 +229,7 @@ def test_describe_reads_a_users_folder(tmp_path: Path, capsys: Capture) -> None:
         Image.new("RGB", (8, 16)).save(tmp_path / "mine" / pid / "1.jpg")
     assert main(["data", "describe", "folder_per_identity", "--root", str(tmp_path / "mine")]) == 0
     out = capsys.readouterr().out
-    assert "identities" in out and "all" in out
+    assert "identities" in out and "all" in out and "Note: No camera is known" in out
 
 
 def test_doctor_says_what_it_finds(capsys: Capture) -> None:

@@ -37,6 +37,19 @@ def test_find_looks_here_then_below_the_root(tmp_path: Path, monkeypatch: pytest
     assert paths.find(tmp_path / "x") == tmp_path / "x"
 
 
+def test_find_looks_first_where_the_command_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    notebooks, caller = tmp_path / "notebooks", tmp_path / "home"
+    for folder in (notebooks, caller):
+        folder.mkdir()
+        (folder / "mine.yaml").touch()
+    (notebooks / "other.yaml").touch()
+    monkeypatch.chdir(notebooks)
+    assert paths.find("mine.yaml") == Path("mine.yaml")
+    monkeypatch.setenv(paths.CALLED_FROM, str(caller))
+    assert paths.find("mine.yaml") == caller / "mine.yaml" and paths.find("other.yaml") == Path("other.yaml")
+    assert paths.find(notebooks / "mine.yaml") == notebooks / "mine.yaml"
+
+
 def test_find_follows_a_moved_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     moved = tmp_path / "elsewhere"
     (moved / "raw").mkdir(parents=True)

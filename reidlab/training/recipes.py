@@ -121,6 +121,8 @@ def _content(name: str | Path, above: tuple[str, ...] = ()) -> dict[str, Any]:
     """Read a recipe's values, on top of those of its base; `above` are the recipes that it is the base of."""
     path = find(name) if _is_file(name) else RECIPES / f"{name}.yaml"
     if not path.is_file():
+        if _is_file(name):
+            raise UserError(f"recipe {str(name)!r}: there is no such file, neither here nor in the workbook's folder.")
         known = list_recipes()
         hint = nearest(str(name), known)
         raise UserError(

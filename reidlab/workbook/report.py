@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 from reidlab import provenance
 from reidlab.errors import UserError, nearest
 from reidlab.paths import reports_root
-from reidlab.workbook.pages import content_of, page_of
+from reidlab.workbook.pages import Page, content_of, page_of
 from reidlab.workbook.runner import executed_root
 
 __all__ = ["build_report", "find_executed", "html_root"]
@@ -48,10 +49,10 @@ def find_executed(which: Sequence[str] = ()) -> list[Path]:
 
 
 def build_report(notebooks: Sequence[Path] = (), *, code: bool = False) -> Path:
-    """Write a page per executed notebook and the index of them; give the index.
+    """Write a page per executed notebook and the index of all pages that are there; give the index.
 
     Args:
-        notebooks: executed notebooks, all of them by default.
+        notebooks: executed notebooks, all of them by default; pages of others, written before, stay in the index.
         code: show the code as well.
 
     Raises:
@@ -59,7 +60,9 @@ def build_report(notebooks: Sequence[Path] = (), *, code: bool = False) -> Path:
     """
     from jinja2 import Environment, PackageLoader
 
-    pages = [page_of(path) for path in notebooks or find_executed()]
+    asked = [page_of(path) for path in notebooks or find_executed()]
+    pages = asked + _kept([page.file for page in asked])
+    pages.sort(key=lambda page: page.file)
     names = [page.file for page in pages]
     twice = sorted({name for name in names if names.count(name) > 1 or name == "index.html"})
     if twice:
@@ -77,13 +80,23 @@ def build_report(notebooks: Sequence[Path] = (), *, code: bool = False) -> Path:
     folder = html_root()
     folder.mkdir(parents=True, exist_ok=True)
     template = environment.get_template("page.html.j2")
-    for page in pages:
+    for page in asked:
         content, contents = content_of(page, code)
         more = {"title": page.title, "current": page.file, "page": page, "content": content, "contents": contents}
         _write(folder / page.file, template.render(**shared, **more))
     index = environment.get_template("index.html.j2").render(**shared, title="All notebooks", current=None)
     _write(folder / "index.html", index)
     return folder / "index.html"
+
+
+def _kept(written: Sequence[str]) -> list[Page]:
+    """Give the pages that an earlier call wrote, and this one does not, where their notebooks are still there."""
+    others = [path for path in executed_root().glob("*.ipynb") if (html_root() / f"{path.stem}.html").is_file()]
+    kept = []
+    for path in others:
+        with contextlib.suppress(UserError):  # one that cannot be read is not what was asked for
+            kept.append(page_of(path))
+    return [page for page in kept if page.file not in (*written, "index.html")]
 
 
 def _style(environment: object) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -22,11 +23,12 @@ import nbformat
 
 from reidlab import provenance
 from reidlab.errors import UserError, nearest
-from reidlab.paths import reports_root
+from reidlab.paths import CALLED_FROM, reports_root
 from reidlab.workbook.cells import parameter_model, read_notebook, title_of
 
 __all__ = ["Failure", "Outcome", "executed_root", "run_notebook"]
 
+_LABEL = re.compile(r"[\w.+-]+")
 NOISE = ("Kernel is running over TCP",)
 
 
@@ -87,16 +89,21 @@ def run_notebook(
         progress: show a progress bar on stderr.
 
     Raises:
-        UserError: unknown or unfit parameters, a missing kernel or notebook; before any kernel starts.
+        UserError: unknown or unfit parameters, a missing kernel or notebook, an output that would replace something
+            else than an executed notebook; before any kernel starts.
     """
     notebook = notebook.resolve()
     source = read_notebook(notebook)
     given = dict(params or {})
     checked = parameter_model(notebook, source).from_values(given)
     check_kernel(kernel)
+    if label and not _LABEL.fullmatch(label):
+        raise UserError(f"--label {label!r} is part of a file's name: letters, digits, '.', '_', '+' and '-' alone.")
     target = (output or executed_root() / f"{notebook.stem}{'-' + label if label else ''}.ipynb").resolve()
     if target == notebook:
         raise UserError(f"The output {target.name} is the notebook itself. Give another --output.")
+    if target.suffix != ".ipynb":
+        raise UserError(f"The output {target.name} is to be a notebook: give --output a name that ends in .ipynb.")
     _prepare(target)
     folder = (cwd or notebook.parent).resolve()
     request = {
@@ -133,6 +140,8 @@ def check_kernel(name: str) -> None:
 
 
 def _prepare(target: Path) -> None:
+    if target.is_file() and "papermill" not in read_notebook(target).metadata:
+        raise UserError(f"{target} is no executed notebook, and would be lost. Give another --output.")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.unlink(missing_ok=True)  # what a run that died leaves must not look like this run's
@@ -144,7 +153,7 @@ def _supervise(request: dict[str, Any], folder: Path, outcome: Outcome, timeout:
     """Run the child process, wait for it, stop it when time is up; read how it ended."""
     with tempfile.TemporaryDirectory(prefix="reidlab-run-") as scratch:
         answer, log = Path(scratch) / "answer.json", Path(scratch) / "log"
-        env = {**os.environ, "TQDM_DISABLE": "1", "PYTHONUNBUFFERED": "1"}
+        env = {**os.environ, CALLED_FROM: str(Path.cwd()), "TQDM_DISABLE": "1", "PYTHONUNBUFFERED": "1"}
         words = [sys.executable, "-m", "reidlab.workbook.child"]
         child = subprocess.Popen(words, stdin=subprocess.PIPE, cwd=folder, env=env, start_new_session=True)
         assert child.stdin is not None

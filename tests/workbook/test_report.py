@@ -200,6 +200,17 @@ def test_finding_executed_notebooks(tmp_path: Path) -> None:
         build_report()
 
 
+def test_the_index_keeps_the_pages_of_others() -> None:
+    for name in ("03_training", "04_x", "index"):
+        execute(name, ours=OURS)
+    first = build_report(find_executed(["3"])).read_text()
+    assert "03_training.html" in first and "04_x.html" not in first, "never written"
+    both = build_report(find_executed(["04_x"])).read_text()
+    assert "03_training.html" in both and "04_x.html" in both
+    (executed_root() / "03_training.ipynb").write_text("{")
+    assert "03_training.html" not in build_report(find_executed(["04_x"])).read_text()
+
+
 def test_pages_are_made_again_in_place() -> None:
     execute("90_x", ours=OURS)
     first = build_report().stat().st_ino

@@ -138,6 +138,26 @@ def test_outputs_that_cannot_be(make_notebook: Make, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
         run_notebook(path, output=tmp_path / "file" / "x.ipynb")
+    with pytest.raises(UserError, match=r"ends in \.ipynb"):
+        run_notebook(path, output=tmp_path / "README.md")
+    other = make_notebook("precious", "1")
+    before = other.read_bytes()
+    with pytest.raises(UserError, match=r"precious\.ipynb is no executed notebook, and would be lost"):
+        run_notebook(path, output=other)
+    assert other.read_bytes() == before
+    with pytest.raises(UserError, match=r"--label 'lr/0\.1' is part of a file's name"):
+        run_notebook(path, label="lr/0.1")
+
+
+def test_paths_count_from_where_the_command_was_given(
+    make_notebook: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "crops.csv").touch()
+    monkeypatch.chdir(home)
+    path = make_notebook("toy", "from reidlab.paths import find\nprint(find('crops.csv'))")
+    assert printed(run_notebook(path).output).strip() == str(home / "crops.csv")
 
 
 def test_widgets_and_bars_do_no_harm(make_notebook: Make) -> None:

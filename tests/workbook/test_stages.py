@@ -276,7 +276,7 @@ def test_models_that_are_not_there(tmp_path: Path, own_data: Path) -> None:
         ("nonsense", "There is no run 'nonsense'"),
         ("", "No model is named"),
         (str(tmp_path / "empty"), "no model at .*Train one with notebook 03"),
-        (str(tmp_path / "gone.pth"), "no model at .*gone.pth"),
+        (str(tmp_path / "gone.pth"), "there is no file of weights .*gone.pth"),
         (str(tmp_path / "weights.pth"), "weights.pth is not readable"),
         (str(tmp_path / "other.pt"), "matches 0 of"),
     ]:
@@ -284,7 +284,7 @@ def test_models_that_are_not_there(tmp_path: Path, own_data: Path) -> None:
             stages.model_from(given)
     for given, words in [
         (f"osnet_x0_52:{tmp_path / 'other.pt'}", "model 'osnet_x0_52' is unknown.*Did you mean 'osnet_x0_5'"),
-        (f"osnet_x0_25:{tmp_path / 'gone.pth'}", "no model at .*gone.pth"),
+        (f"osnet_x0_25:{tmp_path / 'gone.pth'}", "there is no file of weights .*gone.pth"),
         (f"osnet_x0_25:{tmp_path / 'other.pt'}", r"other.pt: only 0% of the model's tensors match"),
         (f"lightmbn:{tmp_path / 'other.pt'}", r"other.pt: only 0% .*less than min_match=95%"),
         ("osnet_x0_25:nonsense", "There is no run 'osnet_x0_25:nonsense'"),
@@ -313,6 +313,38 @@ def test_a_published_file(people: Path, tmp_path: Path) -> None:
     made, result, _ = evaluated(prepared(people), source)
     assert source.notes[0] in made.result["notes"] and made.result["model"]["recipe"] == "published reid_model_3.2.pth"
     assert 0 <= result.mean_ap <= 1
+
+
+def test_training_on_the_triplets_of_a_run(people: Path) -> None:
+    data, recipe = prepared(people), make_recipe("ehtm", epochs=1)
+    drawn = stages.triplets_for(data, TripletGeneration(per_anchor=3))[0]
+    by_name = stages.train_for(data, recipe, Training(triplets=drawn.path.name, device="cpu"))
+    usual = stages.train_for(data, recipe, Training(device="cpu"))
+    assert by_name.made and by_name.digest != usual.digest
+    with pytest.raises(UserError, match="is a run of stage 'training'"):
+        stages.train_for(data, recipe, Training(triplets=usual.path.name))
+    with pytest.raises(UserError, match="were drawn of other data than this"):
+        stages.train_for(prepared(people, val_share=0.5), recipe, Training(triplets=drawn.path.name))
+    with pytest.raises(UserError, match="recipe tiny-pk does not train on given triplets"):
+        stages.train_for(data, make_recipe(), Training(triplets=drawn.path.name))
+
+
+def test_what_a_found_training_did_not_take_is_said(people: Path) -> None:
+    data, p = prepared(people), Training(name="mine", tracking=["tensorboard"])
+    train(data)
+    assert stages.training_notes(train(data)) == [] == stages.training_notes(train(data), Training())
+    (note,) = stages.training_notes(train(data), p)
+    assert "done before as" in note and "name and tracking had no effect" in note
+
+
+def test_validation_images_of_the_data_set_itself_are_said(people: Path) -> None:
+    assert not any("of its own" in note for note in prepared(people).notes)
+    frame = pd.read_csv(people)
+    frame.loc[frame["pid"] == "p0", "split"] = "val"
+    frame.to_csv(people, index=False)
+    data = prepared(people, val_share=0)
+    assert any("val_share` have no effect" in note for note in data.notes)
+    assert set(data.table.loc[data.table["split"] == "val", "pid"]) == {"p0"}
 
 
 def test_published_weights_of_any_model(tmp_path: Path, own_data: Path) -> None:

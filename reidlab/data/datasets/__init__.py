@@ -14,7 +14,7 @@ import pandas as pd
 from reidlab.errors import UserError, nearest
 from reidlab.paths import data_root, find
 
-__all__ = ["DATASETS", "DatasetEntry", "list_datasets", "read"]
+__all__ = ["DATASETS", "DatasetEntry", "find_dataset", "list_datasets", "read"]
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,17 @@ def list_datasets() -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("name")
 
 
+def find_dataset(name: str) -> DatasetEntry:
+    """Give a data set by its name.
+
+    Raises:
+        UserError: there is none of that name.
+    """
+    if name not in DATASETS:
+        raise UserError(f"There is no data set {name!r}.{nearest(name, DATASETS)} Known: {', '.join(DATASETS)}.")
+    return DATASETS[name]
+
+
 def read(name: str, root: str | os.PathLike[str] | None = None, **options: object) -> pd.DataFrame:
     """Read a data set as an image table (`reidlab.data.schema`).
 
@@ -126,9 +137,7 @@ def read(name: str, root: str | os.PathLike[str] | None = None, **options: objec
     Raises:
         UserError: unknown name or option, or the folder is not what the reader expects.
     """
-    if name not in DATASETS:
-        raise UserError(f"There is no data set {name!r}.{nearest(name, DATASETS)} Known: {', '.join(DATASETS)}.")
-    entry = DATASETS[name]
+    entry = find_dataset(name)
     _check_options(entry, options)
     if root is None:
         if entry.folder is None:

@@ -53,7 +53,8 @@ def find_root(name: str, root: Path, markers: Sequence[str], nested: Sequence[st
             f"{name}: there is no folder {root}. data/README.md says how to get the data and where to put it."
         )
     if not root.is_dir():
-        raise UserError(f"{name}: {root} is a file; give the folder that holds {', '.join(markers)}.")
+        holds = f" that holds {', '.join(markers)}" if markers else ""
+        raise UserError(f"{name}: {root} is a file; give the folder{holds}.")
     candidates = [root, *(root / child for child in nested)]
     for folder in candidates:
         if all((folder / marker).exists() for marker in markers):

@@ -14,7 +14,10 @@ from reidlab.errors import UserError, nearest
 __all__ = ["NO_CAMERA", "NO_SPLIT", "check_split", "flat_rows", "identity_rows", "own_pattern"]
 
 NO_CAMERA = "No camera is known: every other image of the same identity counts as a right answer."
-NO_SPLIT = 'No split was given: every image is "train". reidlab.data.prepare makes splits.'
+NO_SPLIT = (
+    'No split was given: every image is read as "train". Notebooks (split, val_share) and reidlab.data.prepare hold '
+    "validation images out of them."
+)
 _SHOWN = 5
 _CAMERA_AND_SEQUENCE = re.compile(r"(c\d+)s(\d+)")
 

@@ -21,6 +21,10 @@ from reidlab.workbook.stages.data_run import DataRun
 
 __all__ = ["audit_of", "data_stage", "source_table"]
 
+OWN_VAL = (
+    "The data set comes with validation images of its own: `split` and `val_share` have no effect, and val_share 0 "
+    "does not train on them."
+)
 ROOT = "root.txt"  # names the folder that all images shared when the stage was made
 
 
@@ -72,7 +76,9 @@ def data_stage(
         (folder / ROOT).write_text(_shared_folder(source), encoding="utf-8")
         summarise(table).to_csv(folder / "summary.csv")
         undecodable, held = len(source) - len(found.clean_table), table_digest(table)
-        return {"images": len(table), "undecodable": undecodable, "notes": notes_of(table), "provides": [held]}
+        own = split != "test_to_val" and bool((found.clean_table["split"] == "val").any())
+        notes = notes_of(table) + [OWN_VAL] * own
+        return {"images": len(table), "undecodable": undecodable, "notes": notes, "provides": [held]}
 
     inputs = [table_digest(source), _columns_digest(source)]
     run = store.stage("data", dataset, params=params, inputs=inputs, make=make)
@@ -96,7 +102,7 @@ def _split(table: pd.DataFrame, split: str, val_share: float, seed: int) -> pd.D
     if not (table["split"] == "train").any() or val_share == 0:
         return table
     if (table["split"] == "val").any():
-        return table  # the data set comes with a validation split of its own
+        return table  # `OWN_VAL` says so
     cut = prepare.split_by_identity if split == "identity" else prepare.split_by_image
     return cut(table, val_share=val_share, seed=seed)
 

@@ -22,6 +22,7 @@ from reidlab.training.checkpoints import load_model
 
 __all__ = ["ModelSource", "model_from", "model_from_run"]
 
+_SAVED = "model.safetensors"
 _WHOLE = 0.95  # share of the tensors of a model with branches that its file must have: a backbone's alone will not do
 
 
@@ -77,7 +78,7 @@ def model_from(given: str) -> ModelSource:
         return _published("custom_cnn_v32", path)
     if path.is_dir():
         folder = path if (path / "config.json").is_file() else path / "model"
-        digest = _file_digest(folder / "model.safetensors")
+        digest = _file_digest(folder / _SAVED)
         name = path.parent.name if path.name == "model" else path.name
         return ModelSource(name, digest, lambda: load_model(folder), {"recipe": name})
     return model_from_run(find_run(given))
@@ -116,4 +117,8 @@ def _file_digest(path: Path) -> str:
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
+        if path.suffix in WEIGHT_FILES and path.name != _SAVED:
+            raise UserError(
+                f"there is no file of weights {path} ({error.strerror}), neither here nor in the workbook's folder."
+            ) from error
         raise UserError(f"no model at {path} ({error.strerror}). Train one with notebook 03.") from error

@@ -21,7 +21,7 @@ from reidlab.workbook.stages.data_run import DataRun
 from reidlab.workbook.stages.models import ModelSource, model_from, model_from_run
 from reidlab.workbook.stages.retrieval import arrays_of, embedding_stage, evaluation_stage
 from reidlab.workbook.stages.training import training_stage
-from reidlab.workbook.stages.triplets import triplet_stage
+from reidlab.workbook.stages.triplets import triplet_stage, triplets_from
 
 __all__ = [
     "arrays_of",
@@ -83,17 +83,19 @@ def recipe_for(p: Training) -> Recipe:
 
 def train_for(data: DataRun, recipe: Recipe, p: Training) -> Run:
     """Train (or find) the run of notebook 03."""
-    triplets = _given_triplets(data, recipe, p.seed)
+    triplets = _given_triplets(data, recipe, p.seed, p.triplets)
     return training_stage(
         data, recipe, seed=p.seed, device=p.device, triplets=triplets, name=p.name, tracking=p.tracking
     )
 
 
-def _given_triplets(data: DataRun, recipe: Recipe, seed: int) -> Triplets | None:
-    """The triplets that notebook 02 draws by default, for recipes that train on given ones."""
+def _given_triplets(data: DataRun, recipe: Recipe, seed: int, given: str = "") -> Triplets | None:
+    """The triplets of a run of notebook 02, or those that it draws by default, for recipes that train on given ones."""
     if not any(term.feature == "triplets" for term in recipe.losses):
+        if given:
+            raise UserError(f"triplets={given!r}: recipe {recipe.name} does not train on given triplets.")
         return None
-    return triplet_stage(data, seed=seed)[1]
+    return triplets_from(data, given) if given else triplet_stage(data, seed=seed)[1]
 
 
 def history_of(run: Run) -> pd.DataFrame:
@@ -101,10 +103,17 @@ def history_of(run: Run) -> pd.DataFrame:
     return pd.read_parquet(run.path / "history.parquet")
 
 
-def training_notes(run: Run) -> list[str]:
-    """Say what the sampler did with identities of few images, and which pretrained weights the training began from."""
-    notes = {"sampler_note": "", "weights": "Pretrained weights: "}
-    return [f"{before}{run.result[name]}" for name, before in notes.items() if run.result.get(name)]
+def training_notes(run: Run, p: Training | None = None) -> list[str]:
+    """Say what the sampler did with identities of few images, and which pretrained weights the training began from.
+
+    Given the parameters too, say which of them had no effect because the run was found.
+    """
+    told = {"sampler_note": "", "weights": "Pretrained weights: "}
+    notes = [f"{before}{run.result[name]}" for name, before in told.items() if run.result.get(name)]
+    unused = [] if run.made or p is None else [name for name in ("name", "tracking") if getattr(p, name)]
+    if unused:
+        notes.append(f"This training was done before as {run.path.name}; {' and '.join(unused)} had no effect on it.")
+    return notes
 
 
 def training_figures(run: Run) -> dict[str, Any]:

@@ -11,10 +11,31 @@ import numpy as np
 from reidlab import store
 from reidlab.data.triplets import Triplets, make_triplets
 from reidlab.errors import UserError
-from reidlab.runs import Run
+from reidlab.runs import Run, find_run
 from reidlab.workbook.stages.data_run import DataRun
 
-__all__ = ["triplet_stage"]
+__all__ = ["triplet_stage", "triplets_from"]
+
+
+def triplets_from(data: DataRun, given: str) -> Triplets:
+    """Take the triplets that a run of notebook 02 drew.
+
+    Args:
+        data: the data set that they were drawn of, with the same split.
+        given: the run's name, or the beginning of its digest.
+
+    Raises:
+        UserError: no such run, a run of another stage, or one of other data.
+    """
+    run = find_run(given)
+    if run.stage != "triplets":
+        raise UserError(f"triplets={given!r} is a run of stage {run.stage!r}; `reidlab runs list triplets` lists them.")
+    if data.digest not in run.manifest["inputs"]:
+        raise UserError(
+            f"triplets={given!r} were drawn of other data than this {data.run.params['dataset']}: its split, seed or "
+            "val_share differ. Draw them anew with notebook 02 and the same parameters."
+        )
+    return Triplets.load(run.path)
 
 
 def triplet_stage(

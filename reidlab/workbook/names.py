@@ -1,0 +1,70 @@
+"""What a notebook's parameters name - a recipe, a data set, a model, trackers - looked up before a kernel starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+from reidlab.errors import UserError
+from reidlab.params import NotebookParams
+from reidlab.paths import find
+
+__all__ = ["check_names"]
+
+
+def check_names(params: NotebookParams, given: Collection[str]) -> None:
+    """Refuse names of what is not there, so that a slip costs no kernel and no earlier result.
+
+    Args:
+        params: the parameters of a notebook.
+        given: those that were given; defaults are not looked up.
+
+    Raises:
+        UserError: naming the parameter, and what there is.
+    """
+    for name, check in _CHECKS.items():
+        value = getattr(params, name, None) if name in given else None
+        if value:
+            try:
+                check(value)
+            except UserError as error:
+                said = str(error)
+                raise UserError(said if said.startswith(name) else f"{name}: {said}") from error
+
+
+def _dataset(value: str) -> None:
+    from reidlab.data.datasets import find_dataset
+
+    find_dataset(value)
+
+
+def _root(value: str) -> None:
+    if not find(value).exists():
+        raise UserError(f"root={value!r}: there is no such folder or file, neither here nor in the workbook's folder.")
+
+
+def _recipe(value: str) -> None:
+    from reidlab.training.recipes import load_recipe
+
+    load_recipe(value)
+
+
+def _model(value: str) -> None:
+    from reidlab.workbook.stages.models import model_from
+
+    model_from(value)
+
+
+def _tracking(value: list[str]) -> None:
+    from reidlab.training.tracking import check_tracking
+
+    check_tracking(value)
+
+
+_CHECKS: dict[str, Callable[[Any], None]] = {
+    "dataset": _dataset,
+    "root": _root,
+    "recipe": _recipe,
+    "model": _model,
+    "tracking": _tracking,
+}
