@@ -19,7 +19,7 @@ from reidlab.data.transforms import Augment
 from reidlab.data.triplets import Triplets
 from reidlab.devices import ComputePlan, plan
 from reidlab.errors import UserError
-from reidlab.models import build
+from reidlab.models import build, without_weights
 from reidlab.training.alarms import check_collapse, check_finite
 from reidlab.training.batches import BatchMaker, Prefetcher, trimmed
 from reidlab.training.checkpoints import Checkpoints, save_model
@@ -28,6 +28,7 @@ from reidlab.training.loss_options import complete_terms, give_class_counts
 from reidlab.training.objective import Objective
 from reidlab.training.recipes import Recipe
 from reidlab.training.run import Run, read_finished, summarise, write_finished
+from reidlab.training.start import begin_from
 from reidlab.training.task import make_task
 from reidlab.training.tracking import Tracking, check_tracking
 from reidlab.training.validation import make_validator
@@ -106,7 +107,8 @@ class _Training:
         needs_classes = any(term.feature == "logits" for term in recipe.losses)
         n_classes = self.task.n_identities if needs_classes else 0
         self.config = {"spec": recipe.model, "num_classes": n_classes, "recipe": recipe.name}
-        model = build(recipe.model, n_classes)
+        model = build(without_weights(recipe.model) if recipe.start else recipe.model, n_classes)
+        self.started = begin_from(model, recipe.start, self.task.digest) if recipe.start else ""
         give_class_counts(model, self.task.labels)
         objective = Objective(complete_terms(recipe.losses, model, self.task.n_identities))
         augment = Augment(**recipe.augment.model_dump())
@@ -251,6 +253,7 @@ class _Training:
             "best_val_map": self.best["val_map"] if self.best["epoch"] > 0 else None,
             "num_classes": self.config["num_classes"],
             "sampler_note": self.task.sampler.note,
+            **({"start": self.started} if self.started else {}),
             "device": str(self.compute.device),
             "precision": self.compute.precision,
             "parameter_groups": [

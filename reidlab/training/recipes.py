@@ -56,6 +56,9 @@ class Recipe(Part):
     compile: bool = Field(
         default=False, description="torch.compile, where it works (CPU: C++ compiler); for long trainings"
     )
+    start: str = Field(
+        default="", description="a training run or the folder of a saved model, whose weights it begins from"
+    )
     freeze: FreezePart | None = None
     ema: EmaPart | None = None
     swa: SwaPart | None = None

@@ -55,6 +55,12 @@ def _model(value: str) -> None:
     model_from(value)
 
 
+def _start(value: str) -> None:
+    from reidlab.training.start import saved_model
+
+    saved_model(value)
+
+
 def _tracking(value: list[str]) -> None:
     from reidlab.training.tracking import check_tracking
 
@@ -66,5 +72,6 @@ _CHECKS: dict[str, Callable[[Any], None]] = {
     "root": _root,
     "recipe": _recipe,
     "model": _model,
+    "start": _start,
     "tracking": _tracking,
 }

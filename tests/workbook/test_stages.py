@@ -329,6 +329,19 @@ def test_training_on_the_triplets_of_a_run(people: Path) -> None:
         stages.train_for(data, make_recipe(), Training(triplets=drawn.path.name))
 
 
+def test_training_that_begins_from_a_run(people: Path) -> None:
+    data = prepared(people)
+    first = train(data)
+    recipe = make_recipe(start=first.path.name, epochs=1)
+    second = train(data, recipe)
+    assert second.made and not train(data, recipe).made
+    (note,) = stages.training_notes(second)
+    assert note.startswith(f"Began from {first.path.name}: ") and "0 missing" in note
+    assert stages.model_from_run(second).notes == (f"The training {note[0].lower()}{note[1:]}.",)
+    with pytest.raises(UserError, match="is a run of stage 'data'"):
+        train(data, make_recipe(start=data.run.path.name))
+
+
 def test_what_a_found_training_did_not_take_is_said(people: Path) -> None:
     data, p = prepared(people), Training(name="mine", tracking=["tensorboard"])
     train(data)

@@ -18,6 +18,7 @@ from reidlab.runs import Run
 from reidlab.training.checkpoints import load_model
 from reidlab.training.fit import fit
 from reidlab.training.recipes import Recipe
+from reidlab.training.start import WEIGHTS, saved_model
 from reidlab.training.tracking import check_tracking
 from reidlab.workbook.stages.data_run import DataRun
 
@@ -51,7 +52,7 @@ def training_stage(
     check_tracking(tracking)
     used = data.table[data.table["split"].isin(["train", "val"])].reset_index(drop=True)
     params = {"recipe": recipe.experiment(), "dataset": data.run.params["dataset"], "seed": seed}
-    inputs = [data.digest] + ([triplets.digest] if triplets is not None else []) + _weights_digest(recipe)
+    inputs = [data.digest] + ([triplets.digest] if triplets is not None else []) + _weights_digests(recipe)
     label = name or f"{data.run.params['dataset']}-{recipe.name}"
 
     def make(folder: Path) -> Mapping[str, Any]:
@@ -79,14 +80,18 @@ def training_stage(
     return store.stage("training", label, params=params, inputs=inputs, make=make, resumable=True)
 
 
-def _weights_digest(recipe: Recipe) -> list[str]:
-    """Give the digest of the recipe's file of pretrained weights, where it names one: other content, another run."""
+def _weights_digests(recipe: Recipe) -> list[str]:
+    """Give the digests of the files of weights that a recipe begins from: other content, another run."""
     given = recipe.model.get("weights")
-    path = find(given) if isinstance(given, str) and given else None
-    if path is None or not path.is_file():
-        return []
-    with path.open("rb") as file:
-        return [hashlib.file_digest(file, "sha256").hexdigest()]
+    files = [find(given)] if isinstance(given, str) and given else []
+    if recipe.start:
+        files = [saved_model(recipe.start) / WEIGHTS]
+    digests = []
+    for path in files:
+        if path.is_file():
+            with path.open("rb") as file:
+                digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return digests
 
 
 def trained_model(run: Run) -> nn.Module:

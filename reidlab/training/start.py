@@ -1,0 +1,73 @@
+"""Where a training begins: at random, or at the weights of a model that was trained before."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from reidlab.errors import UserError
+from reidlab.models.weights import load_state, read_weights
+from reidlab.paths import find
+from reidlab.runs import find_run
+from reidlab.training.run import read_finished
+
+__all__ = ["begin_from", "saved_model"]
+
+WEIGHTS = "model.safetensors"
+
+
+def saved_model(given: str) -> Path:
+    """Find the folder of a saved model: by a training run's name or digest, its folder, or the model's own folder.
+
+    Raises:
+        UserError: there is none.
+    """
+    path = find(given)
+    if path.is_dir():
+        folder = path if (path / WEIGHTS).is_file() else path / "model"
+    else:
+        run = find_run(given)
+        if run.stage != "training":
+            raise UserError(f"start={given!r} is a run of stage {run.stage!r}; a model comes from a training run.")
+        folder = run.path / "model"
+    if not (folder / WEIGHTS).is_file():
+        raise UserError(f"start={given!r}: {folder} holds no saved model. Train one with notebook 03.")
+    return folder
+
+
+def begin_from(model: Any, given: str, data: str) -> str:
+    """Copy the weights of a trained model into one that is to be trained on; say what was taken.
+
+    The network has to be the same; size, losses and data may differ. Its classifiers are taken over where it was
+    trained on the very same images and identities, else they begin at random. The images are normalised as for it.
+
+    Args:
+        model: changed in place.
+        given: as `saved_model` takes it.
+        data: digest of the training data, as `Task.digest` gives it.
+
+    Raises:
+        UserError: no such model, or another network.
+    """
+    folder = saved_model(given)
+    state = read_weights(folder / WEIGHTS)
+    finished = read_finished(folder.parent)
+    same = finished is not None and finished[1].get("data") == data
+    if not same:
+        state = {name: tensor for name, tensor in state.items() if not name.startswith("classifiers.")}
+    try:
+        report = load_state(model, state, source=folder.parent.name if folder.name == "model" else folder.name)
+    except UserError as error:
+        raise UserError(f"start={given!r}: {error}") from error
+    try:
+        saved = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("preprocess")
+    except (OSError, ValueError) as error:
+        raise UserError(f"start={given!r}: config.json in {folder} cannot be read ({error}).") from error
+    if saved:
+        model.preprocess = replace(model.preprocess, mean=tuple(saved["mean"]), std=tuple(saved["std"]))
+    known = isinstance(getattr(model, "classifiers", None), nn.ModuleList) and len(model.classifiers) > 0
+    return f"{report}{'' if same or not known else '. Classifiers begin at random: other images or identities'}"
