@@ -154,10 +154,10 @@ def test_a_file_that_is_no_text(tmp_path: Path) -> None:
 def test_unknown_names(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"'dmeo' does not exist; choose from .*demo.*Did you mean 'demo'"):
         load_recipe("dmeo")
-    with pytest.raises(UserError, match=r"missing.yaml' does not exist"):
+    with pytest.raises(UserError, match=r"missing\.yaml': there is no such file"):
         load_recipe(tmp_path / "missing.yaml")
     (tmp_path / "folder.yaml").mkdir()
-    with pytest.raises(UserError, match="does not exist"):
+    with pytest.raises(UserError, match="there is no such file"):
         load_recipe(tmp_path / "folder.yaml")
 
 
