@@ -42,7 +42,7 @@ def _count_block(
     compiler turns into vector instructions (14 times quicker than integers here) and which are exact up to `EXACT`.
 
     Args:
-        dots: dot products [query, gallery], and more columns that do not count.
+        dots: dot products [query, gallery].
         factor: what `ranking.Scorer` scales them by (cosine) or takes off (euclidean) [gallery].
         cosine: which of the two.
         ends: images of query q's identity are `ends[q]` to `ends[q + 1]` of the lists below [query + 1].
@@ -56,7 +56,7 @@ def _count_block(
     """
     lanes = np.empty(LANES, dots.dtype)
     for query in range(len(dots)):
-        line = dots[query][: len(scores)]
+        line = dots[query]
         if cosine:
             for at in range(len(line)):
                 scores[at] = line[at] * factor[at]

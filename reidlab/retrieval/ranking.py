@@ -28,7 +28,7 @@ __all__ = ["BLOCK_MIB", "RULES", "Matches", "Scorer", "rank_matches"]
 RULES = ("official", "no_camera", "drop_same_camera")
 BLOCK_MIB = 128
 CHUNK = 8  # rows sorted at a time: they stay in the second-level cache
-LANES = 16  # BLAS kernels take so many columns at a time, or a divisor of it
+LANES = 16  # BLAS kernels take so many columns at a time, or a divisor of it; the rest goes to others
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[Any]
@@ -52,25 +52,23 @@ class Matches:
 class Scorer:
     """Score blocks of queries against the gallery; gallery factors are applied row by row, in the cache.
 
-    The product has some columns of zeros behind the gallery's: BLAS multiplies the last few columns by another kernel,
-    which rounds otherwise, and equal images would not tie.
+    BLAS multiplies the last few columns by another kernel, which rounds otherwise: where they hold an image that stands
+    further left too, its column is taken, so that equal images tie.
     """
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
-        self.width = -(-len(problem.gallery) // LANES) * LANES
-        self._gallery = problem.gallery
-        if self.width > len(problem.gallery):
-            self._gallery = np.zeros((self.width, problem.gallery.shape[1]), problem.gallery.dtype)
-            self._gallery[: len(problem.gallery)] = problem.gallery
         self.cosine = problem.metric == "cosine"
         squares = np.einsum("ij,ij->i", problem.gallery, problem.gallery)
         self.factor = 1 / np.sqrt(squares) if self.cosine else squares / 2
+        self._twins = _twins(problem.gallery)
         self.query_squares = np.einsum("ij,ij->i", problem.query, problem.query).astype(np.float64)
 
     def multiply(self, query: Floats, out: Floats | None = None) -> Floats:
-        """Give the dot products of queries [row, dim] with the gallery and some zeros, [row, width]."""
-        product: Floats = np.matmul(query, self._gallery.T, out=out)
+        """Give the dot products of queries [row, dim] with the gallery, [row, gallery]."""
+        product: Floats = np.matmul(query, self.problem.gallery.T, out=out)
+        for column, first in self._twins:
+            product[..., column] = product[..., first]
         return product
 
     def finish(self, dots: Floats, out: Floats) -> Floats:
@@ -84,6 +82,17 @@ class Scorer:
         if self.cosine:
             return 1 - score / np.sqrt(squares)
         return np.sqrt(np.maximum(squares - 2 * score, 0))
+
+
+def _twins(gallery: Floats) -> list[tuple[int, int]]:
+    """Find those of the last columns whose image stands further left as well: (column, the first one of the image)."""
+    found = []
+    for column in range(len(gallery) - len(gallery) % LANES, len(gallery)):
+        telling = int(np.abs(gallery[column]).argmax())  # few other images share the largest value
+        alike = np.flatnonzero(gallery[:column, telling] == gallery[column, telling])
+        equal = alike[(gallery[alike] == gallery[column]).all(axis=1)]
+        found += [(column, int(equal[0]))] if len(equal) else []
+    return found
 
 
 def _by_identity(problem: Problem) -> tuple[Ints, Ints, Ints]:
@@ -180,10 +189,7 @@ class _Ranker:
         return queries, queries[row], column, score, nearer, n_ignored, wrong
 
     def counted(self, counter: Counter, dots: Floats, first: int) -> tuple[Floats, ...]:
-        """Do what `chunk` does by compiled comparison: many queries in one call, the interpreter free meanwhile.
-
-        `dots` are as wide as `Scorer.multiply` makes them.
-        """
+        """Do what `chunk` does by compiled comparison: many queries in one call, the interpreter free meanwhile."""
         problem, queries, kind = self.problem, np.arange(first, first + len(dots)), dots.dtype
         row, column, ignored = self.same_identity(queries)
         ends = np.searchsorted(row, np.arange(len(dots) + 1))
@@ -237,7 +243,7 @@ def rank_matches(problem: Problem, *, rule: str = "official", block_mib: float =
     rows_held = math.ceil(n_query / blocks)
 
     def work(thread: int) -> list[tuple[Floats, ...]]:
-        held = np.empty((rows_held, ranker.scorer.width), problem.gallery.dtype)
+        held = np.empty((rows_held, n_gallery), problem.gallery.dtype)
         buffer = np.empty((min(CHUNK, rows_held), n_gallery), problem.gallery.dtype)
         pieces: list[tuple[Floats, ...]] = []
         for begin, end in list(pairwise(cuts))[thread::threads]:
@@ -246,7 +252,7 @@ def rank_matches(problem: Problem, *, rule: str = "official", block_mib: float =
                 pieces.append(ranker.counted(counter, dots, begin))
                 continue
             starts = range(0, end - begin, CHUNK)
-            pieces += [ranker.chunk(dots[at : at + CHUNK, :n_gallery], begin + at, buffer) for at in starts]
+            pieces += [ranker.chunk(dots[at : at + CHUNK], begin + at, buffer) for at in starts]
         return pieces
 
     # Each thread multiplies and sorts its own blocks: BLAS threads would go on spinning while the others sort

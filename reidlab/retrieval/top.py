@@ -85,7 +85,7 @@ def _top_columns(scores: npt.NDArray[Any], k: int) -> npt.NDArray[np.int64]:
 
 def _nearest(problem: Problem, scorer: Scorer, at: int, k: int, show_ignored: bool) -> pd.DataFrame:
     """List the nearest images of one query."""
-    dots = scorer.multiply(problem.query[at])[: len(problem.gallery)]
+    dots = scorer.multiply(problem.query[at])
     scores = scorer.finish(dots, np.empty_like(dots))
     right = problem.gallery_codes == problem.query_codes[at]
     ignored = problem.gallery_codes == -1
