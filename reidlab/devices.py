@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from reidlab.errors import UserError, nearest
 
-__all__ = ["DEVICES", "PRECISIONS", "ComputePlan", "bfloat16_is_fast", "describe_device", "plan"]
+__all__ = ["DEVICES", "PRECISIONS", "ComputePlan", "bfloat16_is_fast", "describe_device", "outside_autocast", "plan"]
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
@@ -60,6 +60,21 @@ class ComputePlan:
             torch.cuda.synchronize(self.device)
         elif self.device.type == "mps":
             torch.mps.synchronize()
+
+
+def outside_autocast(kind: str) -> contextlib.AbstractContextManager[Any]:
+    """Compute in the tensors' own types inside this block, whatever autocast is around it.
+
+    Where there is none, none is entered: leaving one clears a cache that all threads share, and a thread that does so
+    while another one computes under autocast can stop both for ever (the cache's lock is taken without Python's, which
+    freeing a tensor waits for).
+
+    Args:
+        kind: of the device: "cpu", "cuda", "mps".
+    """
+    if torch.is_autocast_enabled(kind):
+        return torch.autocast(kind, enabled=False)
+    return contextlib.nullcontext()
 
 
 def bfloat16_is_fast(device: torch.device) -> bool:

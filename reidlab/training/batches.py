@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 
 from reidlab.data.pixels import PixelStore
 from reidlab.data.transforms import Augment, Preprocess
-from reidlab.devices import ComputePlan
+from reidlab.devices import ComputePlan, outside_autocast
 
 __all__ = ["BatchMaker", "Prefetcher", "trimmed"]
 
@@ -42,7 +42,7 @@ class BatchMaker:
         """Give float32 [batch, 3, height, width] in the plan's memory format."""
         draws = np.random.SeedSequence([self.seed, epoch, step]).generate_state(1, np.uint64)[0]
         generator = Generator().manual_seed(int(draws) >> 1)
-        with torch.autocast(self.compute.device.type, enabled=False):  # around us where BN statistics are made anew
+        with outside_autocast(self.compute.device.type):  # around us where BN statistics are made anew
             images = self.compute.place(self.pixels.batch(rows))
             images = self.augment(images, generator, fill=self.preprocess.mean)
             return self.preprocess(images).contiguous(memory_format=self.compute.memory_format)

@@ -115,6 +115,17 @@ def test_autocast_around_it_changes_nothing(world: World) -> None:
         assert torch.equal(make(np.arange(8), 0, 0), plain)
 
 
+def test_the_thread_of_the_batches_enters_no_autocast(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaving one clears a cache under a lock that the step beside it may wait for: both would stand still."""
+    left: list[bool] = []
+    monkeypatch.setattr(torch, "clear_autocast_cache", lambda: left.append(True))
+    augment = Augment(steps=[{"name": "auto_augment"}, {"name": "aug_mix"}, {"name": "random_patch"}])
+    make = BatchMaker(world.pixels, augment, Preprocess(32, 16), plan("cpu", "bfloat16"), seed=3)
+    with Prefetcher(lambda i: make(np.arange(8), 0, i), 3) as stream:
+        assert len(list(stream)) == 3
+    assert left == []
+
+
 def test_batches_draw_nothing_from_the_global_generator(world: World) -> None:
     before = torch.get_rng_state()
     maker(world)(np.arange(8), 0, 0)

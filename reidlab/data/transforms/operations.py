@@ -20,6 +20,7 @@ from torch import Tensor
 
 from reidlab.data.transforms.geometry import shifted
 from reidlab.data.transforms.library import functional
+from reidlab.devices import outside_autocast
 
 __all__ = ["MOVES", "OPERATIONS", "apply_operations", "portions"]
 
@@ -69,7 +70,7 @@ def _move(images: Tensor, magnitude: float, name: str, mode: str = "bilinear") -
 def _sources(name: str, magnitude: float, height: int, width: int) -> Tensor:
     """Number of the pixel that comes to each place, counted from 1; 0 is outside: int32 [height * width]."""
     numbers = torch.arange(1, height * width + 1, dtype=torch.float32).view(1, height, width)  # exact below 2**24
-    with torch.autocast("cpu", enabled=False):  # numbers in bfloat16 would be kept for everybody
+    with outside_autocast("cpu"):  # numbers in bfloat16 would be kept for everybody
         return _move(numbers, magnitude, name, "nearest").to(torch.int32).flatten()
 
 
