@@ -26,8 +26,9 @@ from reidlab.data.transforms import Preprocess
 from reidlab.errors import UserError
 from reidlab.models import build, without_weights
 
-__all__ = ["Checkpoint", "Checkpoints", "load_model", "save_model", "write_json"]
+__all__ = ["WEIGHTS", "Checkpoint", "Checkpoints", "load_model", "save_model", "write_json"]
 
+WEIGHTS = "model.safetensors"  # of a saved model
 _DAMAGED = (
     OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, EOFError, pickle.UnpicklingError,
     SafetensorError,
@@ -82,7 +83,7 @@ def save_model(model: nn.Module, folder: Path, config: Mapping[str, Any]) -> Non
     about = {**config, "spec": spec, "preprocess": asdict(model.preprocess)}  # type: ignore[call-overload]
     with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        _save_weights(model.state_dict(), folder / "model.safetensors", {"format": "pt"})
+        _save_weights(model.state_dict(), folder / WEIGHTS, {"format": "pt"})
         write_json(folder / "config.json", {"reidlab": __version__, **about})
 
 
@@ -95,7 +96,7 @@ def load_model(folder: Path) -> nn.Module:
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         spec, num_classes = config["spec"], config["num_classes"]
-        state = load_file(folder / "model.safetensors")
+        state = load_file(folder / WEIGHTS)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         reason = f"no {error} in config.json" if isinstance(error, KeyError) else error
         raise UserError(f"{folder} holds no saved model ({reason}). Train one with notebook 03.") from error

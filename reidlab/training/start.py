@@ -13,11 +13,10 @@ from reidlab.errors import UserError
 from reidlab.models.weights import load_state, read_weights
 from reidlab.paths import find
 from reidlab.runs import find_run
+from reidlab.training.checkpoints import WEIGHTS
 from reidlab.training.run import read_finished
 
 __all__ = ["begin_from", "saved_model"]
-
-WEIGHTS = "model.safetensors"
 
 
 def saved_model(given: str) -> Path:

@@ -18,11 +18,10 @@ from reidlab.models.registry import find_model
 from reidlab.models.weights import LoadReport, load_weights
 from reidlab.paths import find
 from reidlab.runs import Run, find_run
-from reidlab.training.checkpoints import load_model
+from reidlab.training.checkpoints import WEIGHTS, load_model
 
 __all__ = ["ModelSource", "model_from", "model_from_run"]
 
-_SAVED = "model.safetensors"
 _WHOLE = 0.95  # share of the tensors of a model with branches that its file must have: a backbone's alone will not do
 
 
@@ -79,7 +78,7 @@ def model_from(given: str) -> ModelSource:
         return _published("custom_cnn_v32", path)
     if path.is_dir():
         folder = path if (path / "config.json").is_file() else path / "model"
-        digest = _file_digest(folder / _SAVED)
+        digest = _file_digest(folder / WEIGHTS)
         name = path.parent.name if path.name == "model" else path.name
         return ModelSource(name, digest, lambda: load_model(folder), {"recipe": name})
     return model_from_run(find_run(given))
@@ -118,7 +117,7 @@ def _file_digest(path: Path) -> str:
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
-        if path.suffix in WEIGHT_FILES and path.name != _SAVED:
+        if path.suffix in WEIGHT_FILES and path.name != WEIGHTS:
             raise UserError(
                 f"there is no file of weights {path} ({error.strerror}), neither here nor in the workbook's folder."
             ) from error

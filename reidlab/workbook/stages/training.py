@@ -15,10 +15,10 @@ from reidlab.data.triplets import Triplets
 from reidlab.models import build, count_macs, count_parameters
 from reidlab.paths import data_root, find
 from reidlab.runs import Run
-from reidlab.training.checkpoints import load_model
+from reidlab.training.checkpoints import WEIGHTS, load_model
 from reidlab.training.fit import fit
 from reidlab.training.recipes import Recipe
-from reidlab.training.start import WEIGHTS, saved_model
+from reidlab.training.start import saved_model
 from reidlab.training.tracking import check_tracking
 from reidlab.workbook.stages.data_run import DataRun
 
