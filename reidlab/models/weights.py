@@ -7,6 +7,7 @@ refused.
 from __future__ import annotations
 
 import argparse
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from reidlab.models.key_maps import KEY_MAPS, KeyMap
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["KEY_MAPS", "LoadReport", "load_state", "load_weights", "read_object", "read_weights"]
+__all__ = ["KEY_MAPS", "LoadReport", "file_digest", "load_state", "load_weights", "read_object", "read_weights"]
 
 _NESTS = ("state_dict", "model_state_dict", "model_state", "model", "teacher", "network", "net")
 _PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.", "network.", "net.", "base.", "encoder.")
@@ -71,6 +72,12 @@ class LoadReport:
         states = {"missing": self.missing, "other shape": self.reshaped, "unused": self.unused}
         rows = [(name, state) for state, names in states.items() for name in names]
         return pd.DataFrame(rows, columns=["tensor", "state"])
+
+
+def file_digest(path: Path) -> str:
+    """Give the SHA-256 of a file's content, for keys of runs that depend on it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_object(path: str | Path) -> Any:

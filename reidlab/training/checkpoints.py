@@ -26,7 +26,7 @@ from reidlab.data.transforms import Preprocess
 from reidlab.errors import UserError
 from reidlab.models import build, without_weights
 
-__all__ = ["WEIGHTS", "Checkpoint", "Checkpoints", "load_model", "save_model", "write_json"]
+__all__ = ["WEIGHTS", "Checkpoint", "Checkpoints", "load_model", "save_model", "saved_folder", "write_json"]
 
 WEIGHTS = "model.safetensors"  # of a saved model
 _DAMAGED = (
@@ -85,6 +85,18 @@ def save_model(model: nn.Module, folder: Path, config: Mapping[str, Any]) -> Non
         folder.mkdir(parents=True, exist_ok=True)
         _save_weights(model.state_dict(), folder / WEIGHTS, {"format": "pt"})
         write_json(folder / "config.json", {"reidlab": __version__, **about})
+
+
+def saved_folder(path: Path) -> Path:
+    """Find the folder of a saved model: the one given, or model/ in the folder of a training run.
+
+    Raises:
+        UserError: neither holds weights.
+    """
+    folder = path if (path / WEIGHTS).is_file() else path / "model"
+    if not (folder / WEIGHTS).is_file():
+        raise UserError(f"{path} holds no saved model (no {WEIGHTS}). Train one with notebook 03.")
+    return folder
 
 
 def load_model(folder: Path) -> nn.Module:

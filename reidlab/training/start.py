@@ -13,7 +13,7 @@ from reidlab.errors import UserError
 from reidlab.models.weights import load_state, read_weights
 from reidlab.paths import find
 from reidlab.runs import find_run
-from reidlab.training.checkpoints import WEIGHTS
+from reidlab.training.checkpoints import WEIGHTS, saved_folder
 from reidlab.training.run import read_finished
 
 __all__ = ["begin_from", "saved_model"]
@@ -26,16 +26,15 @@ def saved_model(given: str) -> Path:
         UserError: there is none.
     """
     path = find(given)
-    if path.is_dir():
-        folder = path if (path / WEIGHTS).is_file() else path / "model"
-    else:
+    if not path.is_dir():
         run = find_run(given)
         if run.stage != "training":
             raise UserError(f"start={given!r} is a run of stage {run.stage!r}; a model comes from a training run.")
-        folder = run.path / "model"
-    if not (folder / WEIGHTS).is_file():
-        raise UserError(f"start={given!r}: {folder} holds no saved model. Train one with notebook 03.")
-    return folder
+        path = run.path
+    try:
+        return saved_folder(path)
+    except UserError as error:
+        raise UserError(f"start={given!r}: {error}") from error
 
 
 def begin_from(model: Any, given: str, data: str) -> str:

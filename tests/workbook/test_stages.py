@@ -275,7 +275,7 @@ def test_models_that_are_not_there(tmp_path: Path, own_data: Path) -> None:
     for given, words in [
         ("nonsense", "There is no run 'nonsense'"),
         ("", "No model is named"),
-        (str(tmp_path / "empty"), "no model at .*Train one with notebook 03"),
+        (str(tmp_path / "empty"), "empty holds no saved model .*Train one with notebook 03"),
         (str(tmp_path / "gone.pth"), "there is no file of weights .*gone.pth"),
         (str(tmp_path / "weights.pth"), "weights.pth is not readable"),
         (str(tmp_path / "other.pt"), "matches 0 of"),

@@ -15,10 +15,10 @@ from reidlab.models import build
 from reidlab.models.backbones import WEIGHT_FILES
 from reidlab.models.published import load_custom_cnn_v32
 from reidlab.models.registry import find_model
-from reidlab.models.weights import LoadReport, load_weights
+from reidlab.models.weights import LoadReport, file_digest, load_weights
 from reidlab.paths import find
 from reidlab.runs import Run, find_run
-from reidlab.training.checkpoints import WEIGHTS, load_model
+from reidlab.training.checkpoints import WEIGHTS, load_model, saved_folder
 
 __all__ = ["ModelSource", "model_from", "model_from_run"]
 
@@ -77,8 +77,8 @@ def model_from(given: str) -> ModelSource:
     if path.suffix in WEIGHT_FILES:
         return _published("custom_cnn_v32", path)
     if path.is_dir():
-        folder = path if (path / "config.json").is_file() else path / "model"
-        digest = _file_digest(folder / WEIGHTS)
+        folder = saved_folder(path)
+        digest = file_digest(folder / WEIGHTS)
         name = path.parent.name if path.name == "model" else path.name
         return ModelSource(name, digest, lambda: load_model(folder), {"recipe": name})
     return model_from_run(find_run(given))
@@ -87,7 +87,12 @@ def model_from(given: str) -> ModelSource:
 def _published(name: str, path: Path) -> ModelSource:
     """Take weights that somebody else trained; what was loaded and what was not stands in the notes."""
     find_model(name)
-    digest = _file_digest(path)
+    try:
+        digest = file_digest(path)
+    except OSError as error:
+        raise UserError(
+            f"there is no file of weights {path} ({error.strerror}), neither here nor in the workbook's folder."
+        ) from error
     _, report = _with_weights(name, path)
     custom = name == "custom_cnn_v32"
     facts = {"recipe": f"published {path.name}", "epochs": None, "minutes": None, "seed": None}
@@ -111,14 +116,3 @@ def _with_weights(name: str, path: Path) -> tuple[nn.Module, LoadReport]:
         return model, backbone.load_report
     model = build(name)
     return model, load_weights(model, path, min_match=_WHOLE)
-
-
-def _file_digest(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        if path.suffix in WEIGHT_FILES and path.name != WEIGHTS:
-            raise UserError(
-                f"there is no file of weights {path} ({error.strerror}), neither here nor in the workbook's folder."
-            ) from error
-        raise UserError(f"no model at {path} ({error.strerror}). Train one with notebook 03.") from error

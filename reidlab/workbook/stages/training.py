@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from reidlab import store
 from reidlab.data.pixels import PixelStore
 from reidlab.data.triplets import Triplets
 from reidlab.models import build, count_macs, count_parameters
+from reidlab.models.weights import file_digest
 from reidlab.paths import data_root, find
 from reidlab.runs import Run
 from reidlab.training.checkpoints import WEIGHTS, load_model
@@ -86,12 +86,7 @@ def _weights_digests(recipe: Recipe) -> list[str]:
     files = [find(given)] if isinstance(given, str) and given else []
     if recipe.start:
         files = [saved_model(recipe.start) / WEIGHTS]
-    digests = []
-    for path in files:
-        if path.is_file():
-            with path.open("rb") as file:
-                digests.append(hashlib.file_digest(file, "sha256").hexdigest())
-    return digests
+    return [file_digest(path) for path in files if path.is_file()]
 
 
 def trained_model(run: Run) -> nn.Module:
