@@ -75,6 +75,7 @@ class Training(DataParams):
     learning_rate: float | None = Field(None, gt=0, le=10, description="top rate; None: as the recipe says")
     validate_every: int | None = Field(None, ge=1, le=10_000, description="epochs between validations; None: recipe")
     start: str = Field("", description="begin from the weights of this training run or saved model; empty: recipe")
+    teachers: list[str] = Field([], description="training runs to learn from, for recipes with a distillation loss")
     triplets: str = Field("", description="for recipes on given triplets: a run of 02; empty: random ones are drawn")
     device: Device = Field("auto", description="where to compute; auto: cuda, then mps, then cpu")
     name: str = Field("", max_length=60, description="name of the run; empty: data set and recipe")

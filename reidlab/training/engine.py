@@ -18,6 +18,7 @@ from reidlab.models import Output
 from reidlab.training.averaging import Averaging
 from reidlab.training.curves import Scores
 from reidlab.training.depthwise import fast_depthwise
+from reidlab.training.distill import Lesson
 from reidlab.training.freezing import Freezing
 from reidlab.training.objective import Objective
 from reidlab.training.optimizers import build_loss_optimizer, build_optimizer, describe_groups, set_rates
@@ -100,15 +101,17 @@ class Learner:
         self.prepared.train()
         self.freezing.begin(epoch)
 
-    def step(self, images: Tensor, labels: Tensor, position: float, scores: Scores) -> tuple[Tensor, float]:
-        """Learn from one batch at a position in epochs; give the loss and the factor of the base rate."""
+    def step(
+        self, images: Tensor, labels: Tensor, position: float, scores: Scores, lesson: Lesson | None = None
+    ) -> tuple[Tensor, float]:
+        """Learn from one batch (and its teachers) at a position in epochs; give the loss and the base rate's factor."""
         factor = self.schedule(position, scores)
         momentum = self.schedule.momentum(position) if self.schedule.momentum is not None else None
         set_rates(self.stepper.param_groups, factor, momentum)
         with self.accelerator.accumulate(self.prepared):
             with fast_depthwise(self.compute):
                 output = self.prepared(images, labels=labels) if self.takes_labels else self.prepared(images)
-            loss = self.objective(Output(*output), labels)
+            loss = self.objective(Output(*output), labels, lesson)
             self.accelerator.backward(loss)
             whole = self.accelerator.sync_gradients
             if whole and self.recipe.clip_norm:

@@ -23,6 +23,7 @@ from reidlab.models import build, without_weights
 from reidlab.training.alarms import check_collapse, check_finite
 from reidlab.training.batches import BatchMaker, Prefetcher, trimmed
 from reidlab.training.checkpoints import Checkpoints, save_model
+from reidlab.training.distill import make_teachers
 from reidlab.training.engine import Learner, Means
 from reidlab.training.loss_options import complete_terms, give_class_counts
 from reidlab.training.objective import Objective
@@ -114,6 +115,7 @@ class _Training:
         augment = Augment(**recipe.augment.model_dump())
         self.batch = BatchMaker(pixels, augment, model.preprocess, self.compute, seed)  # type: ignore[arg-type]
         self.validator = make_validator(table, pixels, self.compute, seed=seed)
+        self.teachers = make_teachers(recipe, table, pixels, self.task, self.compute, progress=progress)
         self.learner = Learner(recipe, model, objective, self.compute, len(self._rows(0)))
         if self.learner.schedule.watches and self.validator is None:
             raise UserError(
@@ -172,7 +174,8 @@ class _Training:
             )
             for step, images in enumerate(bar):
                 labels = torch.from_numpy(self.task.labels[rows[step]]).to(self.compute.device)
-                loss, factor = self.learner.step(images, labels, epoch + step / len(rows), scores)
+                lesson = self.teachers.lesson(rows[step]) if self.teachers is not None else None
+                loss, factor = self.learner.step(images, labels, epoch + step / len(rows), scores, lesson)
                 totals.add({"loss": loss, **self.learner.objective.stats})
                 if step % _CHECK_EVERY == 0 or step == len(rows) - 1:
                     check_finite(float(loss), epoch + 1, step + 1)
@@ -254,6 +257,7 @@ class _Training:
             "num_classes": self.config["num_classes"],
             "sampler_note": self.task.sampler.note,
             **({"start": self.started} if self.started else {}),
+            **({"teachers": self.teachers.note} if self.teachers is not None else {}),
             "device": str(self.compute.device),
             "precision": self.compute.precision,
             "parameter_groups": [

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from reidlab import losses
 from reidlab.errors import UserError, nearest
 from reidlab.models import Output
+from reidlab.training.distill import Lesson
 from reidlab.training.recipes import LossTerm
 
 __all__ = ["Objective"]
@@ -38,13 +39,19 @@ class Objective(nn.Module):
         """Say whether a term wants batches of given triplets."""
         return any(term.feature == "triplets" for term in self.terms)
 
-    def forward(self, output: Output, labels: Tensor) -> Tensor:
-        """Give the scalar loss of a model's training output with labels [batch] in 0..class-1."""
+    def forward(self, output: Output, labels: Tensor, lesson: Lesson | None = None) -> Tensor:
+        """Give the scalar loss of a model's training output with labels [batch] in 0..class-1.
+
+        Args:
+            output: of the model that learns.
+            labels: of the batch.
+            lesson: what its teachers say of the batch, for losses that learn from it.
+        """
         total = output.before.new_zeros(())
         self.stats = {}
         later: dict[str, Tensor] = {}
         for label, term, loss in zip(self.labels, self.terms, self.losses):
-            value, reported = _term(term, loss, output, labels)
+            value, reported = _term(term, loss, output, labels, lesson)
             total = total + term.weight * value
             self.stats[label] = value.detach()
             for name, figure in reported.items():
@@ -58,12 +65,10 @@ def _check_feature(term: LossTerm) -> None:
     takes = losses.LOSSES[term.name].takes
     if (term.name == "ehtm") != (term.feature == "triplets"):
         raise UserError(f"loss {term.name!r} cannot see feature {term.feature!r}: ehtm goes with triplets alone.")
-    if any("teacher" in item for item in takes):
-        raise UserError(f"loss {term.name!r} takes {' and '.join(takes)}: it is for distillation, not for a recipe.")
-    if (takes[0] == "logits") != (term.feature == "logits"):
+    if takes[0].endswith("logits") != (term.feature == "logits"):
         raise UserError(
-            f"loss {term.name!r} cannot see feature {term.feature!r}: cross_entropy and its kin go with logits, "
-            "ranking losses with before, after or parts."
+            f"loss {term.name!r} cannot see feature {term.feature!r}: cross_entropy and its kin (kl, js, kd too) go "
+            "with logits, ranking losses and relational_kd with before, after or parts."
         )
     if takes[0] == "maps" and not term.branch:
         raise UserError(
@@ -108,15 +113,34 @@ def _of_branch(term: LossTerm, name: str, output: Output) -> Tensor:
     return feature
 
 
-def _term(term: LossTerm, loss: nn.Module, output: Output, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+def _beside(term: LossTerm, labels: Tensor, lesson: Lesson | None) -> list[Tensor]:
+    """Give what a loss takes beside the feature: labels, or what a teacher says."""
+    if not term.learns_from_teacher:
+        return [labels]
+    said = {"labels": labels}
+    if lesson is not None:
+        said["teacher features"] = lesson.features
+        if lesson.logits is not None:
+            said["teacher logits"] = lesson.logits
+    wanted = losses.LOSSES[term.name].takes[1:]
+    missing = [name for name in wanted if name not in said]
+    if missing:
+        raise UserError(f"loss {term.name!r} takes {' and '.join(missing)}, and no teacher gave any.")
+    return [said[name] for name in wanted]
+
+
+def _term(
+    term: LossTerm, loss: nn.Module, output: Output, labels: Tensor, lesson: Lesson | None
+) -> tuple[Tensor, dict[str, Tensor]]:
     """Give the value of one term and what it reports."""
     if term.feature == "triplets":
         a, p, n = output.before.chunk(3)
         a_labels, _, n_labels = labels.chunk(3)
         return loss(a, p, n, a_labels, n_labels), dict(loss.stats)  # type: ignore[arg-type]
+    beside = _beside(term, labels, lesson)
     values, reports = [], []
     for feature in _seen(term, output):
-        values.append(loss(feature, labels))
+        values.append(loss(feature, *beside))
         reports.append(dict(loss.stats))  # type: ignore[arg-type]
     if len(values) == 1:
         return values[0], reports[0]

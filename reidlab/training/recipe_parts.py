@@ -16,20 +16,22 @@ from pydantic import (
 )
 
 from reidlab.data.samplers import SAMPLERS
+from reidlab.losses import LOSSES
 
 __all__ = [
     "AugmentPart",
     "EmaPart",
     "FreezePart",
     "LossTerm",
+    "Names",
     "OptimizerPart",
     "Part",
     "SamplerPart",
     "SwaPart",
 ]
 
-# names of submodules ("backbone", "backbone.layer1"); one may stand without a list
-Modules = Annotated[tuple[str, ...], BeforeValidator(lambda given: (given,) if isinstance(given, str) else given)]
+# names, of submodules ("backbone", "backbone.layer1") or of runs; one may stand without a list
+Names = Annotated[tuple[str, ...], BeforeValidator(lambda given: (given,) if isinstance(given, str) else given)]
 
 
 class Part(BaseModel):
@@ -49,8 +51,13 @@ class LossTerm(Part):
     name: str
     weight: float = Field(default=1.0, gt=0)
     feature: Literal["before", "after", "logits", "parts", "triplets"]
-    branch: Modules = ()
+    branch: Names = ()
     options: dict[str, Any] = {}
+
+    @property
+    def learns_from_teacher(self) -> bool:
+        """Say whether the loss takes a teacher's output; a loss that does not exist takes none."""
+        return self.name in LOSSES and any("teacher" in item for item in LOSSES[self.name].takes)
 
 
 class SamplerPart(Part):
@@ -114,7 +121,7 @@ class OptimizerPart(Part):
     momentum: float = Field(default=0.9, ge=0, lt=1, description="of sgd")
     nesterov: bool = Field(default=False, description="of sgd")
     new_layers_factor: float = Field(default=1.0, gt=0, description="rate of what lies outside `backbone`, times")
-    backbone: Modules = Field(default=("backbone",), description="modules whose layers are not new")
+    backbone: Names = Field(default=("backbone",), description="modules whose layers are not new")
     bias_factor: float = Field(default=1.0, gt=0, description="rate of biases (of norms too), times")
     decay_norms: bool | None = Field(
         default=None, description="decay norms and biases as well; None: not with adamw, with the others"
@@ -129,10 +136,10 @@ class OptimizerPart(Part):
 
 
 class FreezePart(Part):
-    """Modules that learn nothing during the first epochs, their normalisations in eval mode."""
+    """Names that learn nothing during the first epochs, their normalisations in eval mode."""
 
     epochs: int = Field(ge=1, description="epochs before they learn too")
-    modules: Modules = ("backbone",)
+    modules: Names = ("backbone",)
 
 
 class EmaPart(Part):

@@ -15,6 +15,7 @@ from reidlab.training.recipe_parts import (
     EmaPart,
     FreezePart,
     LossTerm,
+    Names,
     OptimizerPart,
     Part,
     SamplerPart,
@@ -58,6 +59,9 @@ class Recipe(Part):
     )
     start: str = Field(
         default="", description="a training run or the folder of a saved model, whose weights it begins from"
+    )
+    teachers: Names = Field(
+        default=(), description="training runs or saved models that its distillation losses learn from, averaged"
     )
     freeze: FreezePart | None = None
     ema: EmaPart | None = None

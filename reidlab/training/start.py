@@ -19,8 +19,12 @@ from reidlab.training.run import read_finished
 __all__ = ["begin_from", "saved_model"]
 
 
-def saved_model(given: str) -> Path:
+def saved_model(given: str, what: str = "start") -> Path:
     """Find the folder of a saved model: by a training run's name or digest, its folder, or the model's own folder.
+
+    Args:
+        given: what names it.
+        what: the parameter that it was given for, which messages name.
 
     Raises:
         UserError: there is none.
@@ -29,12 +33,12 @@ def saved_model(given: str) -> Path:
     if not path.is_dir():
         run = find_run(given)
         if run.stage != "training":
-            raise UserError(f"start={given!r} is a run of stage {run.stage!r}; a model comes from a training run.")
+            raise UserError(f"{what}={given!r} is a run of stage {run.stage!r}; a model comes from a training run.")
         path = run.path
     try:
         return saved_folder(path)
     except UserError as error:
-        raise UserError(f"start={given!r}: {error}") from error
+        raise UserError(f"{what}={given!r}: {error}") from error
 
 
 def begin_from(model: Any, given: str, data: str) -> str:

@@ -61,6 +61,13 @@ def _start(value: str) -> None:
     saved_model(value)
 
 
+def _teachers(value: list[str]) -> None:
+    from reidlab.training.start import saved_model
+
+    for name in value:
+        saved_model(name, "teachers")
+
+
 def _tracking(value: list[str]) -> None:
     from reidlab.training.tracking import check_tracking
 
@@ -73,5 +80,6 @@ _CHECKS: dict[str, Callable[[Any], None]] = {
     "recipe": _recipe,
     "model": _model,
     "start": _start,
+    "teachers": _teachers,
     "tracking": _tracking,
 }

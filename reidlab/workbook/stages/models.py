@@ -50,7 +50,8 @@ def model_from_run(run: Run) -> ModelSource:
         raise UserError(f"run {run.path.name} is of stage {run.stage!r}; a model comes from a training run.")
     trained = {"trained_on": run.params.get("dataset", ""), "seed": run.params.get("seed"), **run.result}
     manifest = {key: run.manifest.get(key) for key in ("git", "machine", "seconds")}
-    notes = (f"The training began from {run.result['start']}.",) if run.result.get("start") else ()
+    told = {"start": "The training began from", "teachers": "It learnt from its teachers too:"}
+    notes = tuple(f"{words} {run.result[name]}." for name, words in told.items() if run.result.get(name))
     return ModelSource(run.path.name, run.digest, lambda: load_model(run.path / "model"), trained | manifest, notes)
 
 

@@ -75,7 +75,8 @@ def triplets_for(data: DataRun, p: TripletGeneration) -> tuple[Run, Triplets, pd
 
 def recipe_for(p: Training) -> Recipe:
     """Read the recipe of notebook 03 with the notebook's changes."""
-    recipe = load_recipe(p.recipe, epochs=p.epochs, validate_every=p.validate_every, start=p.start or None)
+    changes = {"epochs": p.epochs, "validate_every": p.validate_every, "start": p.start or None}
+    recipe = load_recipe(p.recipe, **changes, teachers=p.teachers or None)
     if p.learning_rate is None:
         return recipe
     return recipe.model_copy(update={"optimizer": recipe.optimizer.model_copy(update={"lr": p.learning_rate})})
@@ -108,7 +109,7 @@ def training_notes(run: Run, p: Training | None = None) -> list[str]:
 
     Given the parameters too, say which of them had no effect because the run was found.
     """
-    told = {"sampler_note": "", "weights": "Pretrained weights: ", "start": "Began from "}
+    told = {"sampler_note": "", "weights": "Pretrained weights: ", "start": "Began from ", "teachers": "Teachers: "}
     notes = [f"{before}{run.result[name]}" for name, before in told.items() if run.result.get(name)]
     unused = [] if run.made or p is None else [name for name in ("name", "tracking") if getattr(p, name)]
     if unused:

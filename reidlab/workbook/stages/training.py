@@ -16,6 +16,7 @@ from reidlab.models.weights import file_digest
 from reidlab.paths import data_root, find
 from reidlab.runs import Run
 from reidlab.training.checkpoints import WEIGHTS, load_model
+from reidlab.training.distill import teacher_digests
 from reidlab.training.fit import fit
 from reidlab.training.recipes import Recipe
 from reidlab.training.start import saved_model
@@ -81,12 +82,12 @@ def training_stage(
 
 
 def _weights_digests(recipe: Recipe) -> list[str]:
-    """Give the digests of the files of weights that a recipe begins from: other content, another run."""
+    """Give the digests of the weights that a recipe begins or learns from: other content, another run."""
     given = recipe.model.get("weights")
     files = [find(given)] if isinstance(given, str) and given else []
     if recipe.start:
         files = [saved_model(recipe.start) / WEIGHTS]
-    return [file_digest(path) for path in files if path.is_file()]
+    return [file_digest(path) for path in files if path.is_file()] + teacher_digests(recipe.teachers)
 
 
 def trained_model(run: Run) -> nn.Module:

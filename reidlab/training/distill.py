@@ -1,0 +1,179 @@
+"""Knowledge distillation: what trained models say of the training images, for the losses that learn from a teacher.
+
+The teachers look once, before the training, at every image as it is and mirrored; the student then sees augmented
+images and learns to say the same (the clean teacher and noised student of Xie et al. 2020, "Self-training with Noisy
+Student"). The lessons fit in memory, so that a teacher of any size costs nothing in a step. Several teachers are
+averaged (an ensemble distilled into one model: Hinton, Vinyals, Dean 2015).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from reidlab.data.pixels import PixelStore
+from reidlab.devices import ComputePlan
+from reidlab.errors import UserError
+from reidlab.models import Output
+from reidlab.models.inference import embed_rows, fitting_batch_size, free_memory
+from reidlab.models.weights import file_digest
+from reidlab.paths import data_root
+from reidlab.training.checkpoints import WEIGHTS, load_model
+from reidlab.training.recipes import Recipe
+from reidlab.training.run import read_finished
+from reidlab.training.start import saved_model
+from reidlab.training.task import Task
+
+__all__ = ["Lesson", "Teachers", "class_logits", "make_teachers", "teacher_digests"]
+
+
+class Lesson(NamedTuple):
+    """What the teachers say of one batch.
+
+    Attributes:
+        features: L2-normalised embeddings side by side [batch, sum of dims], so that cosines are means over teachers.
+        logits: of the training identities [batch, class], the mean over teachers and their classifiers; None where no
+            loss wants them.
+    """
+
+    features: Tensor
+    logits: Tensor | None = None
+
+
+class Teachers:
+    """Lessons of all training images.
+
+    Args:
+        rows: table row of each lesson [lesson].
+        features: [lesson, dim].
+        logits: [lesson, class], or None.
+
+    Attributes:
+        note: who the teachers are, for manifests.
+    """
+
+    def __init__(self, rows: np.ndarray, features: Tensor, logits: Tensor | None, note: str = "") -> None:
+        self._place = np.full(int(rows.max()) + 1, -1)
+        self._place[rows] = np.arange(len(rows))
+        self._features, self._logits, self.note = features, logits, note
+
+    def lesson(self, rows: np.ndarray) -> Lesson:
+        """Give the lesson of a batch of table rows [batch]."""
+        places = torch.from_numpy(self._place[rows]).to(self._features.device)
+        return Lesson(self._features[places], None if self._logits is None else self._logits[places])
+
+
+def make_teachers(
+    recipe: Recipe,
+    table: pd.DataFrame,
+    pixels: PixelStore,
+    task: Task,
+    compute: ComputePlan,
+    *,
+    progress: bool = False,
+) -> Teachers | None:
+    """Ask a recipe's teachers about its training images; None where no loss learns from a teacher.
+
+    Args:
+        recipe: its `teachers` and losses.
+        table: image table, row i is image i of `pixels`.
+        pixels: uint8 store at the student's size; a teacher of another size has one of its own in data/cache.
+        task: labels and rows of the training.
+        compute: where to compute, and in which precision.
+        progress: show bars.
+
+    Raises:
+        UserError: a loss without a teacher, teachers without such a loss, no such model, or losses on logits whose
+            teacher was trained on other images or identities.
+    """
+    terms = [term for term in recipe.losses if term.learns_from_teacher]
+    if not terms:
+        if recipe.teachers:
+            raise UserError(
+                f"recipe {recipe.name} has teachers, but none of its losses learns from one: add js, kl or kd on "
+                "logits, or relational_kd on a feature (`reidlab losses`)."
+            )
+        return None
+    if not recipe.teachers:
+        raise UserError(
+            f"recipe {recipe.name}: its loss {terms[0].name!r} learns from a teacher, and none is named. Name one or "
+            "several training runs on the same data, `-p teachers RUN` (`reidlab runs list training` lists them)."
+        )
+    wants_logits = any(term.feature == "logits" for term in terms)
+    rows = np.unique(task.units)
+    features, logits, notes = [], [], []
+    for given in recipe.teachers:
+        folder = saved_model(given, "teachers")
+        if wants_logits:
+            _check_identities(given, folder, task)
+        model = compute.place(load_model(folder))
+        preprocess: Any = model.preprocess
+        size = preprocess.height, preprocess.width
+        own = pixels if pixels.size == size else _store(table, size, progress)
+        features.append(torch.from_numpy(embed_rows(model, own, rows, compute, flip=True, progress=progress)))
+        if wants_logits:
+            logits.append(class_logits(model, own, rows, compute))
+        notes.append(folder.parent.name if folder.name == "model" else folder.name)
+    joined = F.normalize(torch.cat(features, dim=1), dim=1).to(compute.device)
+    mean = torch.stack(logits).mean(0).to(compute.device) if logits else None
+    return Teachers(rows, joined, mean, ", ".join(notes))
+
+
+def teacher_digests(given: Sequence[str]) -> list[str]:
+    """Give the digests of the teachers' weights: other teachers under the same names make another run."""
+    return [file_digest(saved_model(name, "teachers") / WEIGHTS) for name in given]
+
+
+def class_logits(model: Any, pixels: PixelStore, rows: np.ndarray, compute: ComputePlan) -> Tensor:
+    """Give what a trained model's classifiers say of images, float32 [row, class] on the CPU.
+
+    The mean over its classifiers, and over each image and its mirror; layers are in eval mode, classifiers with a
+    margin add none.
+
+    Raises:
+        UserError: the model has no classifier.
+    """
+    preprocess = model.preprocess
+    size = fitting_batch_size(preprocess, free_memory(compute.device))
+    model.eval()
+    model.training = True  # of the model alone, which then gives an Output; its layers stay as they are at test
+    parts = []
+    try:
+        with torch.inference_mode(), compute.autocast():
+            for start in range(0, len(rows), size):
+                images = preprocess(compute.place(pixels.batch(rows[start : start + size])))
+                images = images.contiguous(memory_format=compute.memory_format)
+                views = [_mean_logits(model(view)) for view in (images, images.flip(3))]
+                parts.append(torch.stack(views).mean(0).cpu())
+    finally:
+        model.eval()
+    return torch.cat(parts)
+
+
+def _mean_logits(output: tuple[Any, ...]) -> Tensor:
+    logits = Output(*output).logits
+    if not logits:
+        raise UserError("the teacher has no classifier, and so no logits; relational_kd learns from its features.")
+    return torch.stack([each.float() for each in logits]).mean(0)
+
+
+def _check_identities(given: str, folder: Path, task: Task) -> None:
+    """Refuse logits of other classes than the student's."""
+    finished = read_finished(folder.parent)
+    if finished is None or finished[1].get("data") != task.digest:
+        raise UserError(
+            f"teachers={given!r} was not trained on the very same images and identities, so its logits mean other "
+            "people. Train it on this data (the same dataset, seed, split and val_share), or learn from its features "
+            "by relational_kd."
+        )
+
+
+def _store(table: pd.DataFrame, size: tuple[int, int], progress: bool) -> PixelStore:
+    return PixelStore.build(table, data_root() / "cache" / "pixels", size=size, progress=progress)

@@ -1,0 +1,215 @@
+"""Trainings that learn from teachers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from training_cases import World, assert_same_run, make_recipe, same_weights, train, trained, weights_in
+
+from reidlab import losses
+from reidlab.data.pixels import PixelStore
+from reidlab.devices import plan
+from reidlab.errors import UserError
+from reidlab.models import Output, build
+from reidlab.training.checkpoints import save_model
+from reidlab.training.distill import Lesson, class_logits, make_teachers, teacher_digests
+from reidlab.training.objective import Objective
+from reidlab.training.recipes import LossTerm, Recipe
+from reidlab.training.run import Run
+from reidlab.training.task import make_task
+
+COMPUTE = plan("cpu", "float32")
+TERMS = [
+    {"name": "cross_entropy", "feature": "logits"},
+    {"name": "js", "feature": "logits", "weight": 0.5},
+    {"name": "relational_kd", "feature": "after", "weight": 10.0},
+]
+
+
+@pytest.fixture(scope="module")
+def first(world: World, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return trained(
+        world, tmp_path_factory.mktemp("first") / "one", make_recipe(epochs=8, model={"classifier_std": 0.05})
+    )
+
+
+@pytest.fixture(scope="module")
+def second(world: World, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Another size and another embedding, on the same images and identities."""
+    return trained(
+        world,
+        tmp_path_factory.mktemp("second") / "two",
+        make_recipe(epochs=2, model={"height": 48, "width": 24}),
+        seed=3,
+    )
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REIDLAB_DATA", str(tmp_path / "data"))
+
+
+def student(*teachers: Run | Path, terms: list[dict[str, Any]] = TERMS, **changes: Any) -> Recipe:
+    names = [str(teacher.folder if isinstance(teacher, Run) else teacher) for teacher in teachers]
+    return make_recipe(losses=terms, teachers=names, **changes)
+
+
+def taught(world: World, recipe: Recipe) -> Any:
+    task = make_task(recipe, world.table, world.pixels, None, 0, needs_triplets=False)
+    return make_teachers(recipe, world.table, world.pixels, task, COMPUTE), np.unique(task.units)
+
+
+def store(world: World, run: Run, folder: Path) -> PixelStore:
+    shape = run.load_model().preprocess
+    return PixelStore.build(world.table, folder, size=(shape.height, shape.width), progress=False)  # type: ignore[union-attr]
+
+
+def test_lessons_are_the_means_over_teachers_and_mirrors(world: World, first: Run, second: Run, tmp_path: Path) -> None:
+    teachers, rows = taught(world, student(first, second))
+    assert len(rows) == (world.table["split"] == "train").sum()
+    asked = np.array([rows[5], rows[0], rows[5], rows[-1]])
+    lesson = teachers.lesson(asked)
+    features, logits = [], []
+    for run in (first, second):
+        model: Any = run.load_model()
+        pixels = store(world, run, tmp_path / run.folder.name)
+        for row, place in zip(asked, range(4)):
+            image = model.preprocess(pixels.batch(np.array([row])))
+            with torch.no_grad():
+                embedded = F.normalize(model(image) + model(image.flip(3)), dim=1)[0]
+                heads = []
+                for view in (image, image.flip(3)):
+                    after = [neck(f) for neck, f in zip(model.necks, model._features(view))]
+                    heads += [head(f)[0] for head, f in zip(model.classifiers, after)]
+            features.append((place, embedded))
+            logits.append((place, torch.stack(heads).mean(0)))
+    for place in range(4):
+        wanted = F.normalize(torch.cat([f for p, f in features if p == place]), dim=0)
+        torch.testing.assert_close(lesson.features[place], wanted, rtol=0, atol=1e-5)
+        mean = torch.stack([f for p, f in logits if p == place]).mean(0)
+        torch.testing.assert_close(lesson.logits[place], mean, rtol=0, atol=1e-5)
+    assert not lesson.features.requires_grad and not lesson.logits.requires_grad
+    assert teachers.note == "one, two"
+
+
+def test_features_alone_where_no_loss_wants_logits(world: World, first: Run) -> None:
+    teachers, rows = taught(world, student(first, terms=[TERMS[0], TERMS[2]]))
+    assert teachers.lesson(rows[:3]).logits is None
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"name": "osnet_x0_25", "neck": "bnneck", "classifier": {"name": "arcface"}, "height": 64, "width": 32},
+        {"name": "pcb", "backbone": "resnet18", "height": 96, "width": 48},
+        {"name": "custom_cnn_v32", "height": 32, "width": 16},
+    ],
+    ids=lambda spec: spec["name"],
+)
+def test_logits_of_other_models_are_those_of_test_time(spec: dict[str, Any], world: World, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model: Any = build(spec, 5)
+    size = (spec["height"], spec["width"])
+    pixels = PixelStore.build(world.table, tmp_path / "store", size=size, progress=False)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    given = class_logits(model, pixels, np.array([3, 1]), COMPUTE)
+    again = class_logits(model, pixels, np.array([1, 3]), COMPUTE)
+    assert given.shape == (2, 5) and torch.isfinite(given).all()
+    torch.testing.assert_close(given, again.flip(0), rtol=0, atol=1e-5)  # no statistic of the batch, nothing random
+    assert not model.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_a_model_without_classifiers_has_no_logits(world: World) -> None:
+    model = build({"name": "custom_cnn_v32", "height": 32, "width": 16})
+    with pytest.raises(UserError, match=r"no classifier.*relational_kd learns from its features"):
+        class_logits(model, world.pixels, np.array([0]), COMPUTE)
+    assert not model.training
+
+
+def test_the_objective_is_the_sum_of_its_terms() -> None:
+    torch.manual_seed(1)
+    before, labels = torch.randn(6, 8, requires_grad=True), torch.arange(6) // 2
+    heads = (torch.randn(6, 3, requires_grad=True), torch.randn(6, 3, requires_grad=True))
+    lesson = Lesson(torch.randn(6, 5), torch.randn(6, 3))
+    terms = [
+        LossTerm(name="js", feature="logits", weight=0.5, options={"temperature": 4.0}),
+        LossTerm(name="kd", feature="logits", options={"alpha": 0.3}),
+        LossTerm(name="relational_kd", feature="before", weight=2.0),
+    ]
+    objective = Objective(tuple(terms))
+    found = objective(Output(before, before, heads), labels, lesson)
+    js, kd = losses.build("js", temperature=4.0), losses.build("kd", alpha=0.3)
+    wanted = sum(0.5 * js(h, lesson.logits) / 2 + kd(h, lesson.logits, labels) / 2 for h in heads)
+    wanted = wanted + 2 * losses.build("relational_kd")(before, lesson.features)
+    torch.testing.assert_close(found, wanted)
+    assert {"loss_js", "loss_kd", "loss_relational_kd", "agreement"} <= objective.stats.keys()
+    for said in (None, Lesson(lesson.features)):
+        with pytest.raises(UserError, match="loss 'js' takes teacher logits, and no teacher gave any"):
+            objective(Output(before, before, heads), labels, said)
+
+
+def test_a_student_comes_nearer_to_its_teacher(world: World, first: Run, tmp_path: Path) -> None:
+    terms = [{"name": "js", "feature": "logits", "options": {"temperature": 4.0}}]
+    calm = {"crop_padding": 0, "erase": 0.0}
+    recipe = student(
+        first,
+        terms=terms,
+        epochs=8,
+        augment=calm,
+        optimizer={"lr": 5e-3},
+        model={"dropout": 0.0, "classifier_std": 0.05},
+    )
+    run = trained(world, tmp_path / "student", recipe)
+    assert run.summary["teachers"] == "one"
+    assert run.history["loss_js"].iloc[-1] < 0.5 * run.history["loss_js"].iloc[0]
+    rows = np.flatnonzero((world.table["split"] == "train").to_numpy())
+    one, other = (class_logits(r.load_model(), world.pixels, rows, COMPUTE).argmax(1) for r in (first, run))
+    assert (one == other).float().mean() > 0.5  # of eight identities, whatever the teacher is worth
+
+
+def test_a_stopped_one_goes_on_to_the_bit(world: World, first: Run, second: Run, tmp_path: Path) -> None:
+    recipe = student(first, second, epochs=3)
+    whole = trained(world, tmp_path / "whole", recipe)
+    assert train(world, tmp_path / "parts", recipe, stop_after=1) is None
+    assert_same_run(whole, trained(world, tmp_path / "parts", recipe))
+    alone = trained(world, tmp_path / "alone", student(first, epochs=3))
+    assert not same_weights(weights_in(whole.folder), weights_in(alone.folder))
+
+
+def test_what_does_not_fit(world: World, first: Run, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for recipe, words in [
+        (student(), r"its loss 'js' learns from a teacher, and none is named.*-p teachers RUN"),
+        (student(first, terms=TERMS[:1]), "has teachers, but none of its losses learns from one: add js"),
+        (student(empty), "teachers=.*empty holds no saved model"),
+        (student(Path("nobody")), "There is no run 'nobody'"),
+    ]:
+        with pytest.raises(UserError, match=words):
+            train(world, tmp_path / "student", recipe)
+    with pytest.raises(UserError, match="'relational_kd' cannot see feature 'logits'"):
+        train(world, tmp_path / "student", student(first, terms=[{"name": "relational_kd", "feature": "logits"}]))
+    with pytest.raises(UserError, match="'js' cannot see feature 'after'"):
+        train(world, tmp_path / "student", student(first, terms=[{"name": "js", "feature": "after"}]))
+
+
+def test_other_identities_teach_by_features_alone(world: World, first: Run, tmp_path: Path) -> None:
+    other = world.changed(split=world.table["split"].where(world.table["pid"] != 0, "val"))
+    with pytest.raises(UserError, match=r"not trained on the very same images and identities.*relational_kd"):
+        train(other, tmp_path / "student", student(first))
+    run = trained(other, tmp_path / "student", student(first, terms=[TERMS[0], TERMS[2]], epochs=1))
+    assert np.isfinite(run.history["loss_relational_kd"]).all()
+
+
+def test_other_weights_have_another_digest(first: Run, second: Run, tmp_path: Path) -> None:
+    one, two = str(first.folder), str(second.folder)
+    assert teacher_digests([one, two]) == teacher_digests([one]) + teacher_digests([two])
+    assert teacher_digests([one]) != teacher_digests([two]) and teacher_digests([]) == []
+    save_model(second.load_model(), tmp_path / "copy", {"spec": "custom_cnn_v32", "num_classes": 0})
+    assert teacher_digests([str(tmp_path / "copy")]) != teacher_digests([one])
