@@ -180,7 +180,7 @@ def _flush(path: Path) -> None:
 
 
 def _utc(seconds: float) -> str:
-    return dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat(timespec="seconds")
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat(timespec="milliseconds")  # runs of one second keep their order
 
 
 def _label(text: str) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from reidlab.errors import UserError
 from reidlab.paths import reports_root
-from reidlab.runs import Run, find_run, list_runs
+from reidlab.runs import Run, find_run, list_runs, training_origins
 
 __all__ = ["results_table", "write_results"]
 
@@ -96,7 +96,7 @@ def _row(run: Run) -> dict[str, Any]:
         "metric": f"{run.params['metric']}, {run.params['ap']} AP",
         "options": _options(run),
         "evaluated": str(run.manifest["finished"])[:10],
-        "notes": [*run.result["notes"], *notes],
+        "notes": list(dict.fromkeys([*run.result["notes"], *training_origins(model), *notes])),
     }
 
 

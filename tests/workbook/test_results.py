@@ -80,6 +80,21 @@ def test_without_cameras_the_protocol_is_another() -> None:
     assert "No camera is known" in results_table("set")["notes"][0][-1]
 
 
+def test_what_a_training_had_beside_its_data_is_said_once(tmp_path: Path) -> None:
+    evaluation(weights="a.pth: 3 tensors loaded", start="seen once", teachers="one, two")
+    notes = results_table("set")["notes"][0]
+    assert notes == [
+        "seen once",
+        "The training began from pretrained weights: a.pth: 3 tensors loaded.",
+        "The training began from seen once.",
+        "It learnt from teachers too: one, two.",
+    ]
+    assert (
+        "- net: It learnt from teachers too: one, two.\n"
+        in write_results("set", output=tmp_path / "set.md").read_text()
+    )
+
+
 def test_one_data_set_read_in_two_ways_gives_two_rows(tmp_path: Path) -> None:
     evaluation(0.2, options={"boxes": "labeled"})
     evaluation(0.3, options={"boxes": "detected"})

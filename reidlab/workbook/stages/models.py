@@ -17,7 +17,7 @@ from reidlab.models.published import load_custom_cnn_v32
 from reidlab.models.registry import find_model
 from reidlab.models.weights import LoadReport, file_digest, load_weights
 from reidlab.paths import find
-from reidlab.runs import Run, find_run
+from reidlab.runs import Run, find_run, training_origins
 from reidlab.training.checkpoints import WEIGHTS, load_model, saved_folder
 
 __all__ = ["ModelSource", "model_from", "model_from_run"]
@@ -50,8 +50,7 @@ def model_from_run(run: Run) -> ModelSource:
         raise UserError(f"run {run.path.name} is of stage {run.stage!r}; a model comes from a training run.")
     trained = {"trained_on": run.params.get("dataset", ""), "seed": run.params.get("seed"), **run.result}
     manifest = {key: run.manifest.get(key) for key in ("git", "machine", "seconds")}
-    told = {"start": "The training began from", "teachers": "It learnt from its teachers too:"}
-    notes = tuple(f"{words} {run.result[name]}." for name, words in told.items() if run.result.get(name))
+    notes = training_origins(run.result)
     return ModelSource(run.path.name, run.digest, lambda: load_model(run.path / "model"), trained | manifest, notes)
 
 
