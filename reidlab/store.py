@@ -180,7 +180,8 @@ def _flush(path: Path) -> None:
 
 
 def _utc(seconds: float) -> str:
-    return dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat(timespec="milliseconds")  # runs of one second keep their order
+    # milliseconds: runs of the same second keep their order
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat(timespec="milliseconds")
 
 
 def _label(text: str) -> str:
