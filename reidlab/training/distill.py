@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from reidlab.data.pixels import PixelStore
 from reidlab.devices import ComputePlan
@@ -35,15 +36,14 @@ __all__ = ["Lesson", "Teachers", "class_logits", "make_teachers", "teacher_diges
 
 
 class Lesson(NamedTuple):
-    """What the teachers say of one batch.
+    """What the teachers say of one batch; None where no loss wants it.
 
     Attributes:
         features: L2-normalised embeddings side by side [batch, sum of dims], so that cosines are means over teachers.
-        logits: of the training identities [batch, class], the mean over teachers and their classifiers; None where no
-            loss wants them.
+        logits: of the training identities [batch, class], the mean over teachers and their classifiers.
     """
 
-    features: Tensor
+    features: Tensor | None = None
     logits: Tensor | None = None
 
 
@@ -52,22 +52,22 @@ class Teachers:
 
     Args:
         rows: table row of each lesson [lesson].
-        features: [lesson, dim].
+        features: [lesson, dim], or None.
         logits: [lesson, class], or None.
 
     Attributes:
         note: who the teachers are, for manifests.
     """
 
-    def __init__(self, rows: np.ndarray, features: Tensor, logits: Tensor | None, note: str = "") -> None:
+    def __init__(self, rows: np.ndarray, features: Tensor | None, logits: Tensor | None, note: str = "") -> None:
         self._place = np.full(int(rows.max()) + 1, -1)
         self._place[rows] = np.arange(len(rows))
-        self._features, self._logits, self.note = features, logits, note
+        self._said, self.note = Lesson(features, logits), note
 
     def lesson(self, rows: np.ndarray) -> Lesson:
         """Give the lesson of a batch of table rows [batch]."""
-        places = torch.from_numpy(self._place[rows]).to(self._features.device)
-        return Lesson(self._features[places], None if self._logits is None else self._logits[places])
+        places = torch.from_numpy(self._place[rows])
+        return Lesson(*(None if said is None else said[places.to(said.device)] for said in self._said))
 
 
 def make_teachers(
@@ -107,6 +107,7 @@ def make_teachers(
             "several training runs on the same data, `-p teachers RUN` (`reidlab runs list training` lists them)."
         )
     wants_logits = any(term.feature == "logits" for term in terms)
+    wants_features = any(term.feature != "logits" for term in terms)
     rows = np.unique(task.units)
     features, logits, notes = [], [], []
     for given in recipe.teachers:
@@ -117,11 +118,12 @@ def make_teachers(
         preprocess: Any = model.preprocess
         size = preprocess.height, preprocess.width
         own = pixels if pixels.size == size else _store(table, size, progress)
-        features.append(torch.from_numpy(embed_rows(model, own, rows, compute, flip=True, progress=progress)))
+        if wants_features:
+            features.append(torch.from_numpy(embed_rows(model, own, rows, compute, flip=True, progress=progress)))
         if wants_logits:
-            logits.append(class_logits(model, own, rows, compute))
+            logits.append(class_logits(model, own, rows, compute, progress=progress))
         notes.append(folder.parent.name if folder.name == "model" else folder.name)
-    joined = F.normalize(torch.cat(features, dim=1), dim=1).to(compute.device)
+    joined = F.normalize(torch.cat(features, dim=1), dim=1).to(compute.device) if features else None
     mean = torch.stack(logits).mean(0).to(compute.device) if logits else None
     return Teachers(rows, joined, mean, ", ".join(notes))
 
@@ -131,7 +133,9 @@ def teacher_digests(given: Sequence[str]) -> list[str]:
     return [file_digest(saved_model(name, "teachers") / WEIGHTS) for name in given]
 
 
-def class_logits(model: Any, pixels: PixelStore, rows: np.ndarray, compute: ComputePlan) -> Tensor:
+def class_logits(
+    model: Any, pixels: PixelStore, rows: np.ndarray, compute: ComputePlan, *, progress: bool = False
+) -> Tensor:
     """Give what a trained model's classifiers say of images, float32 [row, class] on the CPU.
 
     The mean over its classifiers, and over each image and its mirror; layers are in eval mode, classifiers with a
@@ -147,7 +151,8 @@ def class_logits(model: Any, pixels: PixelStore, rows: np.ndarray, compute: Comp
     parts = []
     try:
         with torch.inference_mode(), compute.autocast():
-            for start in range(0, len(rows), size):
+            starts = range(0, len(rows), size)
+            for start in tqdm(starts, desc="teacher", unit="batch", disable=not progress, leave=False):
                 images = preprocess(compute.place(pixels.batch(rows[start : start + size])))
                 images = images.contiguous(memory_format=compute.memory_format)
                 views = [_mean_logits(model(view)) for view in (images, images.flip(3))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,7 @@ class _Training:
         augment = Augment(**recipe.augment.model_dump())
         self.batch = BatchMaker(pixels, augment, model.preprocess, self.compute, seed)  # type: ignore[arg-type]
         self.validator = make_validator(table, pixels, self.compute, seed=seed)
-        self.teachers = make_teachers(recipe, table, pixels, self.task, self.compute, progress=progress)
+        self._make_teachers = partial(make_teachers, recipe, table, pixels, self.task, self.compute, progress=progress)
         self.learner = Learner(recipe, model, objective, self.compute, len(self._rows(0)))
         if self.learner.schedule.watches and self.validator is None:
             raise UserError(
@@ -133,6 +134,7 @@ class _Training:
             self._refuse_other(finished[1])
             return finished[0]
         self.checkpoints = Checkpoints(self.folder / "checkpoints")
+        self.teachers = self._make_teachers()
         start = self._resume()
         with tracked.following(self.history):
             for epoch in range(start, self.recipe.epochs):

@@ -117,16 +117,15 @@ def _beside(term: LossTerm, labels: Tensor, lesson: Lesson | None) -> list[Tenso
     """Give what a loss takes beside the feature: labels, or what a teacher says."""
     if not term.learns_from_teacher:
         return [labels]
-    said = {"labels": labels}
-    if lesson is not None:
-        said["teacher features"] = lesson.features
-        if lesson.logits is not None:
-            said["teacher logits"] = lesson.logits
-    wanted = losses.LOSSES[term.name].takes[1:]
-    missing = [name for name in wanted if name not in said]
-    if missing:
-        raise UserError(f"loss {term.name!r} takes {' and '.join(missing)}, and no teacher gave any.")
-    return [said[name] for name in wanted]
+    features, logits = lesson if lesson is not None else (None, None)
+    said = {"labels": labels, "teacher features": features, "teacher logits": logits}
+    beside = []
+    for name in losses.LOSSES[term.name].takes[1:]:
+        tensor = said[name]
+        if tensor is None:
+            raise UserError(f"loss {term.name!r} takes {name}, and no teacher gave any.")
+        beside.append(tensor)
+    return beside
 
 
 def _term(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from training_cases import World, assert_same_run, make_recipe, same_weights, train, trained, weights_in
+from training_cases import FIT, World, assert_same_run, make_recipe, same_weights, train, trained, weights_in
 
 from reidlab import losses
 from reidlab.data.pixels import PixelStore
@@ -97,9 +97,13 @@ def test_lessons_are_the_means_over_teachers_and_mirrors(world: World, first: Ru
     assert teachers.note == "one, two"
 
 
-def test_features_alone_where_no_loss_wants_logits(world: World, first: Run) -> None:
+def test_only_what_a_loss_wants_is_asked(world: World, first: Run) -> None:
     teachers, rows = taught(world, student(first, terms=[TERMS[0], TERMS[2]]))
-    assert teachers.lesson(rows[:3]).logits is None
+    features, logits = teachers.lesson(rows[:3])
+    assert features.shape == (3, 896) and logits is None
+    teachers, _ = taught(world, student(first, terms=TERMS[:2]))
+    features, logits = teachers.lesson(rows[:3])
+    assert features is None and logits.shape == (3, 8)
 
 
 @pytest.mark.parametrize(
@@ -173,11 +177,16 @@ def test_a_student_comes_nearer_to_its_teacher(world: World, first: Run, tmp_pat
     assert (one == other).float().mean() > 0.5  # of eight identities, whatever the teacher is worth
 
 
-def test_a_stopped_one_goes_on_to_the_bit(world: World, first: Run, second: Run, tmp_path: Path) -> None:
+def test_a_stopped_one_goes_on_to_the_bit(
+    world: World, first: Run, second: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     recipe = student(first, second, epochs=3)
     whole = trained(world, tmp_path / "whole", recipe)
     assert train(world, tmp_path / "parts", recipe, stop_after=1) is None
     assert_same_run(whole, trained(world, tmp_path / "parts", recipe))
+    with monkeypatch.context() as patch:  # what is finished is read, and nobody is asked again
+        patch.setattr(FIT, "make_teachers", lambda *_, **__: pytest.fail("teachers were asked"))
+        assert_same_run(whole, trained(world, tmp_path / "whole", recipe))
     alone = trained(world, tmp_path / "alone", student(first, epochs=3))
     assert not same_weights(weights_in(whole.folder), weights_in(alone.folder))
 
