@@ -142,9 +142,11 @@ def _losses() -> dict[str, Listed]:
 
 
 def _loss(entry: Any) -> Listed:
-    features = {"features": "before", "logits": "logits", "anchors": "triplets"}  # distillation is in no recipe
-    feature = features.get(entry.takes[0])
+    features = {"features": "before", "logits": "logits", "anchors": "triplets"}
+    feature = features.get(entry.takes[0].removeprefix("student "))
     usage = f"losses: [{{name: NAME, feature: {feature}}}]" if feature else ""
+    if any("teacher" in item for item in entry.takes):
+        usage = f"teachers: [RUN]\n  {usage}"
     facts = partial(str, f"It is called with ({', '.join(entry.takes)}).")
     return Listed(entry.description, usage, partial(_of_factory, entry.factory, (), facts))
 
