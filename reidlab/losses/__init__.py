@@ -1,8 +1,8 @@
 """Losses by name.
 
 Each is (features, labels) -> scalar with `.stats` after a call. What differs is said in `LOSSES[name].takes`: "ehtm"
-takes (a, p, n, a_labels, n_labels), and the distillation losses the student's and the teacher's output. Label -1 means
-that nobody knows who it is. Half-precision features are computed in float32.
+takes (a, p, n, a_labels, n_labels), and the distillation losses the student's and the teacher's output (kd the labels
+too). Label -1 means that nobody knows who it is. Half-precision features are computed in float32.
 """
 
 from reidlab.losses.center import CenterLoss

@@ -3,7 +3,8 @@
 The teachers look once, before the training, at every image as it is and mirrored; the student then sees augmented
 images and learns to say the same (the clean teacher and noised student of Xie et al. 2020, "Self-training with Noisy
 Student"). The lessons fit in memory, so that a teacher of any size costs nothing in a step. Several teachers are
-averaged (an ensemble distilled into one model: Hinton, Vinyals, Dean 2015).
+averaged (an ensemble distilled into one model: Hinton, Vinyals, Dean 2015); their logits as they are, so that scaled
+cosines weigh more than the logits of a linear classifier.
 """
 
 from __future__ import annotations
@@ -16,23 +17,31 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from reidlab.data.pixels import PixelStore
 from reidlab.devices import ComputePlan
 from reidlab.errors import UserError
 from reidlab.models import Output
+from reidlab.models.classifiers import CosineClassifier
 from reidlab.models.inference import embed_rows, fitting_batch_size, free_memory
 from reidlab.models.weights import file_digest
 from reidlab.paths import data_root
 from reidlab.training.checkpoints import WEIGHTS, load_model
 from reidlab.training.recipes import Recipe
-from reidlab.training.run import read_finished
-from reidlab.training.start import saved_model
+from reidlab.training.start import same_identities, saved_model
 from reidlab.training.task import Task
 
-__all__ = ["Lesson", "Teachers", "class_logits", "make_teachers", "teacher_digests"]
+__all__ = [
+    "Lesson",
+    "Teachers",
+    "check_student",
+    "check_teachers",
+    "class_logits",
+    "make_teachers",
+    "teacher_digests",
+]
 
 
 class Lesson(NamedTuple):
@@ -70,6 +79,45 @@ class Teachers:
         return Lesson(*(None if said is None else said[places.to(said.device)] for said in self._said))
 
 
+def check_teachers(recipe: Recipe) -> None:
+    """Refuse a distillation loss without a teacher, and teachers whom no loss listens to.
+
+    Raises:
+        UserError: saying what to add.
+    """
+    terms = [term for term in recipe.losses if term.learns_from_teacher]
+    if recipe.teachers and not terms:
+        raise UserError(
+            f"recipe {recipe.name} has teachers, but none of its losses learns from one: add js, kl or kd on logits, "
+            "or relational_kd on a feature (`reidlab losses`)."
+        )
+    if terms and not recipe.teachers:
+        raise UserError(
+            f"recipe {recipe.name}: its loss {terms[0].name!r} learns from a teacher, and none is named. Name one or "
+            "several training runs on the same data in notebook 03, `-p teachers RUN` (`reidlab runs list training` "
+            "lists them); notebook 04 takes what was trained so as `-p model RUN`."
+        )
+
+
+def check_student(recipe: Recipe, model: nn.Module) -> None:
+    """Refuse a classifier with a margin under a loss that compares logits with a teacher's, which have none.
+
+    The margin would stay in the difference: even a student that equals its teacher would be pulled away from it.
+
+    Raises:
+        UserError: naming the loss.
+    """
+    terms = [term for term in recipe.losses if term.learns_from_teacher and term.feature == "logits"]
+    own = CosineClassifier._with_margin
+    with_margin = [m for m in model.modules() if isinstance(m, CosineClassifier) and type(m)._with_margin is not own]
+    if terms and with_margin:
+        raise UserError(
+            f"recipe {recipe.name}: loss {terms[0].name!r} compares logits with a teacher's, and the student's "
+            f"classifier ({type(with_margin[0]).__name__}) adds a margin to them. Take classifier linear or "
+            "cosine_linear, or learn from features by relational_kd."
+        )
+
+
 def make_teachers(
     recipe: Recipe,
     table: pd.DataFrame,
@@ -90,38 +138,35 @@ def make_teachers(
         progress: show bars.
 
     Raises:
-        UserError: a loss without a teacher, teachers without such a loss, no such model, or losses on logits whose
-            teacher was trained on other images or identities.
+        UserError: as `check_teachers`; no such model; or losses on logits whose teacher has none, or those of other
+            images or identities.
     """
+    check_teachers(recipe)
     terms = [term for term in recipe.losses if term.learns_from_teacher]
     if not terms:
-        if recipe.teachers:
-            raise UserError(
-                f"recipe {recipe.name} has teachers, but none of its losses learns from one: add js, kl or kd on "
-                "logits, or relational_kd on a feature (`reidlab losses`)."
-            )
         return None
-    if not recipe.teachers:
-        raise UserError(
-            f"recipe {recipe.name}: its loss {terms[0].name!r} learns from a teacher, and none is named. Name one or "
-            "several training runs on the same data, `-p teachers RUN` (`reidlab runs list training` lists them)."
-        )
     wants_logits = any(term.feature == "logits" for term in terms)
     wants_features = any(term.feature != "logits" for term in terms)
     rows = np.unique(task.units)
-    features, logits, notes = [], [], []
-    for given in recipe.teachers:
+    loaded = []
+    for given in recipe.teachers:  # all before the first of them looks at all images
         folder = saved_model(given, "teachers")
+        model: Any = load_model(folder)
         if wants_logits:
-            _check_identities(given, folder, task)
-        model = compute.place(load_model(folder))
-        preprocess: Any = model.preprocess
+            _check_logits(given, model, folder, task)
+        loaded.append((given, folder, model))
+    features, logits, notes = [], [], []
+    for given, folder, model in loaded:
+        compute.place(model)
+        preprocess = model.preprocess
         size = preprocess.height, preprocess.width
         own = pixels if pixels.size == size else _store(table, size, progress)
         if wants_features:
             features.append(torch.from_numpy(embed_rows(model, own, rows, compute, flip=True, progress=progress)))
         if wants_logits:
             logits.append(class_logits(model, own, rows, compute, progress=progress))
+            if not torch.isfinite(logits[-1]).all():
+                raise UserError(f"teachers={given!r} gives NaN or infinite logits; its weights are damaged.")
         notes.append(folder.parent.name if folder.name == "model" else folder.name)
     joined = F.normalize(torch.cat(features, dim=1), dim=1).to(compute.device) if features else None
     mean = torch.stack(logits).mean(0).to(compute.device) if logits else None
@@ -141,8 +186,12 @@ def class_logits(
     The mean over its classifiers, and over each image and its mirror; layers are in eval mode, classifiers with a
     margin add none.
 
-    Raises:
-        UserError: the model has no classifier.
+    Args:
+        model: with classifiers.
+        pixels: uint8 images.
+        rows: row numbers of the store.
+        compute: device and precision.
+        progress: show a bar.
     """
     preprocess = model.preprocess
     size = fitting_batch_size(preprocess, free_memory(compute.device))
@@ -163,19 +212,19 @@ def class_logits(
 
 
 def _mean_logits(output: tuple[Any, ...]) -> Tensor:
-    logits = Output(*output).logits
-    if not logits:
-        raise UserError("the teacher has no classifier, and so no logits; relational_kd learns from its features.")
-    return torch.stack([each.float() for each in logits]).mean(0)
+    return torch.stack([each.float() for each in Output(*output).logits]).mean(0)
 
 
-def _check_identities(given: str, folder: Path, task: Task) -> None:
-    """Refuse logits of other classes than the student's."""
-    finished = read_finished(folder.parent)
-    if finished is None or finished[1].get("data") != task.digest:
+def _check_logits(given: str, model: Any, folder: Path, task: Task) -> None:
+    """Refuse a teacher without logits, or with those of other classes than the student's."""
+    if not len(getattr(model, "classifiers", ())):
+        raise UserError(f"teachers={given!r} has no classifier, and so no logits; relational_kd learns from features.")
+    same = same_identities(folder, task)
+    if not same:
+        what = "was trained on is not known" if same is None else "was trained on are others"
         raise UserError(
-            f"teachers={given!r} was not trained on the very same images and identities, so its logits mean other "
-            "people. Train it on this data (the same dataset, seed, split and val_share), or learn from its features "
+            f"teachers={given!r}: the images and identities that it {what}, so its logits may mean other people. Train "
+            "it by notebook 03 on this data (the same dataset, seed, split and val_share), or learn from its features "
             "by relational_kd."
         )
 

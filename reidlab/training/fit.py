@@ -24,7 +24,7 @@ from reidlab.models import build, without_weights
 from reidlab.training.alarms import check_collapse, check_finite
 from reidlab.training.batches import BatchMaker, Prefetcher, trimmed
 from reidlab.training.checkpoints import Checkpoints, save_model
-from reidlab.training.distill import make_teachers
+from reidlab.training.distill import check_student, make_teachers
 from reidlab.training.engine import Learner, Means
 from reidlab.training.loss_options import complete_terms, give_class_counts
 from reidlab.training.objective import Objective
@@ -77,8 +77,9 @@ def fit(
         run_name: the name that trackers show, and of the folder in the end; empty: the folder's name as it is.
 
     Raises:
-        UserError: a recipe that does not fit the data, a folder that cannot be written or holds another training, a
-            tracker whose packages are missing; TrainingStopped (a UserError) by an alarm.
+        UserError: a recipe that does not fit the data, a model to begin or learn from that is missing or does not fit,
+            a folder that cannot be written or holds another training, a tracker whose packages are missing;
+            TrainingStopped (a UserError) by an alarm.
     """
     if seed < 0:
         raise UserError(f"seed={seed} must be 0 or more.")
@@ -110,7 +111,8 @@ class _Training:
         n_classes = self.task.n_identities if needs_classes else 0
         self.config = {"spec": recipe.model, "num_classes": n_classes, "recipe": recipe.name}
         model = build(without_weights(recipe.model) if recipe.start else recipe.model, n_classes)
-        self.started = begin_from(model, recipe.start, self.task.digest) if recipe.start else ""
+        self.started = begin_from(model, recipe.start, self.task) if recipe.start else ""
+        check_student(recipe, model)
         give_class_counts(model, self.task.labels)
         objective = Objective(complete_terms(recipe.losses, model, self.task.n_identities))
         augment = Augment(**recipe.augment.model_dump())
@@ -124,7 +126,12 @@ class _Training:
                 "hold out identities (val_share), or choose another schedule."
             )
         self.seed = seed
-        self.given = {"recipe": recipe.model_dump(mode="json"), "seed": seed, "data": self.task.digest}
+        self.given = {
+            "recipe": recipe.model_dump(mode="json"),
+            "seed": seed,
+            "data": self.task.digest,
+            "classes": self.task.classes,
+        }
         self.history: list[dict[str, float]] = []
         self.best: dict[str, float] = {"epoch": -1, "val_map": -1.0}
 

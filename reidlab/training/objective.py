@@ -55,7 +55,7 @@ class Objective(nn.Module):
             total = total + term.weight * value
             self.stats[label] = value.detach()
             for name, figure in reported.items():
-                (later if term.feature == "logits" else self.stats).setdefault(name, figure)
+                (later if term.feature == "logits" or term.learns_from_teacher else self.stats).setdefault(name, figure)
         self.stats = {**later, **self.stats}  # active_share is that of triplets wherever there are some
         return total
 

@@ -10,13 +10,15 @@ from typing import Any
 from torch import nn
 
 from reidlab.errors import UserError
+from reidlab.models.backbones import WEIGHT_FILES
 from reidlab.models.weights import load_state, read_weights
 from reidlab.paths import find
 from reidlab.runs import find_run
 from reidlab.training.checkpoints import WEIGHTS, saved_folder
 from reidlab.training.run import read_finished
+from reidlab.training.task import Task
 
-__all__ = ["begin_from", "saved_model"]
+__all__ = ["begin_from", "same_identities", "saved_model"]
 
 
 def saved_model(given: str, what: str = "start") -> Path:
@@ -30,6 +32,11 @@ def saved_model(given: str, what: str = "start") -> Path:
         UserError: there is none.
     """
     path = find(given)
+    if path.suffix in WEIGHT_FILES and not path.is_dir():
+        raise UserError(
+            f"{what}={given!r} is a file of weights; name a training run or the folder of a saved model. Published "
+            "weights are the `weights` of a recipe's model."
+        )
     if not path.is_dir():
         run = find_run(given)
         if run.stage != "training":
@@ -41,7 +48,22 @@ def saved_model(given: str, what: str = "start") -> Path:
         raise UserError(f"{what}={given!r}: {error}") from error
 
 
-def begin_from(model: Any, given: str, data: str) -> str:
+def same_identities(folder: Path, task: Task) -> bool | None:
+    """Say whether a saved model was trained on the very images and identities of a task; None: nobody knows.
+
+    Args:
+        folder: of the model, beside which its training wrote what it was made from.
+        task: the training data.
+    """
+    finished = read_finished(folder.parent)
+    if finished is None:
+        return None
+    if "classes" not in finished[1]:  # trainings before did not write it
+        return finished[1].get("data") == task.digest
+    return finished[1]["classes"] == task.classes
+
+
+def begin_from(model: Any, given: str, task: Task) -> str:
     """Copy the weights of a trained model into one that is to be trained on; say what was taken.
 
     The network has to be the same; size, losses and data may differ. Its classifiers are taken over where it was
@@ -50,15 +72,14 @@ def begin_from(model: Any, given: str, data: str) -> str:
     Args:
         model: changed in place.
         given: as `saved_model` takes it.
-        data: digest of the training data, as `Task.digest` gives it.
+        task: the training data.
 
     Raises:
         UserError: no such model, or another network.
     """
     folder = saved_model(given)
     state = read_weights(folder / WEIGHTS)
-    finished = read_finished(folder.parent)
-    same = finished is not None and finished[1].get("data") == data
+    same = same_identities(folder, task)
     if not same:
         state = {name: tensor for name, tensor in state.items() if not name.startswith("classifiers.")}
     try:

@@ -26,18 +26,28 @@ class Task:
         labels: int64 [table row], 0..class-1 on training rows, -1 elsewhere.
         units: what the sampler draws: rows [n, 1], or triplets of rows [n, 3].
         sampler: draws units.
-        n_identities: training identities.
+        identities: names of the training identities, that of class i at i.
     """
 
     labels: np.ndarray
     units: np.ndarray
     sampler: Sampler
-    n_identities: int
+    identities: tuple[str, ...]
+
+    @property
+    def n_identities(self) -> int:
+        """How many training identities there are."""
+        return len(self.identities)
 
     @property
     def digest(self) -> str:
         """Digest of labels and units: a run goes on only with the data that it began with."""
         return hashlib.sha256(self.labels.tobytes() + self.units.astype(np.int64).tobytes()).hexdigest()[:16]
+
+    @property
+    def classes(self) -> str:
+        """Digest of who stands behind each class and which rows show them: logits of equal digests may be compared."""
+        return hashlib.sha256(self.labels.tobytes() + "\n".join(self.identities).encode()).hexdigest()[:16]
 
     def rows(self, batch: np.ndarray) -> np.ndarray:
         """Give the table rows of a batch of units; for triplets all anchors, then all positives, then all negatives."""
@@ -83,7 +93,7 @@ def make_task(
         sampler = build_sampler(recipe.sampler.name, labels[units[:, 0]], seed=seed, cameras=cameras, **options)
     except UserError as error:
         raise UserError(f"recipe {recipe.name}, sampler: {error}") from error
-    return Task(labels, units, sampler, len(names))
+    return Task(labels, units, sampler, tuple(names.tolist()))
 
 
 def _agree(labels: np.ndarray) -> bool:

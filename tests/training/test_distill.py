@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,19 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from training_cases import FIT, World, assert_same_run, make_recipe, same_weights, train, trained, weights_in
+from safetensors.torch import save_file
+from training_cases import (
+    FIT,
+    HEIGHT,
+    WIDTH,
+    World,
+    assert_same_run,
+    make_recipe,
+    same_weights,
+    train,
+    trained,
+    weights_in,
+)
 
 from reidlab import losses
 from reidlab.data.pixels import PixelStore
@@ -17,7 +31,7 @@ from reidlab.devices import plan
 from reidlab.errors import UserError
 from reidlab.models import Output, build
 from reidlab.training.checkpoints import save_model
-from reidlab.training.distill import Lesson, class_logits, make_teachers, teacher_digests
+from reidlab.training.distill import Lesson, check_student, class_logits, make_teachers, teacher_digests
 from reidlab.training.objective import Objective
 from reidlab.training.recipes import LossTerm, Recipe
 from reidlab.training.run import Run
@@ -129,13 +143,6 @@ def test_logits_of_other_models_are_those_of_test_time(spec: dict[str, Any], wor
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
-def test_a_model_without_classifiers_has_no_logits(world: World) -> None:
-    model = build({"name": "custom_cnn_v32", "height": 32, "width": 16})
-    with pytest.raises(UserError, match=r"no classifier.*relational_kd learns from its features"):
-        class_logits(model, world.pixels, np.array([0]), COMPUTE)
-    assert not model.training
-
-
 def test_the_objective_is_the_sum_of_its_terms() -> None:
     torch.manual_seed(1)
     before, labels = torch.randn(6, 8, requires_grad=True), torch.arange(6) // 2
@@ -192,13 +199,24 @@ def test_a_stopped_one_goes_on_to_the_bit(
 
 
 def test_what_does_not_fit(world: World, first: Run, tmp_path: Path) -> None:
-    empty = tmp_path / "empty"
+    empty, silent, bare, damaged = (tmp_path / name for name in ("empty", "silent", "bare", "damaged"))
     empty.mkdir()
+    spec = {"name": "custom_cnn_v32", "height": HEIGHT, "width": WIDTH}
+    save_model(build(spec), silent, {"spec": spec, "num_classes": 0})
+    save_model(build(spec, 8), bare, {"spec": spec, "num_classes": 8})
+    shutil.copytree(first.folder, damaged)
+    weights = weights_in(first.folder)
+    weights["classifiers.0.weight"][0, 0] = float("nan")
+    save_file(weights, damaged / "model" / "model.safetensors")
     for recipe, words in [
         (student(), r"its loss 'js' learns from a teacher, and none is named.*-p teachers RUN"),
         (student(first, terms=TERMS[:1]), "has teachers, but none of its losses learns from one: add js"),
         (student(empty), "teachers=.*empty holds no saved model"),
         (student(Path("nobody")), "There is no run 'nobody'"),
+        (student(tmp_path / "zoo.pth"), r"teachers=.*zoo.pth' is a file of weights; name a training run"),
+        (student(first, silent), r"silent' has no classifier, and so no logits; relational_kd learns from features"),
+        (student(first, bare), r"bare': the images and identities that it was trained on is not known"),
+        (student(first, damaged), r"damaged' gives NaN or infinite logits"),
     ]:
         with pytest.raises(UserError, match=words):
             train(world, tmp_path / "student", recipe)
@@ -210,7 +228,7 @@ def test_what_does_not_fit(world: World, first: Run, tmp_path: Path) -> None:
 
 def test_other_identities_teach_by_features_alone(world: World, first: Run, tmp_path: Path) -> None:
     other = world.changed(split=world.table["split"].where(world.table["pid"] != 0, "val"))
-    with pytest.raises(UserError, match=r"not trained on the very same images and identities.*relational_kd"):
+    with pytest.raises(UserError, match=r"identities that it was trained on are others.*relational_kd"):
         train(other, tmp_path / "student", student(first))
     run = trained(other, tmp_path / "student", student(first, terms=[TERMS[0], TERMS[2]], epochs=1))
     assert np.isfinite(run.history["loss_relational_kd"]).all()
@@ -222,3 +240,52 @@ def test_other_weights_have_another_digest(first: Run, second: Run, tmp_path: Pa
     assert teacher_digests([one]) != teacher_digests([two]) and teacher_digests([]) == []
     save_model(second.load_model(), tmp_path / "copy", {"spec": "custom_cnn_v32", "num_classes": 0})
     assert teacher_digests([str(tmp_path / "copy")]) != teacher_digests([one])
+
+
+def test_other_people_on_as_many_images_are_other_classes(world: World, first: Run, tmp_path: Path) -> None:
+    other = world.changed(pid=world.table["pid"].where(world.table["split"] != "train", world.table["pid"] + 500))
+    with pytest.raises(UserError, match="was trained on are others"):
+        train(other, tmp_path / "student", student(first))
+
+
+def test_runs_of_before_are_known_by_their_data(world: World, first: Run, tmp_path: Path) -> None:
+    older = tmp_path / "older"
+    shutil.copytree(first.folder, older)
+    finished = json.loads((older / "finished.json").read_text())
+    del finished["classes"]
+    (older / "finished.json").write_text(json.dumps(finished))
+    trained(world, tmp_path / "student", student(older, epochs=1))
+
+
+def test_students_on_given_triplets(world: World, first: Run, tmp_path: Path) -> None:
+    """Their rows are drawn otherwise than the teacher's; the classes are the same."""
+    terms = [{"name": "ehtm", "feature": "triplets"}, TERMS[1], {"name": "relational_kd", "feature": "before"}]
+    model = {"neck": "bnneck"}
+    recipe = make_recipe("ehtm", losses=terms, teachers=[str(first.folder)], epochs=1, model=model)
+    run = trained(world, tmp_path / "student", recipe)
+    assert np.isfinite(run.history[["loss_js", "loss_relational_kd"]].to_numpy()).all()
+
+
+def test_a_margin_does_not_go_with_a_teachers_logits(world: World, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    spec = {"name": "osnet_x0_25", "neck": "bnneck", "height": 64, "width": 32}
+    for classifier, fits in (("linear", True), ("cosine_linear", True), ("arcface", False), ("circle", False)):
+        model = build({**spec, "classifier": classifier}, 3)
+        for terms in (TERMS, TERMS[::2]):
+            recipe = student(Path("any"), terms=terms)
+            if fits or terms != TERMS:
+                check_student(recipe, model)
+                continue
+            with pytest.raises(UserError, match=r"loss 'js' compares logits.*adds a margin to them"):
+                check_student(recipe, model)
+
+
+def test_the_active_share_stays_that_of_the_triplets() -> None:
+    torch.manual_seed(0)
+    features, labels = torch.randn(8, 4), torch.arange(8) // 2
+    terms = [LossTerm(name=name, feature="before") for name in ("relational_kd", "triplet")]
+    objective = Objective(tuple(terms))
+    objective(Output(features, features), labels, Lesson(torch.randn(8, 3)))
+    triplet = losses.build("triplet")
+    triplet(features, labels)
+    assert objective.stats["active_share"] == triplet.stats["active_share"]

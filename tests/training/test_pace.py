@@ -57,6 +57,7 @@ def plain(**more: object) -> Recipe:
         {"freeze": {"epochs": 5, "modules": ["backbone"]}},
         {"accumulate": 4, "compile": True, "ema": {"decay": 0.5}},
         {"schedule": {"name": "onecycle"}, "epochs": 1},
+        {"losses": [{"name": "kd", "feature": "logits"}, {"name": "relational_kd", "feature": "before"}]},
         {"losses": [{"name": "center", "feature": "before"}, {"name": "cross_entropy", "feature": "logits"}]},
     ],
 )

@@ -342,6 +342,34 @@ def test_training_that_begins_from_a_run(people: Path) -> None:
         train(data, make_recipe(start=data.run.path.name))
 
 
+def test_training_that_learns_from_a_run(people: Path) -> None:
+    data = prepared(people)
+    first, second = train(data), train(data, make_recipe(optimizer={"lr": 5e-3}))
+    terms = [{"name": "kd", "feature": "logits"}]
+    run = train(data, make_recipe(losses=terms, teachers=[first.path.name], epochs=1))
+    assert run.made and not train(data, make_recipe(losses=terms, teachers=[first.path.name], epochs=1)).made
+    assert stages.training_notes(run) == [f"Teachers: {first.path.name}"]
+    assert stages.model_from_run(run).notes == (f"It learnt from teachers too: {first.path.name}.",)
+    weights = second.path / "model" / "model.safetensors"
+    (first.path / "model" / "model.safetensors").write_bytes(weights.read_bytes())  # others under the same name
+    assert train(data, make_recipe(losses=terms, teachers=[first.path.name], epochs=1)).made
+    with pytest.raises(UserError, match=r"learns from a teacher, and none is named.*notebook 04 takes"):
+        train(data, make_recipe(losses=terms))
+
+
+def test_recipes_with_teachers_of_the_notebook() -> None:
+    recipe = stages.recipe_for(Training(recipe="custom_cnn_distilled", teachers=["one", "two"]))
+    assert recipe.teachers == ("one", "two") and stages.recipe_for(Training(recipe="custom_cnn_best")).teachers == ()
+
+
+def test_weights_that_a_start_replaces_are_not_claimed(people: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = prepared(people)
+    model = {"name": "osnet_x0_25", "neck": "bnneck", "height": 64, "width": 32}
+    first = train(data, make_recipe(model=model, epochs=1))
+    run = train(data, make_recipe(model={**model, "weights": "gone.pth"}, start=first.path.name, epochs=1))
+    assert "weights" not in run.result and run.result["start"].startswith(first.path.name)
+
+
 def test_what_a_found_training_did_not_take_is_said(people: Path) -> None:
     data, p = prepared(people), Training(name="mine", tracking=["tensorboard"])
     train(data)

@@ -105,7 +105,7 @@ def history_of(run: Run) -> pd.DataFrame:
 
 
 def training_notes(run: Run, p: Training | None = None) -> list[str]:
-    """Say what the sampler did with identities of few images, and which pretrained weights the training began from.
+    """Say what the sampler did with identities of few images, and which weights and teachers the training had.
 
     Given the parameters too, say which of them had no effect because the run was found.
     """

@@ -11,12 +11,12 @@ from torch import nn
 from reidlab import store
 from reidlab.data.pixels import PixelStore
 from reidlab.data.triplets import Triplets
-from reidlab.models import build, count_macs, count_parameters
+from reidlab.models import build, count_macs, count_parameters, without_weights
 from reidlab.models.weights import file_digest
 from reidlab.paths import data_root, find
 from reidlab.runs import Run
 from reidlab.training.checkpoints import WEIGHTS, load_model
-from reidlab.training.distill import teacher_digests
+from reidlab.training.distill import check_teachers, teacher_digests
 from reidlab.training.fit import fit
 from reidlab.training.recipes import Recipe
 from reidlab.training.start import saved_model
@@ -51,6 +51,7 @@ def training_stage(
             of a run that is found.
     """
     check_tracking(tracking)
+    check_teachers(recipe)
     used = data.table[data.table["split"].isin(["train", "val"])].reset_index(drop=True)
     params = {"recipe": recipe.experiment(), "dataset": data.run.params["dataset"], "seed": seed}
     inputs = [data.digest] + ([triplets.digest] if triplets is not None else []) + _weights_digests(recipe)
@@ -58,7 +59,7 @@ def training_stage(
 
     def make(folder: Path) -> Mapping[str, Any]:
         title = f"{label}-{folder.name.rpartition('-')[2]}"  # as the folder is called in the end
-        built: Any = build(recipe.model)
+        built: Any = build(without_weights(recipe.model) if recipe.start else recipe.model)
         size = (built.preprocess.height, built.preprocess.width)
         pixels = PixelStore.build(used, data_root() / "cache" / "pixels", size=size, progress=progress)
         finished = fit(
