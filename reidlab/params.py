@@ -96,6 +96,10 @@ class Retrieval(DataParams):
         description="average precision: plain as torchreid and fast-reid, trapezoid as the official Matlab code",
     )
     flip_test: bool = Field(False, description="add the embedding of the mirrored image")
+    projection: Literal["none", "lda"] = Field(
+        "none", description="lda: project embeddings by discriminant analysis of the training identities"
+    )
+    projection_dim: int = Field(192, ge=1, le=100_000, description="width after lda, at most training identities - 1")
     bootstrap: int = Field(1000, ge=0, le=100_000, description="resamples for confidence intervals; 0: none")
     n_examples: int = Field(4, ge=1, le=50, description="queries shown in each gallery")
 

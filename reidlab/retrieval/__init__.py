@@ -9,16 +9,19 @@ if TYPE_CHECKING:
     from reidlab.retrieval.embedding import Embeddings, embed
     from reidlab.retrieval.metrics import average_precision, evaluate, inverse_negative_penalty
     from reidlab.retrieval.pairs import sample_pairs
+    from reidlab.retrieval.projection import Projection, fit_lda
     from reidlab.retrieval.protocol import pool_multi_query, protocol_audit
     from reidlab.retrieval.result import RetrievalResult
     from reidlab.retrieval.top import rank_gallery
 
 _HOMES = {
     "Embeddings": "embedding",
+    "Projection": "projection",
     "RetrievalResult": "result",
     "average_precision": "metrics",
     "embed": "embedding",
     "evaluate": "metrics",
+    "fit_lda": "projection",
     "inverse_negative_penalty": "metrics",
     "pool_multi_query": "protocol",
     "protocol_audit": "protocol",
@@ -28,10 +31,12 @@ _HOMES = {
 
 __all__ = [
     "Embeddings",
+    "Projection",
     "RetrievalResult",
     "average_precision",
     "embed",
     "evaluate",
+    "fit_lda",
     "inverse_negative_penalty",
     "pool_multi_query",
     "protocol_audit",

@@ -24,7 +24,8 @@ multiply-adds are those of the embedding. Of models trained here: "best" is the 
 identities held out for that, "last" the last one where none were held out; minutes are those of the epochs without
 validation; a + after a commit says that the working tree had changes."""
 _NO_CAMERAS = "No camera is known: every gallery image of the identity counts, those of the query's own camera too."
-_SAME = ("model", "flip test", "metric", "commit", "seed", "epochs", "options")  # what a row is of, in any clone
+# what a row is of, in any clone
+_SAME = ("model", "flip test", "projection", "metric", "commit", "seed", "epochs", "options")
 
 
 def results_table(dataset: str, selectors: Sequence[str] = ()) -> pd.DataFrame:
@@ -55,7 +56,7 @@ def _newest(runs: list[Run], dataset: str) -> list[Run]:
         if not run.problem and run.params.get("dataset") == dataset:
             model = run.result["model"]
             key = (model["label"], model.get("digest"), run.result["flip"], run.params["metric"], run.params["ap"])
-            newest[(*key, _options(run))] = run
+            newest[(*key, _options(run), run.result.get("projection", ""))] = run
     return list(newest.values())
 
 
@@ -74,6 +75,7 @@ def _epochs(model: Mapping[str, Any]) -> str:
 def _row(run: Run) -> dict[str, Any]:
     model, scores, intervals = run.result["model"], run.result["scores"], run.result["intervals"]
     row: dict[str, Any] = {"model": model.get("recipe", model["label"]), "flip test": run.result["flip"]}
+    row["projection"] = run.result.get("projection", "")
     for name, title in _MEASURES.items():
         row[title] = 100 * scores[name]
         low, high = intervals.get(name, (float("nan"),) * 2)
@@ -161,13 +163,18 @@ def _markdown(dataset: str, table: pd.DataFrame) -> str:
     titles += ["minutes", "machine", "commit", "seed", "scores by"]
     lines += ["| " + " | ".join(titles) + " |", "|" + "---|" * len(titles)]
     lines += ["| " + " | ".join(_cells(row)) + " |" for row in table.to_dict("records")]
-    notes = [f"- {row['model']}: {note}" for row in table.to_dict("records") for note in row["notes"]]
+    notes = [f"- {_told(row)}: {note}" for row in table.to_dict("records") for note in row["notes"]]
     return "\n".join([*lines, *(["", *notes] if notes else []), ""])
 
 
+def _told(row: Mapping[Hashable, Any]) -> str:
+    """Name a row: the model, and what was done beside the usual."""
+    told = [row["model"]] + ["flip test"] * bool(row["flip test"])
+    return ", ".join([*told, *(row[name] for name in ("projection", "options") if row[name])])
+
+
 def _cells(row: Mapping[Hashable, Any]) -> list[str]:
-    told = [row["model"]] + ["flip test"] * bool(row["flip test"]) + [row["options"]] * bool(row["options"])
-    cells = [", ".join(told)]
+    cells = [_told(row)]
     for title in _MEASURES.values():
         interval = (
             f" ({row[f'{title} low']:.1f} to {row[f'{title} high']:.1f})" if pd.notna(row[f"{title} low"]) else ""

@@ -10,10 +10,12 @@ import pandas as pd
 
 from reidlab import store
 from reidlab.data.prepare import make_query_gallery
+from reidlab.data.schema import is_distractor, is_junk
 from reidlab.devices import describe_device, plan
 from reidlab.errors import UserError
 from reidlab.retrieval.embedding import Embeddings, embed
 from reidlab.retrieval.metrics import evaluate
+from reidlab.retrieval.projection import fit_lda
 from reidlab.retrieval.result import RetrievalResult
 from reidlab.runs import Run
 from reidlab.workbook.stages.data_run import DataRun
@@ -47,6 +49,19 @@ def query_gallery(table: pd.DataFrame, *, seed: int = 0) -> tuple[pd.DataFrame, 
         )
     made = make_query_gallery(table, split="val", seed=seed)
     return made[made["split"].isin(["query", "gallery"])].reset_index(drop=True), (VALIDATION_AS_TEST,)
+
+
+def training_images(data: DataRun) -> pd.DataFrame:
+    """Give the images of the train split that show somebody: without junk and distractors.
+
+    Raises:
+        UserError: there are none.
+    """
+    table = data.table
+    found = table[(table["split"] == "train") & ~is_junk(table) & ~is_distractor(table)].reset_index(drop=True)
+    if not len(found):
+        raise UserError("The data set has no training images, and a projection is learnt from them: projection=none.")
+    return found
 
 
 def labelled(dataset: str, source: ModelSource) -> str:
@@ -117,6 +132,7 @@ def evaluation_stage(
     metric: str = "cosine",
     ap: str = "plain",
     flip: bool = False,
+    projection_dim: int = 0,
     bootstrap: int = 1000,
     seed: int = 0,
     device: str = "auto",
@@ -131,6 +147,8 @@ def evaluation_stage(
         metric: cosine or euclidean.
         ap: plain or trapezoid.
         flip: flip test.
+        projection_dim: width of a discriminant projection (`fit_lda`) learnt from the embeddings of the train split; 0
+            leaves embeddings as the model gives them.
         bootstrap: resamples of query identities for the 95 % intervals; 0 leaves them out.
         seed: of the resamples, and of the query draw where the data set has none.
         device: cpu, cuda, mps or auto.
@@ -143,8 +161,25 @@ def evaluation_stage(
         table, data.digest, source, dataset=dataset, part="test", device=device, precision=precision, flip=flip,
         progress=progress,
     )  # fmt: skip
+    inputs, params = [embedded], {"dataset": dataset, "metric": metric, "ap": ap, "bootstrap": bootstrap, "seed": seed}
+    model, told = embedded.result["model"], ""
+    if projection_dim:
+        trained, known = embedding_stage(
+            training_images(data), data.digest, source, dataset=dataset, part="train for a projection", device=device,
+            precision=precision, flip=flip, progress=progress,
+        )  # fmt: skip
+        projection = fit_lda(known.vectors, known.pids, dim=projection_dim)
+        vectors = Embeddings(projection(vectors.vectors), table)
+        inputs, params, told = [embedded, trained], params | {"lda": projection.dim}, f"LDA {projection.dim}"
+        extra = projection.matrix.size
+        model = {**model, "dim": projection.dim}
+        model |= {name: model[name] + extra for name in ("parameters", "macs")}
+        notes = (
+            *notes,
+            f"Embeddings were projected from {len(projection.mean)} to {projection.dim} dimensions by discriminant "
+            f"analysis of {len(known):,} training images; `reidlab export` leaves that out.",
+        )
     arrays = arrays_of(vectors)
-    params = {"dataset": dataset, "metric": metric, "ap": ap, "bootstrap": bootstrap, "seed": seed}
 
     def make(folder: Path) -> Mapping[str, Any]:
         result = evaluate(
@@ -160,11 +195,12 @@ def evaluation_stage(
             "intervals": {name: list(pair) for name, pair in result.intervals.items()},
             "conditions": result.conditions(),
             "flip": flip,
+            "projection": told,
             "options": data.run.params.get("options") or {},
             "notes": [*data.notes, *notes, *source.notes],
-            "model": embedded.result["model"],
+            "model": model,
         }
 
     label = labelled(dataset, source)
-    run = store.stage("evaluation", label, params=params, inputs=[embedded], make=make)
+    run = store.stage("evaluation", label, params=params, inputs=inputs, make=make)
     return run, RetrievalResult.load(run.path), vectors

@@ -1,0 +1,78 @@
+"""A linear projection of embeddings, learnt in closed form from the training identities: discriminant analysis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+
+from reidlab.errors import UserError
+
+__all__ = ["Projection", "fit_lda"]
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """Subtract a mean, multiply, L2-normalise.
+
+    Attributes:
+        mean: [dim].
+        matrix: [dim, new dim].
+    """
+
+    mean: np.ndarray
+    matrix: np.ndarray
+
+    @property
+    def dim(self) -> int:
+        """Width of what it gives."""
+        return int(self.matrix.shape[1])
+
+    def __call__(self, vectors: np.ndarray) -> np.ndarray:
+        """Project embeddings [image, dim] to L2-normalised float32 [image, new dim]."""
+        found = (vectors - self.mean) @ self.matrix
+        lengths = np.linalg.norm(found, axis=1, keepdims=True)
+        return (found / np.maximum(lengths, np.finfo(np.float32).tiny)).astype(np.float32)
+
+
+def fit_lda(vectors: np.ndarray, pids: np.ndarray, *, dim: int = 192, shrinkage: float = 0.75) -> Projection:
+    """Find the directions in which identities differ most for how much their own images do (Fisher 1936).
+
+    The directions w maximise w' B w / w' W w: B is the covariance of the identities' means, W the mean covariance
+    within them, shrunk towards a multiple of the identity matrix, (1 - shrinkage) W + shrinkage * trace(W) / dim * I
+    (Friedman 1989), because a network knows its training images and varies too little on them. Applied to embeddings
+    of a network in re-identification by Wu, Shen, van den Hengel (2017). scikit-learn's estimator shrinks the total
+    covariance as well, which scored lower here.
+
+    Both defaults were chosen on held-out training identities of Market-1501, for custom_cnn_best.
+
+    Args:
+        vectors: embeddings of training images [image, dim].
+        pids: their identities [image].
+        dim: directions kept; fewer where there are fewer identities (one less than those) or dimensions.
+        shrinkage: in (0, 1]; 1 leaves only the directions of B.
+
+    Raises:
+        UserError: fewer than two identities, none with two different images, values out of range.
+    """
+    if dim < 1:
+        raise UserError(f"projection_dim={dim} must be 1 or more.")
+    if not 0 < shrinkage <= 1:
+        raise UserError(f"shrinkage={shrinkage} must be above 0 and at most 1.")
+    names, codes = np.unique(pids.astype(str), return_inverse=True)
+    if len(names) < 2:
+        raise UserError(f"A discriminant projection needs two training identities or more; there is {len(names)}.")
+    wide = np.asarray(vectors, dtype=np.float64)
+    means = np.zeros((len(names), wide.shape[1]))
+    np.add.at(means, codes, wide)
+    means /= np.bincount(codes)[:, None]
+    apart = wide - means[codes]
+    within = apart.T @ apart / len(wide)
+    level = np.trace(within) / len(within)
+    if not level > 0:
+        raise UserError("A discriminant projection needs training identities with two different images.")
+    shrunk = (1 - shrinkage) * within + shrinkage * level * np.eye(len(within))
+    _, directions = scipy.linalg.eigh(np.cov(means.T), shrunk)
+    kept = min(dim, len(names) - 1, wide.shape[1])
+    return Projection(wide.mean(0), directions[:, ::-1][:, :kept])
