@@ -73,6 +73,6 @@ def fit_lda(vectors: np.ndarray, pids: np.ndarray, *, dim: int = 192, shrinkage:
     if not level > 0:
         raise UserError("A discriminant projection needs training identities with two different images.")
     shrunk = (1 - shrinkage) * within + shrinkage * level * np.eye(len(within))
-    _, directions = scipy.linalg.eigh(np.cov(means.T), shrunk)
+    _, directions = scipy.linalg.eigh(np.atleast_2d(np.cov(means.T)), shrunk)
     kept = min(dim, len(names) - 1, wide.shape[1])
     return Projection(wide.mean(0), directions[:, ::-1][:, :kept])

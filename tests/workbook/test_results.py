@@ -41,6 +41,7 @@ def evaluation(
     mean_ap: float = 0.25,
     *,
     flip: bool = False,
+    projection: str = "",
     metric: str = "cosine",
     options: dict[str, str] | None = None,
     conditions: dict[str, Any] | None = None,
@@ -51,13 +52,19 @@ def evaluation(
             "scores": {**SCORES, "mAP": mean_ap},
             "intervals": {"rank1": [0.4, 0.6]},
             "flip": flip,
+            "projection": projection,
             "notes": ["seen once"],
             "options": options or {},
             "conditions": conditions or {},
             "model": {**MODEL, **model},
         }
 
-    params = {"dataset": "set", "metric": metric, "ap": "plain", "about": [mean_ap, flip, sorted(model), options]}
+    params = {
+        "dataset": "set",
+        "metric": metric,
+        "ap": "plain",
+        "about": [mean_ap, flip, projection, sorted(model), options],
+    }
     return store.stage("evaluation", "set-net", params=params, make=make)
 
 
@@ -100,6 +107,15 @@ def test_one_data_set_read_in_two_ways_gives_two_rows(tmp_path: Path) -> None:
     evaluation(0.3, options={"boxes": "detected"})
     assert results_table("set")["options"].tolist() == ["boxes=detected", "boxes=labeled"]
     assert "| net, boxes=detected | 50.00" in write_results("set", output=tmp_path / "set.md").read_text()
+
+
+def test_a_projection_is_another_row(tmp_path: Path) -> None:
+    evaluation(0.2)
+    evaluation(0.3, projection="LDA 2")
+    target = tmp_path / "set.md"
+    text = write_results("set", output=target).read_text()
+    assert "| net, LDA 2 | 50.00" in text and "| net | 50.00" in text and "- net, LDA 2: seen once" in text
+    assert write_results("set", output=target).read_text() == text  # and none of them is lost
 
 
 def test_saved_models_of_one_name_give_two_rows() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import shutil
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from reidlab.models import build
 from reidlab.params import Retrieval, Training, TripletGeneration
 from reidlab.retrieval.embedding import embed
 from reidlab.retrieval.metrics import evaluate
+from reidlab.retrieval.projection import fit_lda
 from reidlab.training.alarms import TrainingStopped
 from reidlab.training.checkpoints import load_model, save_model
 from reidlab.training.recipes import Recipe
@@ -232,6 +234,20 @@ def test_a_run_from_images_to_scores(people: Path, tmp_path: Path) -> None:
     assert not evaluated(data, source)[0].made and evaluated(data, source, metric="euclidean")[0].made
     flipped = evaluated(data, source, flip=True)
     assert flipped[0].made and not np.array_equal(flipped[2].vectors, vectors.vectors)
+    projected = evaluated(data, source, projection_dim=2)
+    seen = data.table[data.table["split"] == "train"]
+    known = embed(source.load(), seen.reset_index(drop=True), device="cpu", progress=False)
+    np.testing.assert_allclose(
+        projected[2].vectors, fit_lda(known.vectors, known.pids, dim=2)(vectors.vectors), atol=1e-5
+    )
+    told, plain = projected[0].result, made.result
+    assert (told["projection"], plain["projection"]) == ("LDA 2", "") and told["model"]["dim"] == 2
+    extra = 2 * plain["model"]["dim"]
+    assert all(told["model"][name] == plain["model"][name] + extra for name in ("parameters", "macs"))
+    assert "by discriminant analysis" in told["notes"][0] and projected[0].path != made.path
+    nobody = dataclasses.replace(data, table=data.table[data.table["split"] != "train"].reset_index(drop=True))
+    with pytest.raises(UserError, match="no training images, and a projection is learnt from them"):
+        evaluated(nobody, source, projection_dim=2)
 
 
 @pytest.mark.parametrize(("splits", "cameras"), [(False, False), (False, True)])
@@ -357,8 +373,11 @@ def test_training_that_learns_from_a_run(people: Path) -> None:
         train(data, make_recipe(losses=terms))
 
 
-def test_recipes_with_teachers_of_the_notebook() -> None:
-    recipe = stages.recipe_for(Training(recipe="custom_cnn_distilled", teachers=["one", "two"]))
+def test_recipes_with_teachers_of_the_notebook(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("base: custom_cnn_best\nteachers: other\nlosses: [{name: kd, feature: logits}]\n")
+    assert stages.recipe_for(Training(recipe=str(file))).teachers == ("other",)
+    recipe = stages.recipe_for(Training(recipe=str(file), teachers=["one", "two"]))
     assert recipe.teachers == ("one", "two") and stages.recipe_for(Training(recipe="custom_cnn_best")).teachers == ()
 
 
