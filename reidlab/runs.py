@@ -83,9 +83,10 @@ class Run:
         return path
 
     def _repr_html_(self) -> str:
+        when = str(self.manifest["finished"])[:19].replace("T", " ")
         shown = {
             "run": f"{self.stage}/{self.path.name}",
-            "made": f"{self.manifest['finished']}, {self.seconds:.1f} s" + ("" if self.made else " (found)"),
+            "made": f"{when} UTC, {self.seconds:.1f} s" + ("" if self.made else " (found)"),
             "commit": str(self.manifest["git"].get("commit", ""))[:8],
             **self.result,
         }

@@ -4,6 +4,7 @@ import errno
 import importlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -155,6 +156,7 @@ def test_reprs() -> None:
     html = run._repr_html_()
     assert "0.235<" in html and "a; 0.5" in html and "sampler_note" not in html and ">0<" in html
     assert "&lt;b&gt;" in html and "&lt;i&gt;" in html and run.path.name in html and "(found)" not in html
+    assert re.search(r">\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC, \d", html)
     assert "manifest" not in repr(run)
     with pytest.raises(UserError, match=r"no file 'nothing'. There are: manifest.json"):
         run.file("nothing")

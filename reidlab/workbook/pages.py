@@ -155,8 +155,8 @@ def _prepared(notebook: NotebookNode, code: bool) -> NotebookNode:
             data = output.get("data", {})
             data.pop("application/javascript", None)
             if data.pop(WIDGET, None) and not set(data) - {"text/plain"}:
-                # a progress bar ("  0%|   | 0/24 [00:00<?, ?it/s]") is for the live eye and leaves nothing behind
-                bar = re.match(r"\D*\d+%\|", str(data.get("text/plain", "")))
+                # a progress bar ("epoch 1:  0%|   | 0/24 [...]") is for the live eye and leaves nothing behind
+                bar = re.match(r"[^|]*\d+%\|", str(data.get("text/plain", "")))
                 data["text/html"] = "" if bar else WIDGET_NOTE
                 data["text/plain"] = ""
             if any(kind.startswith("image/") for kind in data) and not cell.metadata.get("alt"):
