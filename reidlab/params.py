@@ -75,7 +75,6 @@ class Training(DataParams):
     learning_rate: float | None = Field(None, gt=0, le=10, description="top rate; None: as the recipe says")
     validate_every: int | None = Field(None, ge=1, le=10_000, description="epochs between validations; None: recipe")
     start: str = Field("", description="begin from the weights of this training run or saved model; empty: recipe")
-    teachers: list[str] = Field([], description="training runs to learn from, for recipes with a distillation loss")
     triplets: str = Field("", description="for recipes on given triplets: a run of 02; empty: random ones are drawn")
     device: Device = Field("auto", description="where to compute; auto: cuda, then mps, then cpu")
     name: str = Field("", max_length=60, description="name of the run; empty: data set and recipe")
@@ -90,18 +89,21 @@ class Retrieval(DataParams):
     epochs: int | None = Field(None, ge=1, le=10_000, description="epochs; None: as the recipe says")
     model: str = Field("", description="instead of a recipe: a training run, model folder or published NAME:FILE")
     device: Device = Field("auto", description="where to compute; auto: cuda, then mps, then cpu")
-    metric: Literal["cosine", "euclidean"] = Field("cosine", description="distance of embeddings")
+    metric: Literal["cosine", "euclidean", "lda"] = Field(
+        "cosine", description="distance of embeddings; lda: cosine after discriminant analysis of training identities"
+    )
     ap: Literal["plain", "trapezoid"] = Field(
         "plain",
         description="average precision: plain as torchreid and fast-reid, trapezoid as the official Matlab code",
     )
     flip_test: bool = Field(False, description="add the embedding of the mirrored image")
-    projection: Literal["none", "lda"] = Field(
-        "none", description="lda: project embeddings by discriminant analysis of the training identities"
-    )
-    projection_dim: int = Field(192, ge=1, le=100_000, description="width after lda, at most training identities - 1")
     bootstrap: int = Field(1000, ge=0, le=100_000, description="resamples for confidence intervals; 0: none")
     n_examples: int = Field(4, ge=1, le=50, description="queries shown in each gallery")
+
+    @property
+    def distance(self) -> Literal["cosine", "euclidean"]:
+        """The distance of the embeddings that are compared, which lda has projected."""
+        return "cosine" if self.metric == "lda" else self.metric
 
 
 class ModelZoo(NotebookParams):

@@ -9,7 +9,9 @@ import scipy.linalg
 
 from reidlab.errors import UserError
 
-__all__ = ["Projection", "fit_lda"]
+__all__ = ["PROJECTION_DIM", "Projection", "fit_lda"]
+
+PROJECTION_DIM = 192
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +38,7 @@ class Projection:
         return (found / np.maximum(lengths, np.finfo(np.float32).tiny)).astype(np.float32)
 
 
-def fit_lda(vectors: np.ndarray, pids: np.ndarray, *, dim: int = 192, shrinkage: float = 0.75) -> Projection:
+def fit_lda(vectors: np.ndarray, pids: np.ndarray, *, dim: int = PROJECTION_DIM, shrinkage: float = 0.75) -> Projection:
     """Find the directions in which identities differ most for how much their own images do (Fisher 1936).
 
     The directions w maximise w' B w / w' W w: B is the covariance of the identities' means, W the mean covariance
@@ -57,7 +59,7 @@ def fit_lda(vectors: np.ndarray, pids: np.ndarray, *, dim: int = 192, shrinkage:
         UserError: fewer than two identities, none with two different images, values out of range.
     """
     if dim < 1:
-        raise UserError(f"projection_dim={dim} must be 1 or more.")
+        raise UserError(f"dim={dim} of a projection must be 1 or more.")
     if not 0 < shrinkage <= 1:
         raise UserError(f"shrinkage={shrinkage} must be above 0 and at most 1.")
     names, codes = np.unique(pids.astype(str), return_inverse=True)

@@ -94,8 +94,8 @@ def check_teachers(recipe: Recipe) -> None:
     if terms and not recipe.teachers:
         raise UserError(
             f"recipe {recipe.name}: its loss {terms[0].name!r} learns from a teacher, and none is named. Name one or "
-            "several training runs on the same data in notebook 03, `-p teachers RUN` (`reidlab runs list training` "
-            "lists them); notebook 04 takes what was trained so as `-p model RUN`."
+            "several training runs on the same data in the recipe, `teachers: [RUN]` (`reidlab runs list training` "
+            "lists them)."
         )
 
 

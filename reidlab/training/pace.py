@@ -95,5 +95,7 @@ def training_pace(
     learner.start()
     learner.begin_epoch(0)
     # teachers speak before a training, not in a step: any words do here
-    lesson = Lesson(*(compute.place(torch.randn(len(batch), width)) for width in (512, num_classes)))
+    generator = torch.Generator().manual_seed(0)
+    said = (torch.randn(len(batch), width, generator=generator) for width in (512, num_classes))
+    lesson = Lesson(*(compute.place(each) for each in said))
     return pace_of(lambda: learner.step(batch, labels, 0.0, (), lesson), len(batch), compute, runs=runs)

@@ -46,7 +46,10 @@ def _root(value: str) -> None:
 def _recipe(value: str) -> None:
     from reidlab.training.recipes import load_recipe
 
-    load_recipe(value)
+    for teacher in load_recipe(value).teachers:
+        from reidlab.training.start import saved_model
+
+        saved_model(teacher, "teachers")
 
 
 def _model(value: str) -> None:
@@ -61,13 +64,6 @@ def _start(value: str) -> None:
     saved_model(value)
 
 
-def _teachers(value: list[str]) -> None:
-    from reidlab.training.start import saved_model
-
-    for name in value:
-        saved_model(name, "teachers")
-
-
 def _tracking(value: list[str]) -> None:
     from reidlab.training.tracking import check_tracking
 
@@ -80,6 +76,5 @@ _CHECKS: dict[str, Callable[[Any], None]] = {
     "recipe": _recipe,
     "model": _model,
     "start": _start,
-    "teachers": _teachers,
     "tracking": _tracking,
 }

@@ -97,7 +97,7 @@ def test_never_wider_than_it_can_be(n: int, images: int, dim: int, wanted: int, 
 def test_what_cannot_be() -> None:
     vectors, pids = people()
     for kwargs, words in [
-        ({"dim": 0}, "projection_dim=0"),
+        ({"dim": 0}, "dim=0 of a projection"),
         ({"shrinkage": 0.0}, "shrinkage=0"),
         ({"shrinkage": 1.1}, "at most 1"),
     ]:

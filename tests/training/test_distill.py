@@ -209,7 +209,7 @@ def test_what_does_not_fit(world: World, first: Run, tmp_path: Path) -> None:
     weights["classifiers.0.weight"][0, 0] = float("nan")
     save_file(weights, damaged / "model" / "model.safetensors")
     for recipe, words in [
-        (student(), r"its loss 'js' learns from a teacher, and none is named.*-p teachers RUN"),
+        (student(), r"its loss 'js' learns from a teacher, and none is named.*teachers: .RUN."),
         (student(first, terms=TERMS[:1]), "has teachers, but none of its losses learns from one: add js"),
         (student(empty), "teachers=.*empty holds no saved model"),
         (student(Path("nobody")), "There is no run 'nobody'"),

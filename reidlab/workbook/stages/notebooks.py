@@ -12,6 +12,7 @@ from reidlab.data.triplets import Triplets
 from reidlab.errors import UserError
 from reidlab.params import DataParams, Retrieval, Training, TripletGeneration
 from reidlab.retrieval.embedding import Embeddings
+from reidlab.retrieval.projection import PROJECTION_DIM
 from reidlab.retrieval.result import RetrievalResult
 from reidlab.retrieval.top import rank_gallery
 from reidlab.runs import Run
@@ -76,7 +77,7 @@ def triplets_for(data: DataRun, p: TripletGeneration) -> tuple[Run, Triplets, pd
 def recipe_for(p: Training) -> Recipe:
     """Read the recipe of notebook 03 with the notebook's changes."""
     changes = {"epochs": p.epochs, "validate_every": p.validate_every, "start": p.start or None}
-    recipe = load_recipe(p.recipe, **changes, teachers=p.teachers or None)
+    recipe = load_recipe(p.recipe, **changes)
     if p.learning_rate is None:
         return recipe
     return recipe.model_copy(update={"optimizer": recipe.optimizer.model_copy(update={"lr": p.learning_rate})})
@@ -145,10 +146,10 @@ def evaluate_for(data: DataRun, source: ModelSource, p: Retrieval) -> tuple[Run,
     return evaluation_stage(
         data,
         source,
-        metric=p.metric,
+        metric=p.distance,
         ap=p.ap,
         flip=p.flip_test,
-        projection_dim=p.projection_dim if p.projection == "lda" else 0,
+        projection_dim=PROJECTION_DIM if p.metric == "lda" else 0,
         bootstrap=p.bootstrap,
         seed=p.seed,
         device=p.device,
@@ -158,7 +159,7 @@ def evaluate_for(data: DataRun, source: ModelSource, p: Retrieval) -> tuple[Run,
 def ranking_for(embeddings: Embeddings, result: RetrievalResult, p: Retrieval, *, choose: str) -> Figure:
     """Draw the nearest gallery images of the worst, best or random queries."""
     queries = plots.choose_queries(result, choose, p.n_examples, seed=p.seed)
-    listing = rank_gallery(**arrays_of(embeddings), queries=queries, k=10, metric=p.metric)
+    listing = rank_gallery(**arrays_of(embeddings), queries=queries, k=10, metric=p.distance)
     tables = embeddings.split("query").table, embeddings.split("gallery").table
     return plots.ranking_figure(
         listing, *tables, result=result, title=f"{choose} queries and their nearest gallery images"
