@@ -18,18 +18,7 @@ from reidlab import sources
 from reidlab.errors import UserError, nearest
 from reidlab.paths import reports_root
 
-__all__ = [
-    "Leftover",
-    "Run",
-    "find_run",
-    "gc",
-    "list_runs",
-    "load_run",
-    "locked",
-    "remove_run",
-    "runs_root",
-    "training_origins",
-]
+__all__ = ["Leftover", "Run", "find_run", "gc", "list_runs", "load_run", "locked", "remove_run", "runs_root"]
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
@@ -292,13 +281,3 @@ def _touched(path: Path) -> float:
 
 def _megabytes(path: Path) -> float:
     return round(sum(p.stat().st_size for p in path.rglob("*") if p.is_file()) / 1e6, 3)
-
-
-def training_origins(facts: Mapping[str, Any]) -> tuple[str, ...]:
-    """Say what a training had beside its data, by what its run's result says: weights to begin from, teachers."""
-    told = {
-        "weights": "The training began from pretrained weights:",
-        "start": "The training began from",
-        "teachers": "It learnt from teachers too:",
-    }
-    return tuple(f"{words} {facts[name]}." for name, words in told.items() if facts.get(name))

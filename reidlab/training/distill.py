@@ -18,14 +18,13 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from reidlab.data.pixels import PixelStore
 from reidlab.devices import ComputePlan
 from reidlab.errors import UserError
 from reidlab.models import Output
 from reidlab.models.classifiers import CosineClassifier
-from reidlab.models.inference import embed_rows, fitting_batch_size, free_memory
+from reidlab.models.inference import embed_rows
 from reidlab.models.weights import file_digest
 from reidlab.paths import data_root
 from reidlab.training.checkpoints import WEIGHTS, load_model
@@ -161,12 +160,13 @@ def make_teachers(
         preprocess = model.preprocess
         size = preprocess.height, preprocess.width
         own = pixels if pixels.size == size else _store(table, size, progress)
-        if wants_features:
-            features.append(torch.from_numpy(embed_rows(model, own, rows, compute, flip=True, progress=progress)))
-        if wants_logits:
-            logits.append(class_logits(model, own, rows, compute, progress=progress))
-            if not torch.isfinite(logits[-1]).all():
-                raise UserError(f"teachers={given!r} gives NaN or infinite logits; its weights are damaged.")
+        try:
+            if wants_features:
+                features.append(torch.from_numpy(embed_rows(model, own, rows, compute, flip=True, progress=progress)))
+            if wants_logits:
+                logits.append(class_logits(model, own, rows, compute, progress=progress))
+        except UserError as error:
+            raise UserError(f"teachers={given!r}: {error}") from error
         notes.append(folder.parent.name if folder.name == "model" else folder.name)
     joined = F.normalize(torch.cat(features, dim=1), dim=1).to(compute.device) if features else None
     mean = torch.stack(logits).mean(0).to(compute.device) if logits else None
@@ -192,27 +192,27 @@ def class_logits(
         rows: row numbers of the store.
         compute: device and precision.
         progress: show a bar.
+
+    Raises:
+        UserError: the model gives NaN or infinite values.
     """
-    preprocess = model.preprocess
-    size = fitting_batch_size(preprocess, free_memory(compute.device))
-    model.eval()
-    model.training = True  # of the model alone, which then gives an Output; its layers stay as they are at test
-    parts = []
-    try:
-        with torch.inference_mode(), compute.autocast():
-            starts = range(0, len(rows), size)
-            for start in tqdm(starts, desc="teacher", unit="batch", disable=not progress, leave=False):
-                images = preprocess(compute.place(pixels.batch(rows[start : start + size])))
-                images = images.contiguous(memory_format=compute.memory_format)
-                views = [_mean_logits(model(view)) for view in (images, images.flip(3))]
-                parts.append(torch.stack(views).mean(0).cpu())
-    finally:
-        model.eval()
-    return torch.cat(parts)
+    return torch.from_numpy(embed_rows(_Classifying(model).eval(), pixels, rows, compute, progress=progress))
 
 
-def _mean_logits(output: tuple[Any, ...]) -> Tensor:
-    return torch.stack([each.float() for each in Output(*output).logits]).mean(0)
+class _Classifying(nn.Module):
+    """Gives a model's mean logits [batch, class] where the model itself gives embeddings."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model, self.preprocess = model, model.preprocess
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.model.training = True  # of the model alone, which then gives an Output; its layers stay in eval mode
+        try:
+            logits = [each.float() for view in (images, images.flip(3)) for each in Output(*self.model(view)).logits]
+        finally:
+            self.model.training = False
+        return torch.stack(logits).mean(0)
 
 
 def _check_logits(given: str, model: Any, folder: Path, task: Task) -> None:

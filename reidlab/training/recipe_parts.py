@@ -136,7 +136,7 @@ class OptimizerPart(Part):
 
 
 class FreezePart(Part):
-    """Names that learn nothing during the first epochs, their normalisations in eval mode."""
+    """Modules that learn nothing during the first epochs, their normalisations in eval mode."""
 
     epochs: int = Field(ge=1, description="epochs before they learn too")
     modules: Names = ("backbone",)

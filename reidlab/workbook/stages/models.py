@@ -17,8 +17,9 @@ from reidlab.models.published import load_custom_cnn_v32
 from reidlab.models.registry import find_model
 from reidlab.models.weights import LoadReport, file_digest, load_weights
 from reidlab.paths import find
-from reidlab.runs import Run, find_run, training_origins
+from reidlab.runs import Run, find_run
 from reidlab.training.checkpoints import WEIGHTS, load_model, saved_folder
+from reidlab.workbook.results import training_origins
 
 __all__ = ["ModelSource", "model_from", "model_from_run"]
 

@@ -15,7 +15,7 @@ from reidlab.devices import describe_device, plan
 from reidlab.errors import UserError
 from reidlab.retrieval.embedding import Embeddings, embed
 from reidlab.retrieval.metrics import evaluate
-from reidlab.retrieval.projection import fit_lda
+from reidlab.retrieval.projection import Projection, fit_lda
 from reidlab.retrieval.result import RetrievalResult
 from reidlab.runs import Run
 from reidlab.workbook.stages.data_run import DataRun
@@ -157,38 +157,21 @@ def evaluation_stage(
     """
     table, notes = query_gallery(data.table, seed=seed)
     dataset = str(data.run.params["dataset"])
-    embedded, vectors = embedding_stage(
-        table, data.digest, source, dataset=dataset, part="test", device=device, precision=precision, flip=flip,
-        progress=progress,
-    )  # fmt: skip
-    inputs, params = [embedded], {"dataset": dataset, "metric": metric, "ap": ap, "bootstrap": bootstrap, "seed": seed}
-    model, told = embedded.result["model"], ""
+    how: Any = {"dataset": dataset, "device": device, "precision": precision, "flip": flip, "progress": progress}
+    embedded, vectors = embedding_stage(table, data.digest, source, part="test", **how)
+    params = {"dataset": dataset, "metric": metric, "ap": ap, "bootstrap": bootstrap, "seed": seed}
+    inputs, model, told = [embedded], embedded.result["model"], ""
     if projection_dim:
-        trained, known = embedding_stage(
-            training_images(data), data.digest, source, dataset=dataset, part="train for a projection", device=device,
-            precision=precision, flip=flip, progress=progress,
-        )  # fmt: skip
+        images = training_images(data)
+        trained, known = embedding_stage(images, data.digest, source, part="train for a projection", **how)
         projection = fit_lda(known.vectors, known.pids, dim=projection_dim)
         vectors = Embeddings(projection(vectors.vectors), table)
         inputs, params, told = [embedded, trained], params | {"lda": projection.dim}, f"LDA {projection.dim}"
-        extra = projection.matrix.size
-        model = {**model, "dim": projection.dim}
-        model |= {name: model[name] + extra for name in ("parameters", "macs")}
-        notes = (
-            *notes,
-            f"Embeddings were projected from {len(projection.mean)} to {projection.dim} dimensions by discriminant "
-            f"analysis of {len(known):,} training images; `reidlab export` leaves that out.",
-        )
-    arrays = arrays_of(vectors)
+        model, note = _projected_facts(model, projection, len(known))
+        notes = (*notes, note)
 
     def make(folder: Path) -> Mapping[str, Any]:
-        result = evaluate(
-            **arrays,
-            metric=metric,
-            ap=ap,
-            bootstrap=bootstrap,
-            seed=seed,
-        )
+        result = evaluate(**arrays_of(vectors), metric=metric, ap=ap, bootstrap=bootstrap, seed=seed)
         result.save(folder)
         return {
             "scores": result.scores(),
@@ -201,6 +184,15 @@ def evaluation_stage(
             "model": model,
         }
 
-    label = labelled(dataset, source)
-    run = store.stage("evaluation", label, params=params, inputs=inputs, make=make)
+    run = store.stage("evaluation", labelled(dataset, source), params=params, inputs=inputs, make=make)
     return run, RetrievalResult.load(run.path), vectors
+
+
+def _projected_facts(model: Mapping[str, Any], projection: Projection, n_images: int) -> tuple[dict[str, Any], str]:
+    """Give the facts of a model with its projection, which is as a linear layer, and the note that goes with it."""
+    extra = projection.matrix.size
+    facts = {**model, "dim": projection.dim, **{name: model[name] + extra for name in ("parameters", "macs")}}
+    return facts, (
+        f"Embeddings were projected from {len(projection.mean)} to {projection.dim} dimensions by discriminant "
+        f"analysis of {n_images:,} training images; `reidlab export` leaves that out."
+    )
