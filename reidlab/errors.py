@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
-__all__ = ["UserError", "nearest"]
+__all__ = ["UserError", "nearest", "printable"]
+
+LONGEST = 4000
+# C0 and C1 controls but tab and newline, marks that turn the direction of text, surrogates
+UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class UserError(ValueError):
     """Something given by the user (parameter, file, folder, image, command) cannot be used.
 
-    The command line prints the message alone; notebooks show it as the last line of the traceback.
+    The command line prints the message alone; notebooks show it as the last line of the traceback. Whatever the
+    message quotes, it can be printed: control characters and lone surrogates stand as escapes, and the middle of
+    a message beyond `LONGEST` characters is left out.
     """
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(printable(part) if isinstance(part, str) else part for part in args))
+
+
+def printable(text: str) -> str:
+    """Give `text` as a terminal and a file in UTF-8 can show it, at most `LONGEST` characters of it."""
+    text = UNPRINTABLE.sub(lambda sign: sign[0].encode("unicode_escape").decode(), text)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-(LONGEST // 2 - 5) :]}"
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
     """Say which choice `name` was probably meant to be: " Did you mean 'x'?" or an empty string."""
-    matches = difflib.get_close_matches(str(name), [str(choice) for choice in choices], n=1, cutoff=0.5)
+    matches = difflib.get_close_matches(str(name)[:200], [str(choice) for choice in choices], n=1, cutoff=0.5)
     return f" Did you mean {matches[0]!r}?" if matches else ""
