@@ -101,9 +101,9 @@ def main() -> None:
     print(f"{'transform':24}{'ours ms':>10}{'loop ms':>10}{'ratio':>8}{'share %':>9}")
     for name, entry in TRANSFORMS.items():
         options = {"size": (round(1.125 * given.height), round(1.125 * given.width))} if name == "resize" else {}
-        whole = partial(entry.function, images, generator, **options)
+        whole = partial(entry.factory, images, generator, **options)
         loop = counterparts.get(name)
-        for _ in range(given.warm_up if entry.kind == "policy" else 1):
+        for _ in range(given.warm_up if entry.facts["kind"] == "policy" else 1):
             whole()
         ours, theirs = alternating(whole, partial(one_by_one, loop, images), given.runs, given.device)
         share = 100 * ours * 400 / given.batch

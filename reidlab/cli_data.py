@@ -17,15 +17,16 @@ data_app = typer.Typer(**TYPER, no_args_is_help=True, help="List and describe da
 @data_app.command("list")
 def data_list() -> None:
     """List the data sets that can be read, and whether they are there."""
-    from reidlab.data.datasets import DATASETS
     from reidlab.paths import data_root
+    from reidlab.registry import DATASETS
 
     rows = []
     for entry in DATASETS.values():
-        there = entry.folder is None or _filled(data_root() / entry.folder)
+        folder = entry.facts.get("folder")
+        there = folder is None or _filled(data_root() / folder)
         absent = "built in" if entry.name == "pedestrians" else "not there"
-        state = "your own" if entry.folder is None else "there" if there else absent
-        rows.append([entry.name, state, f"data/{entry.folder}" if entry.folder else "(say where)", entry.description])
+        state = "your own" if folder is None else "there" if there else absent
+        rows.append([entry.name, state, f"data/{folder}" if folder else "(say where)", entry.description])
     table("Data sets", ["name", "state", "folder", "description"], rows)
 
 

@@ -137,11 +137,12 @@ def _folders() -> Iterator[Check]:
 
 
 def _data() -> Iterator[Check]:
-    from reidlab.data.datasets import DATASETS
+    from reidlab.registry import DATASETS
 
-    public = [e for e in DATASETS.values() if e.folder and e.folder.startswith("raw/")]
-    there = [e.name for e in public if e.folder and any((data_root() / e.folder).glob("*"))]
-    absent = [e.name for e in public if e.name not in there]
+    folders = {entry.name: entry.facts.get("folder") or "" for entry in DATASETS.values()}
+    public = [name for name, folder in folders.items() if folder.startswith("raw/")]
+    there = [name for name in public if any((data_root() / folders[name]).glob("*"))]
+    absent = [name for name in public if name not in there]
     yield Check("data sets", "ok", f"found: pedestrians (built in){''.join(', ' + name for name in there)}")
     if absent:
         remedy = "data/README.md says how to get them. The demo needs none."

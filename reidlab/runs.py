@@ -257,11 +257,12 @@ def _stale(runs: list[Run], inputs: bool) -> list[Run]:
 
 def _is_current(run: Run) -> bool:
     """Say whether the code that made a run is still what it was; functions of notebooks cannot be looked up."""
-    names = run.manifest["code"]["names"]
+    code = run.manifest["code"]
+    names = code["names"]
     if any(name.startswith("function:") for name in names):
         return True
     try:
-        return sources.code_digest(names) == run.manifest["code"]["digest"]
+        return sources.code_digest(names, [run.params, code.get("named", [])]) == code["digest"]
     except UserError:
         return False
 

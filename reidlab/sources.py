@@ -2,7 +2,9 @@
 
 It covers the given modules and every module of the same package that they import, found in the syntax trees
 without importing anything, so that a changed line is seen before any stage runs. Comments, formatting and
-docstrings do not count. Imports that cannot be read (`import_module`) count as the whole package around them.
+docstrings do not count, nor do imports for type checkers alone. What is chosen by name (`reidlab.registry`) counts
+where the stage's parameters name it, or code that counts does: a loss that a recipe does not use changes nothing.
+Other imports that cannot be read (`import_module`) count as the whole package around them.
 """
 
 from __future__ import annotations
@@ -12,34 +14,44 @@ import functools
 import hashlib
 import importlib.util
 import inspect
-import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
 from reidlab.errors import UserError
+from reidlab.registry import REGISTRIES, Entry
 
-__all__ = ["Code", "code_digest", "code_names", "reachable"]
+__all__ = ["Code", "code_digest", "code_names", "reachable", "texts_of"]
 
 Code = ModuleType | Callable[..., Any] | str
 
-# They keep and check results and cannot change one: a better message here must not retrain every model.
+# They keep, check and log results and cannot change one: a better message here must not retrain every model. Of the
+# registry's tables, the lines that are used count (`Entry.identity`).
 NEUTRAL = frozenset(
     f"reidlab{name}"
     for name in (
         "",
+        ".documents",
         ".errors",
+        ".kernel_history",
         ".params",
         ".params_base",
-        ".kernel_history",
         ".paths",
         ".provenance",
+        ".registry",
+        ".registry.entries",
+        ".registry.of_data",
+        ".registry.of_models",
+        ".registry.of_training",
+        ".registry.options",
         ".runs",
         ".sources",
+        ".space",
         ".store",
+        ".training.tracking",
     )
 )
 _loaded: dict[str, tuple[object, str]] = {}  # module -> its spec and digest when first asked for
@@ -52,8 +64,12 @@ def code_names(code: Iterable[Code]) -> list[str]:
     return sorted({_name_of(item) for item in code})
 
 
-def code_digest(code: Iterable[Code]) -> str:
-    """Give the hex digest of the modules (or the modules of the functions) and of all that they import.
+def code_digest(code: Iterable[Code], named: Any = ()) -> str:
+    """Return the hex digest of the modules (or the modules of the functions) and of all that they import.
+
+    Args:
+        code: modules, functions or module names.
+        named: plain data, such as a stage's parameters: what its texts choose by name counts too.
 
     Raises:
         UserError: a module's source is not found or does not parse.
@@ -61,32 +77,70 @@ def code_digest(code: Iterable[Code]) -> str:
     total = hashlib.sha256()
     names = code_names(code)
     functions = [name for name in names if name.startswith("function:")]
-    for name in sorted(reachable([name for name in names if name not in functions])):
+    modules, entries = reachable([name for name in names if name not in functions], texts_of(named))
+    for name in sorted(modules):
         total.update(f"{name} {_meaning(name)}\n".encode())
-    for name in functions:
-        total.update(f"{name}\n".encode())
+    for line in [*functions, *sorted(entry.identity() for entry in entries)]:
+        total.update(f"{line}\n".encode())
     return total.hexdigest()
 
 
-def reachable(names: Sequence[str]) -> set[str]:
-    """Give the modules that `names` import, directly or not, within their own top packages; with themselves."""
-    tops = {name.partition(".")[0] for name in names}
-    found: set[str] = set()
-    waiting = list(names)
+def reachable(names: Sequence[str], texts: Iterable[str] = ()) -> tuple[set[str], list[Entry]]:
+    """Return the modules that `names` import and the entries of registries that they or `texts` name.
+
+    Modules count with all that they import in turn, and with themselves; those of other top packages do not.
+    """
+    tops = {name.partition(".")[0] for name in names} | {_OWN}
     for name in names:
         if _file(name) is None:
             raise UserError(f"The source of module {name!r} was not found, so its results cannot be kept apart.")
-    while waiting:
+    found: set[str] = set()
+    entries: dict[int, Entry] = {}
+    waiting, unread = list(names), set(texts)
+    seen: set[str] = set()
+    while waiting or unread:
+        for text in unread - seen:
+            for entry in _entries(text):
+                entries[id(entry)] = entry
+                tops.add(entry.module.partition(".")[0])
+                waiting.append(entry.module)
+                unread = unread | set(texts_of([*entry.fixed.values(), *entry.defaults.values()]))
+        seen |= unread
+        unread = set()
+        if not waiting:
+            break
         name = waiting.pop()
         file = _file(name)
         if name in found or file is None or (name in NEUTRAL and name not in names):
             continue
         found.add(name)
-        wanted = _read(*_stamp(file))[1]
+        _, wanted, chosen = _read(*_stamp(file))
+        unread = set(chosen)
         package = name if file.name == "__init__.py" else name.rpartition(".")[0]
-        for entry in wanted:
-            waiting += [m for m in _resolve(entry, package) if m.partition(".")[0] in tops]
-    return found
+        for item in wanted:
+            waiting += [m for m in _resolve(item, package) if m.partition(".")[0] in tops]
+    return found, list(entries.values())
+
+
+def texts_of(data: Any) -> set[str]:
+    """Return the texts in plain data, keys of mappings left out."""
+    if isinstance(data, str):
+        return {data}
+    if isinstance(data, Mapping):
+        return {text for value in data.values() for text in texts_of(value)}
+    if isinstance(data, (list, tuple)):
+        return {text for value in data for text in texts_of(value)}
+    return set()
+
+
+@functools.cache
+def _entries(text: str) -> tuple[Entry, ...]:
+    """Return what a text may choose, of every kind: "circle" is a loss and a classifier."""
+    found = [registry[text] for registry in REGISTRIES if text in registry]
+    module, colon, attribute = text.partition(":")
+    if colon and attribute.isidentifier() and all(map(str.isidentifier, module.split("."))) and _file(module):
+        found.append(Entry(text, text, ""))
+    return tuple(found)
 
 
 def _meaning(name: str) -> str:
@@ -168,8 +222,8 @@ def _stamp(file: Path) -> tuple[Path, int, int]:
 
 
 @functools.lru_cache(maxsize=4096)
-def _read(file: Path, _changed: int, _size: int) -> tuple[str, tuple[tuple[str, str], ...]]:
-    """Give the digest of a file's meaning and its imports; cached until the file changes."""
+def _read(file: Path, _changed: int, _size: int) -> tuple[str, tuple[tuple[str, str], ...], frozenset[str]]:
+    """Return the digest of a file's meaning, its imports and the names it chooses; cached until the file changes."""
     try:
         tree = ast.parse(file.read_bytes())
     except SyntaxError as error:
@@ -184,12 +238,12 @@ def _read(file: Path, _changed: int, _size: int) -> tuple[str, tuple[tuple[str, 
                 and isinstance(first.value.value, str)
             ):
                 node.body = body[1:] or [ast.Pass()]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), tuple(_wanted(tree))
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), tuple(_wanted(tree)), frozenset(_chosen(tree))
 
 
 def _wanted(tree: ast.AST) -> Iterable[tuple[str, str]]:
-    """Give what a module may import: (kind, dotted name), relative names with their dots."""
-    for node in ast.walk(tree):
+    """Return what a module may import: (kind, dotted name), relative names with their dots."""
+    for node in _run(tree):
         if isinstance(node, ast.Import):
             yield from (("module", alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -200,10 +254,35 @@ def _wanted(tree: ast.AST) -> Iterable[tuple[str, str]]:
             and (getattr(node, "id", "") or getattr(node, "attr", "")) in DYNAMIC
         ):
             yield "siblings", ""
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            name = re.match(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+(?=$|:)", node.value)
-            if name:  # "reidlab.losses.circle" or "reidlab.losses.circle:Circle", imported by name somewhere
-                yield "text", name.group()
+
+
+def _run(tree: ast.AST) -> Iterable[ast.AST]:
+    """Walk all that can run: not what stands below `if TYPE_CHECKING`."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if isinstance(node, ast.If) and ast.unparse(node.test).rpartition(".")[2] == "TYPE_CHECKING":
+            waiting += node.orelse
+        else:
+            waiting += ast.iter_child_nodes(node)
+
+
+def _chosen(tree: ast.AST) -> Iterable[str]:
+    """Return the texts that a module may choose parts by: defaults and arguments of calls."""
+    for node in _run(tree):
+        values: list[ast.expr | None] = []
+        if isinstance(node, ast.arguments):
+            values = [*node.defaults, *node.kw_defaults]
+        elif isinstance(node, ast.Call):
+            values = [*node.args, *(word.value for word in node.keywords)]
+        elif isinstance(node, (ast.AnnAssign, ast.Assign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            values = [] if any(getattr(target, "id", "") == "__all__" for target in targets) else [node.value]
+        for value in values:
+            for part in ast.walk(value) if value is not None else ():
+                if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                    yield part.value
 
 
 def _resolve(entry: tuple[str, str], package: str) -> list[str]:
@@ -219,12 +298,8 @@ def _resolve(entry: tuple[str, str], package: str) -> list[str]:
             base = ".".join([*parts[: len(parts) - dots + 1], *filter(None, [base.lstrip(".")])])
         inner = f"{base}.{part}"
         return [base] if part == "*" else [inner] if _file(inner) else [_home(base, part)]
-    if kind == "module":  # `import a.b.c` gives a name through which a and a.b are reached too
-        parts = name.split(".")
-        return [".".join(parts[: i + 1]) for i in range(len(parts))]
-    while name and _file(name) is None:
-        name = name.rpartition(".")[0]
-    return [name] if "." in name else []
+    parts = name.split(".")  # `import a.b.c` gives a name through which a and a.b are reached too
+    return [".".join(parts[: i + 1]) for i in range(len(parts))]
 
 
 def _home(package: str, name: str, depth: int = 8) -> str:

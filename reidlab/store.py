@@ -54,6 +54,7 @@ def stage(
     make: Callable[[Path], Mapping[str, Any] | None],
     inputs: Sequence[Run | str] = (),
     code: Sequence[sources.Code] = (),
+    named: Sequence[Any] = (),
     resumable: bool = False,
 ) -> Run:
     """Find the run of a stage, or make it.
@@ -65,7 +66,8 @@ def stage(
         make: writes its files into the folder it is given and returns plain data for the manifest's `result`.
         inputs: the runs (or digests) it reads.
         code: modules, functions or module names that make the result, besides the module of `make` itself;
-            everything of the same package that they import counts too.
+            everything of the same package that they import counts too, and what `params` choose by name.
+        named: plain data beside `params` whose texts choose code by name, such as the spec of a model that is loaded.
         resumable: keep the work folder when the maker fails or is killed and give it to the next attempt,
             which finds its checkpoints there. Otherwise each attempt begins with an empty folder.
 
@@ -75,7 +77,7 @@ def stage(
     plain = _plain(params, "params")
     digests = [item.digest if isinstance(item, Run) else str(item) for item in inputs]
     everything = [*code, make]
-    code_digest = sources.code_digest(everything)
+    code_digest = sources.code_digest(everything, [plain, *named])
     key = {"schema": SCHEMA, "stage": _label(stage), "params": plain, "inputs": digests, "code": code_digest}
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     folder = runs_root() / _label(stage)
@@ -90,7 +92,11 @@ def stage(
         before = _begin(work, resumable)
         manifest = {
             **key,
-            "code": {"digest": code_digest, "names": sources.code_names(everything)},
+            "code": {
+                "digest": code_digest,
+                "names": sources.code_names(everything),
+                "named": sorted(sources.texts_of(list(named))),
+            },
             "digest": digest,
             "name": _label(name),
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -62,13 +62,9 @@ def written(value: Any) -> str:
         return str(value)
 
 
-def options_of(
-    factory: Callable[..., Any], hidden: Collection[str] = (), meanings: Mapping[str, str] | None = None
-) -> list[Option]:
-    """Give the parameters of a factory but the hidden ones, with their meanings; those of its docstring by default."""
-    said = explain(factory)[1] if meanings is None else meanings
+def options_of(parameters: Mapping[str, inspect.Parameter], meanings: Mapping[str, str]) -> list[Option]:
+    """Return parameters with their defaults as YAML and their meanings."""
     return [
-        Option(each.name, "" if each.default is each.empty else written(each.default), said.get(each.name, ""))
-        for each in inspect.signature(factory).parameters.values()
-        if each.name not in hidden and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
+        Option(name, "" if each.default is each.empty else written(each.default), meanings.get(name, ""))
+        for name, each in parameters.items()
     ]

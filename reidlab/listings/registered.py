@@ -6,12 +6,27 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from typing import Any, NamedTuple
 
 from reidlab.errors import UserError
 from reidlab.listings.explained import Option, explain, options_of, written
 from reidlab.paths import RECIPES
+from reidlab.registry import (
+    ATTENTIONS,
+    BACKBONES,
+    CLASSIFIERS,
+    LOSSES,
+    MODELS,
+    NECKS,
+    OPTIMIZERS,
+    POOLINGS,
+    SAMPLERS,
+    SCHEDULES,
+    TRANSFORMS,
+    Entry,
+    Registry,
+)
+from reidlab.registry import options_of as parameters
 
 __all__ = ["KINDS", "TIMM", "Details", "Kind", "Listed", "of_timm"]
 
@@ -58,59 +73,45 @@ class Kind(NamedTuple):
     read: Callable[[], dict[str, Listed]]
 
 
-def _of_factory(factory: Callable[..., Any], hidden: Sequence[str], facts: Callable[[], str] = str) -> Details:
-    return Details(explain(factory)[0], options_of(factory, hidden), facts())
+def _of_entry(registry: Registry, entry: Entry, facts: Callable[[], str] = str) -> Details:
+    text, meanings = explain(entry.factory)
+    return Details(text, options_of(registry.options(entry.name), meanings), facts())
 
 
-def _from(module: str, registry: str, usage: str, hidden: Sequence[str] = ()) -> Callable[[], dict[str, Listed]]:
-    """Read a registry whose entries have a description and a factory, or a function."""
-
-    def read() -> dict[str, Listed]:
-        entries: Mapping[str, Any] = getattr(import_module(f"reidlab.{module}"), registry)
-        makers = {name: getattr(entry, "factory", None) or entry.function for name, entry in entries.items()}
-        return {
-            name: Listed(entry.description, usage, partial(_of_factory, makers[name], hidden))
-            for name, entry in entries.items()
-        }
-
-    return read
+def _from(registry: Registry, usage: str) -> Callable[[], dict[str, Listed]]:
+    """Read a registry whose entries say all there is to say."""
+    return lambda: {
+        name: Listed(entry.description, usage, partial(_of_entry, registry, entry)) for name, entry in registry.items()
+    }
 
 
 def _models() -> dict[str, Listed]:
-    from reidlab.models.registry import MODELS
-
     return {name: _model(entry) for name, entry in MODELS.items()}
 
 
-def _model(entry: Any) -> Listed:
-    hidden = ("num_classes", *entry.fixed)
+def _model(entry: Entry) -> Listed:
     weights = partial(_weights, entry.fixed.get("backbone", ""))
-    return Listed(entry.description, _MODEL, partial(_of_factory, entry.factory, hidden, weights))
+    return Listed(entry.description, _MODEL, partial(_of_entry, MODELS, entry, weights))
 
 
 def _backbones() -> dict[str, Listed]:
-    from reidlab.models.backbones import BACKBONES
-
     return {name: Listed(entry.description, _MODEL, partial(_backbone, name)) for name, entry in BACKBONES.items()}
 
 
 def _backbone(name: str) -> Details:
-    from reidlab.models.backbones import BACKBONES, build_backbone
+    from reidlab.models.backbones import build_backbone
     from reidlab.models.osnet import OSNet
     from reidlab.models.timm_maps import build_timm
 
-    factory = BACKBONES[name].factory if name in BACKBONES else partial(build_timm, name)
     text, meanings = explain(build_backbone)
-    own = options_of(factory, meanings=explain(OSNet)[1] | explain(build_timm)[1] | meanings)
-    common = options_of(build_backbone, ("name", "last_stride", "image_size"))
+    own = options_of(BACKBONES.options(name), explain(OSNet)[1] | explain(build_timm)[1] | meanings)
+    common = options_of(parameters(build_backbone, ("name", "last_stride", "image_size", "options")), meanings)
     return Details(text, own + common, _weights(name))
 
 
 def of_timm(kind: str, name: str) -> Listed:
     """Describe a network of timm, as a model or as a backbone."""
-    from reidlab.models.registry import find_model
-
-    entry = find_model(name)
+    entry = MODELS.find(name)
     return _model(entry) if kind == "models" else Listed(entry.description, _MODEL, partial(_backbone, name))
 
 
@@ -118,17 +119,16 @@ def _weights(backbone: str) -> str:
     """Say which pretrained weights a backbone has."""
     if not backbone:
         return ""
-    from reidlab.models.backbones import BACKBONES
     from reidlab.models.pretrained import choose_weights
 
-    entry = BACKBONES.get(backbone)
-    if entry is not None and entry.elsewhere:
-        return f"Pretrained weights: {entry.elsewhere}"
+    facts = BACKBONES.find(backbone).facts
+    if facts["elsewhere"]:
+        return f"Pretrained weights: {facts['elsewhere']}"
     import timm
 
-    network = entry.network if entry is not None else backbone.removeprefix(TIMM).partition(".")[0]
+    network = facts["network"]
     try:
-        usual = choose_weights(backbone, network, entry.pretrained if entry is not None else "", "pretrained").name
+        usual = choose_weights(backbone, network, facts["pretrained"], "pretrained").name
     except UserError:
         return "Pretrained weights: timm has none."
     tags = ", ".join(name.partition(".")[2] for name in timm.list_pretrained(f"{network}.*"))
@@ -136,24 +136,21 @@ def _weights(backbone: str) -> str:
 
 
 def _losses() -> dict[str, Listed]:
-    from reidlab.losses.registry import LOSSES
-
     return {name: _loss(entry) for name, entry in LOSSES.items()}
 
 
-def _loss(entry: Any) -> Listed:
+def _loss(entry: Entry) -> Listed:
     features = {"features": "before", "logits": "logits", "anchors": "triplets"}
-    feature = features.get(entry.takes[0].removeprefix("student "))
+    takes = entry.facts.get("takes", ("features", "labels"))
+    feature = features.get(takes[0].removeprefix("student "))
     usage = f"losses: [{{name: NAME, feature: {feature}}}]" if feature else ""
-    if any("teacher" in item for item in entry.takes):
+    if any("teacher" in item for item in takes):
         usage = f"teachers: [RUN]\n  {usage}"
-    facts = partial(str, f"It is called with ({', '.join(entry.takes)}).")
-    return Listed(entry.description, usage, partial(_of_factory, entry.factory, (), facts))
+    facts = partial(str, f"It is called with ({', '.join(takes)}).")
+    return Listed(entry.description, usage, partial(_of_entry, LOSSES, entry, facts))
 
 
 def _schedules() -> dict[str, Listed]:
-    from reidlab.training.schedules import SCHEDULES
-
     usage = "schedule: {name: NAME}"
     return {name: Listed(entry.description, usage, partial(_schedule, name)) for name, entry in SCHEDULES.items()}
 
@@ -161,18 +158,17 @@ def _schedules() -> dict[str, Listed]:
 def _schedule(name: str) -> Details:
     from reidlab.training import schedules
 
-    entry = schedules.SCHEDULES[name]
-    text, meanings = explain(entry.function)
-    if entry.momentum is not None:
-        meanings = explain(entry.momentum)[1] | meanings
+    entry = SCHEDULES.find(name)
+    text, meanings = explain(entry.factory)
+    cycled = schedules.momentum_of(entry)
+    if cycled is not None:
+        meanings = explain(cycled)[1] | meanings
     meanings |= _OF_EVERY_SCHEDULE
     defaults = schedules.options_of(name).items()
     return Details(text, [Option(option, written(default), meanings.get(option, "")) for option, default in defaults])
 
 
 def _optimizers() -> dict[str, Listed]:
-    from reidlab.training.optimizers import OPTIMIZERS
-
     usage = "optimizer: {name: NAME}"
     return {name: Listed(entry.description, usage, _optimizer) for name, entry in OPTIMIZERS.items()}
 
@@ -210,31 +206,18 @@ def _in_model(option: str) -> str:
 
 
 _ATTENTION = "model: {name: resnet50, attention: {name: NAME, places: [layer3.5, layer4.2]}}"
-_TRANSFORM = "augment: {steps: [{name: NAME}]}"
 KINDS: dict[str, Kind] = {
     "models": Kind("model", "models", _models),
     "backbones": Kind("backbone", "backbones", _backbones),
-    "attentions": Kind(
-        "attention", "attention blocks", _from("models.attention", "ATTENTIONS", _ATTENTION, ["channels"])
-    ),
-    "poolings": Kind("pooling", "poolings", _from("models.pooling", "POOLINGS", _in_model("pooling"))),
-    "necks": Kind("neck", "necks", _from("models.necks", "NECKS", _in_model("neck"), ["dim"])),
-    "classifiers": Kind(
-        "classifier",
-        "classifiers (softmax layers)",
-        _from("models.classifiers", "CLASSIFIERS", _in_model("classifier"), ["dim", "num_classes"]),
-    ),
+    "attentions": Kind("attention", "attention blocks", _from(ATTENTIONS, _ATTENTION)),
+    "poolings": Kind("pooling", "poolings", _from(POOLINGS, _in_model("pooling"))),
+    "necks": Kind("neck", "necks", _from(NECKS, _in_model("neck"))),
+    "classifiers": Kind("classifier", "classifiers (softmax layers)", _from(CLASSIFIERS, _in_model("classifier"))),
     "losses": Kind("loss", "losses", _losses),
     "transforms": Kind(
-        "transform",
-        "transforms of training images",
-        _from("data.transforms.registry", "TRANSFORMS", _TRANSFORM, ["images", "generator"]),
+        "transform", "transforms of training images", _from(TRANSFORMS, "augment: {steps: [{name: NAME}]}")
     ),
-    "samplers": Kind(
-        "sampler",
-        "samplers of batches",
-        _from("data.samplers", "SAMPLERS", "sampler: {name: NAME}", ["labels", "seed", "cameras"]),
-    ),
+    "samplers": Kind("sampler", "samplers of batches", _from(SAMPLERS, "sampler: {name: NAME}")),
     "schedules": Kind("schedule", "schedules of the learning rate", _schedules),
     "optimizers": Kind("optimizer", "optimisers", _optimizers),
     "recipes": Kind("recipe", "recipes", _recipes),

@@ -1,48 +1,36 @@
-"""Losses by name.
+"""Losses by name (`LOSSES`), and by class: `from reidlab.losses import TripletLoss`.
 
-Each is (features, labels) -> scalar with `.stats` after a call. What differs is said in `LOSSES[name].takes`: "ehtm"
-takes (a, p, n, a_labels, n_labels), and the distillation losses the student's and the teacher's output (kd the labels
-too). Label -1 means that nobody knows who it is. Half-precision features are computed in float32.
+Each is (features, labels) -> scalar with `.stats` after a call. Where a call takes something else, `takes_of(name)`
+says so: "ehtm" takes (a, p, n, a_labels, n_labels), distillation losses take the student's and the teacher's output,
+"kd" labels as well. Label -1 marks an image of unknown identity. Half-precision features are computed in float32.
 """
 
-from reidlab.losses.center import CenterLoss
-from reidlab.losses.circle import CircleLoss
-from reidlab.losses.contrastive import ContrastiveLoss
-from reidlab.losses.cosface_pair import CosFacePairLoss
-from reidlab.losses.cross_entropy import CrossEntropyLoss
-from reidlab.losses.cross_orthogonality import CrossOrthogonalityLoss
-from reidlab.losses.ehtm import EHTMLoss
-from reidlab.losses.focal import FocalLoss
-from reidlab.losses.js import JSLoss
-from reidlab.losses.kd import KDLoss
-from reidlab.losses.kl import KLLoss
-from reidlab.losses.multi_similarity import MultiSimilarityLoss
-from reidlab.losses.ntxent import NTXentLoss
-from reidlab.losses.registry import LOSSES, LossEntry, build
-from reidlab.losses.relational_kd import RelationalKDLoss
-from reidlab.losses.supcon import SupConLoss
-from reidlab.losses.triplet import TripletLoss
-from reidlab.losses.weighted_triplet import WeightedTripletLoss
+from __future__ import annotations
 
-__all__ = [
-    "LOSSES",
-    "CenterLoss",
-    "CircleLoss",
-    "ContrastiveLoss",
-    "CosFacePairLoss",
-    "CrossEntropyLoss",
-    "CrossOrthogonalityLoss",
-    "EHTMLoss",
-    "FocalLoss",
-    "JSLoss",
-    "KDLoss",
-    "KLLoss",
-    "LossEntry",
-    "MultiSimilarityLoss",
-    "NTXentLoss",
-    "RelationalKDLoss",
-    "SupConLoss",
-    "TripletLoss",
-    "WeightedTripletLoss",
-    "build",
-]
+from typing import Any
+
+from torch import nn
+
+from reidlab.registry import LOSSES
+
+__all__ = ["LOSSES", "build", "takes_of"]
+
+
+def build(name: str, **options: Any) -> nn.Module:
+    """Return a loss by its registered name.
+
+    Raises:
+        UserError: unknown name or option, or a value that the loss refuses.
+    """
+    loss: nn.Module = LOSSES.build(name, options=options)
+    return loss
+
+
+def takes_of(name: str) -> tuple[str, ...]:
+    """Return what a call of a loss is given, in order; an unregistered loss takes features and labels."""
+    takes: tuple[str, ...] = LOSSES.find(name).facts.get("takes", ("features", "labels"))
+    return takes
+
+
+def __getattr__(name: str) -> Any:
+    return LOSSES.attribute(name, __name__)

@@ -14,12 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from reidlab.errors import UserError
+from reidlab.losses import LOSSES, build, takes_of
 from reidlab.losses.center import CenterLoss
-from reidlab.losses.registry import LOSSES, build
 
 __all__ = ["Probe", "ProbeBatch", "probe", "probe_all", "probe_table", "toy_batch"]
 
-PROBED = tuple(name for name, entry in LOSSES.items() if entry.takes[0] != "maps")
+PROBED = tuple(entry.name for entry in LOSSES.own() if takes_of(entry.name)[0] != "maps")
 SCALE = 8.0  # of the cosines that stand for a classifier's logits
 
 
@@ -167,7 +167,7 @@ def probe_table(probes: dict[str, Probe]) -> pd.DataFrame:
 
 def _given(name: str, features: Tensor, batch: ProbeBatch) -> tuple[Tensor, ...]:
     """Make what a loss takes."""
-    first = LOSSES[name].takes[0]
+    first = takes_of(name)[0]
     if first == "anchors":
         positive, negative = _triplets(batch.labels)
         return features, features[positive], features[negative], batch.labels, batch.labels[negative]
@@ -177,7 +177,7 @@ def _given(name: str, features: Tensor, batch: ProbeBatch) -> tuple[Tensor, ...]
         return features, batch.labels
     logits = SCALE * features @ batch.prototypes.T
     taught = (SCALE * batch.teacher @ batch.prototypes.T,) if first == "student logits" else ()
-    return (logits, *taught, batch.labels) if LOSSES[name].takes[-1] == "labels" else (logits, *taught)
+    return (logits, *taught, batch.labels) if takes_of(name)[-1] == "labels" else (logits, *taught)
 
 
 def _triplets(labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reidlab.errors import UserError, nearest
-from reidlab.models._parts import PartEntry, build_part, full_precision
+from reidlab.models._parts import build_part, full_precision
+from reidlab.registry import CLASSIFIERS
 
 __all__ = [
     "CLASSIFIERS",
@@ -262,20 +263,10 @@ def _checked_angle(label: str, angle: float) -> float:
     return angle
 
 
-CLASSIFIERS: dict[str, PartEntry] = {
-    "linear": PartEntry(LinearClassifier, "plain linear layer, without bias unless it is asked for"),
-    "cosine_linear": PartEntry(CosineClassifier, "scaled cosines without a margin"),
-    "cosface": PartEntry(CosFaceClassifier, "scaled cosines, a margin off the target's cosine"),
-    "arcface": PartEntry(ArcFaceClassifier, "scaled cosines, a margin onto the target's angle"),
-    "arcface_adaptive": PartEntry(AdaptiveArcFaceClassifier, "ArcFace with a larger margin for rarer classes"),
-    "circle": PartEntry(CircleClassifier, "Circle loss against class weights: self-paced margins both ways"),
-}
-
-
 def build_classifier(name: str, dim: int, num_classes: int, **options: Any) -> nn.Module:
     """Build a classifier, called as classifier(features [batch, dim], labels=None) -> logits [batch, class].
 
     Raises:
         UserError: unknown name or option, or a value that the classifier refuses.
     """
-    return build_part("classifier", CLASSIFIERS, name, {"dim": dim, "num_classes": num_classes}, options)
+    return build_part(CLASSIFIERS, name, {"dim": dim, "num_classes": num_classes}, options)

@@ -7,7 +7,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from reidlab.errors import UserError
-from reidlab.models._parts import PartEntry, build_part
+from reidlab.models._parts import build_part
+from reidlab.registry import NECKS
 
 __all__ = ["NECKS", "BNNeck", "LinearNeck", "NoNeck", "build_neck"]
 
@@ -114,24 +115,10 @@ def class_head(dim: int, width: int = 512, dropout: float = 0.5) -> LinearNeck:
     return neck
 
 
-NECKS: dict[str, PartEntry] = {
-    "none": PartEntry(NoNeck, "no neck: classifiers and ranking losses see the same features"),
-    "bnneck": PartEntry(BNNeck, "batch normalisation without bias (Bag of Tricks)"),
-    "linear_bn": PartEntry(linear_bn, "a linear layer, 512 wide by default, then batch normalisation"),
-    "landmarks": PartEntry(landmarks, "linear layer, batch normalisation, PReLU; 512 wide by default"),
-    "third_place_landmarks": PartEntry(
-        third_place_landmarks, "linear layer, batch normalisation with bias, SiLU; 512 wide by default"
-    ),
-    "class_head": PartEntry(
-        class_head, "linear layer, batch normalisation, LeakyReLU, dropout: what classification baselines train with"
-    ),
-}
-
-
 def build_neck(name: str, dim: int, **options: Any) -> nn.Module:
     """Build a neck for features [batch, dim]; its attribute `dim` is the width of what it gives.
 
     Raises:
         UserError: unknown name or option, or a value that the neck refuses.
     """
-    return build_part("neck", NECKS, name, {"dim": dim}, options)
+    return build_part(NECKS, name, {"dim": dim}, options)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from reidlab.errors import UserError, nearest
-from reidlab.models._parts import PartEntry, build_part
+from reidlab.models._parts import build_part
+from reidlab.registry import POOLINGS
 
 __all__ = ["POOLINGS", "AvgMaxPooling", "AvgPooling", "GeM", "MaxPooling", "StripePooling", "build_pooling"]
 
@@ -116,20 +117,10 @@ class StripePooling(nn.Module):
         return torch.stack([self.pool(maps[:, :, start:end]) for start, end in windows], dim=2)
 
 
-POOLINGS: dict[str, PartEntry] = {
-    "avg": PartEntry(AvgPooling, "mean over positions"),
-    "max": PartEntry(MaxPooling, "maximum over positions"),
-    "avg_max": PartEntry(AvgMaxPooling, "mean plus maximum over positions"),
-    "gem": PartEntry(gem, "generalised mean with a fixed exponent, 3 by default"),
-    "gem_learnable": PartEntry(gem_learnable, "generalised mean whose exponent is trained, from 3"),
-    "stripes": PartEntry(StripePooling, "horizontal stripes pooled apart, as in PCB: [batch, channels, part]"),
-}
-
-
 def build_pooling(name: str, **options: Any) -> nn.Module:
     """Build a pooling: maps [batch, channels, height, width] -> [batch, channels], stripes [batch, channels, part].
 
     Raises:
         UserError: unknown name or option, or a value that the pooling refuses.
     """
-    return build_part("pooling", POOLINGS, name, {}, options)
+    return build_part(POOLINGS, name, {}, options)

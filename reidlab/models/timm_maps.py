@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from reidlab.errors import UserError
+from reidlab.registry import Entry, on_backbone
 
-__all__ = ["TimmMaps", "build_timm", "is_timm_name"]
+__all__ = ["TimmMaps", "backbone_of_timm", "build_timm", "is_timm_name", "model_of_timm", "timm_names"]
 
 _STRIDED = (nn.Conv2d, nn.AvgPool2d, nn.MaxPool2d)
 # sizes of the images that networks are traced with, multiples of every usual stride: the last maps of the first are
@@ -55,6 +56,28 @@ def is_timm_name(name: str) -> bool:
     import timm
 
     return timm.is_model(name.partition(".")[0])
+
+
+def timm_names() -> list[str]:
+    """Return the names of all networks of timm."""
+    import timm
+
+    return list(timm.list_models())
+
+
+def backbone_of_timm(name: str) -> Entry | None:
+    """Return the entry of any network of timm ("regnety_008", "timm/regnety_008"); None for other names."""
+    network = name.removeprefix("timm/")
+    if not is_timm_name(network):
+        return None
+    architecture, tag, _ = network.partition(".")
+    facts = {"network": architecture, "pretrained": network if tag else "", "elsewhere": ""}
+    return Entry(name, f"{__name__}:build_timm", "a network of timm", {"name": architecture}, facts)
+
+
+def model_of_timm(name: str) -> Entry | None:
+    """Return the entry of the usual model on any network of timm; None for other names."""
+    return on_backbone(name, "a network of timm") if is_timm_name(name.removeprefix("timm/")) else None
 
 
 def build_timm(

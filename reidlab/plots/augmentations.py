@@ -83,7 +83,7 @@ def _named(names: Sequence[str], options: Mapping[str, Mapping[str, Any]]) -> di
         raise UserError(f"Options for {unknown[0]!r} are given, which is not among the transforms shown.")
     made: dict[str, Callable[..., Tensor]] = {}
     for name in names:
-        always = {"p": 1.0} if name in TRANSFORMS and "p" in TRANSFORMS[name].options else {}
+        always = {"p": 1.0} if name in TRANSFORMS and "p" in TRANSFORMS.options(name) else {}
         made[name] = build_transform(name, **(always | dict(options.get(name, {}))))
     return made
 

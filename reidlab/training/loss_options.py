@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from typing import Any
 
 import numpy as np
@@ -38,11 +37,10 @@ def complete_terms(terms: tuple[LossTerm, ...], model: nn.Module, num_classes: i
 
 
 def _options(term: LossTerm) -> set[str]:
-    """Name what is to be filled in; an unknown loss is named by the one who builds it."""
+    """Return the options to be filled in; whoever builds the losses reports an unknown one."""
     if term.name not in LOSSES:
         return set()
-    known = set(inspect.signature(LOSSES[term.name].factory).parameters)
-    return ({"num_classes", "dim"} & known) - set(term.options)
+    return ({"num_classes", "dim"} & set(LOSSES.options(term.name))) - set(term.options)
 
 
 def _example(model: nn.Module) -> Output:

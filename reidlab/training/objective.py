@@ -62,7 +62,7 @@ class Objective(nn.Module):
 
 def _check_feature(term: LossTerm) -> None:
     """Refuse a term whose loss cannot see its feature, or a branch of what has none."""
-    takes = losses.LOSSES[term.name].takes
+    takes = losses.takes_of(term.name)
     if (term.name == "ehtm") != (term.feature == "triplets"):
         raise UserError(f"loss {term.name!r} cannot see feature {term.feature!r}: ehtm goes with triplets alone.")
     if takes[0].endswith("logits") != (term.feature == "logits"):
@@ -120,7 +120,7 @@ def _beside(term: LossTerm, labels: Tensor, lesson: Lesson | None) -> list[Tenso
     features, logits = lesson if lesson is not None else (None, None)
     said = {"labels": labels, "teacher features": features, "teacher logits": logits}
     beside = []
-    for name in losses.LOSSES[term.name].takes[1:]:
+    for name in losses.takes_of(term.name)[1:]:
         tensor = said[name]
         if tensor is None:
             raise UserError(f"loss {term.name!r} takes {name}, and no teacher gave any.")

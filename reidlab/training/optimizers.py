@@ -2,52 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import nn
 
+from reidlab.registry import OPTIMIZERS
 from reidlab.training.freezing import modules_named
 from reidlab.training.objective import Objective
 from reidlab.training.recipes import OptimizerPart
 
 __all__ = [
     "OPTIMIZERS",
-    "OptimizerEntry",
+    "adam",
+    "adamw",
     "build_loss_optimizer",
     "build_optimizer",
     "describe_groups",
     "set_rates",
+    "sgd",
 ]
 
 
-@dataclass(frozen=True)
-class OptimizerEntry:
-    """A registered optimiser: factory(groups, part, fused) and one line on what it is."""
-
-    factory: Callable[..., torch.optim.Optimizer]
-    description: str
-
-
-def _sgd(groups: list[dict[str, Any]], part: OptimizerPart, fused: bool) -> torch.optim.Optimizer:
+def sgd(groups: list[dict[str, Any]], part: OptimizerPart, fused: bool) -> torch.optim.Optimizer:
+    """Return stochastic gradient descent with the options of a recipe."""
     return torch.optim.SGD(groups, lr=part.lr, momentum=part.momentum, nesterov=part.nesterov, fused=fused)
 
 
-def _adam(groups: list[dict[str, Any]], part: OptimizerPart, fused: bool) -> torch.optim.Optimizer:
+def adam(groups: list[dict[str, Any]], part: OptimizerPart, fused: bool) -> torch.optim.Optimizer:
+    """Return Adam with the options of a recipe."""
     return torch.optim.Adam(groups, lr=part.lr, fused=fused)
 
 
-def _adamw(groups: list[dict[str, Any]], part: OptimizerPart, fused: bool) -> torch.optim.Optimizer:
+def adamw(groups: list[dict[str, Any]], part: OptimizerPart, fused: bool) -> torch.optim.Optimizer:
+    """Return AdamW with the options of a recipe."""
     return torch.optim.AdamW(groups, lr=part.lr, fused=fused)
-
-
-OPTIMIZERS: dict[str, OptimizerEntry] = {
-    "sgd": OptimizerEntry(_sgd, "stochastic gradient descent with momentum, Nesterov's too"),
-    "adam": OptimizerEntry(_adam, "Adam; weight decay is part of the gradient"),
-    "adamw": OptimizerEntry(_adamw, "Adam with decoupled weight decay; norms and biases are not decayed"),
-}
 
 
 def build_optimizer(part: OptimizerPart, model: nn.Module) -> torch.optim.Optimizer:
@@ -57,7 +47,8 @@ def build_optimizer(part: OptimizerPart, model: nn.Module) -> torch.optim.Optimi
         UserError: new_layers_factor is set, but the model has no module of the name that `backbone` gives.
     """
     fused = _can_fuse(model)  # one kernel over all parameters instead of ten operations for each
-    return OPTIMIZERS[part.name].factory(_groups(part, model), part, fused)
+    optimizer: torch.optim.Optimizer = OPTIMIZERS.find(part.name).factory(_groups(part, model), part, fused)
+    return optimizer
 
 
 def _can_fuse(model: nn.Module) -> bool:

@@ -15,8 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from reidlab.data.samplers import SAMPLERS
-from reidlab.losses import LOSSES
+from reidlab.registry import LOSSES, SAMPLERS
 
 __all__ = [
     "AugmentPart",
@@ -57,11 +56,11 @@ class LossTerm(Part):
     @property
     def learns_from_teacher(self) -> bool:
         """Say whether the loss takes a teacher's output; a loss that does not exist takes none."""
-        return self.name in LOSSES and any("teacher" in item for item in LOSSES[self.name].takes)
+        return self.name in LOSSES and any("teacher" in item for item in LOSSES[self.name].facts.get("takes", ()))
 
 
 class SamplerPart(Part):
-    """Which rows form a batch: P identities x K images, triplets, or any rows (see `reidlab.data.samplers.SAMPLERS`).
+    """Which rows form a batch: P identities x K images, triplets, or any rows (see `reidlab.registry.SAMPLERS`).
 
     Options that the named sampler does not have are refused, and left out of what is written down of a recipe.
     """
@@ -75,7 +74,7 @@ class SamplerPart(Part):
 
     @model_validator(mode="after")
     def _options_are_the_samplers(self) -> Self:
-        known = SAMPLERS[self.name].options
+        known = SAMPLERS.options(self.name)
         given = {name: getattr(self, name) for name in sorted(self.model_fields_set - {"name", *known})}
         strange = [f"{name}={value}" for name, value in given.items() if value is not None]
         if strange:
@@ -84,14 +83,14 @@ class SamplerPart(Part):
 
     @model_serializer(mode="wrap")
     def _own_options(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        known = ("name", *SAMPLERS[self.name].options)
+        known = ("name", *SAMPLERS.options(self.name))
         return {name: value for name, value in handler(self).items() if name in known}
 
 
 class AugmentPart(Part):
     """Random changes to training images: `steps` in their order, then flip, crop, erase.
 
-    A step names a transform of `reidlab.data.transforms.TRANSFORMS` and its options, such as
+    A step names a transform of `reidlab.registry.TRANSFORMS` and its options, such as
     `{name: random_2d_translation, p: 0.5}`.
     """
 

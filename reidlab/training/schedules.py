@@ -14,10 +14,11 @@ from functools import partial
 from typing import Any
 
 from reidlab.errors import UserError, nearest
+from reidlab.registry import SCHEDULES, Entry
 from reidlab.training import curves
 from reidlab.training.curves import Scores
 
-__all__ = ["SCHEDULES", "Schedule", "ScheduleEntry", "annealed", "build_schedule", "options_of", "schedule_of"]
+__all__ = ["SCHEDULES", "Schedule", "annealed", "build_schedule", "momentum_of", "options_of", "schedule_of"]
 
 
 @dataclass(frozen=True)
@@ -39,35 +40,6 @@ class Schedule:
         return self.factor(position, scores)
 
 
-@dataclass(frozen=True)
-class ScheduleEntry:
-    """A registered schedule: its function, whether that counts steps or epochs, and one line on what it is."""
-
-    function: Callable[..., float]
-    unit: str
-    description: str
-    momentum: Callable[..., float] | None = None
-    watches: bool = False
-
-
-SCHEDULES: dict[str, ScheduleEntry] = {
-    "onecycle": ScheduleEntry(
-        curves.one_cycle, "step", "cosine up to the base rate, cosine down to almost nothing", curves.one_cycle_momentum
-    ),
-    "warmup_multistep": ScheduleEntry(
-        curves.warmup_multistep, "epoch", "ten epochs of linear warm-up, then a tenth at epochs 40 and 90"
-    ),
-    "warmup_cosine": ScheduleEntry(
-        curves.warmup_cosine, "epoch", "ten epochs of linear warm-up, flat until epoch 30, cosine to the last epoch"
-    ),
-    "multistep": ScheduleEntry(curves.multistep, "epoch", "a tenth at epochs 40 and 70"),
-    "cosine": ScheduleEntry(curves.cosine, "epoch", "half a cosine from the base rate to eta_min"),
-    "poly": ScheduleEntry(curves.poly, "epoch", "a power of the share of epochs that is left"),
-    "plateau": ScheduleEntry(curves.plateau, "epoch", "a tenth whenever the validation mAP stops rising", watches=True),
-    "constant": ScheduleEntry(curves.constant, "epoch", "the base rate throughout"),
-}
-
-
 def build_schedule(name: str, *, base_lr: float, epochs: int, steps_per_epoch: int, **options: Any) -> Schedule:
     """Build a schedule. For `onecycle` the base rate is the maximal one.
 
@@ -79,10 +51,7 @@ def build_schedule(name: str, *, base_lr: float, epochs: int, steps_per_epoch: i
     Raises:
         UserError: unknown name or option, or a value that gives no rate.
     """
-    if str(name) not in SCHEDULES:
-        hint = nearest(name, SCHEDULES)
-        raise UserError(f"schedule {name!r} is unknown; choose from {', '.join(SCHEDULES)}.{hint}")
-    entry = SCHEDULES[name]
+    entry = SCHEDULES.find(name)
     own, moving, common = _options(entry)
     known = [*own, *moving, *common]
     for option in options:
@@ -109,30 +78,37 @@ def build_schedule(name: str, *, base_lr: float, epochs: int, steps_per_epoch: i
 
 def options_of(name: str) -> dict[str, Any]:
     """Give the options that a recipe can set of a registered schedule, with their defaults."""
-    entry = SCHEDULES[name]
+    entry = SCHEDULES.find(name)
     own, moving, common = _options(entry)
-    functions = [function for function in (entry.function, entry.momentum) if function is not None]
+    functions = [function for function in (entry.factory, momentum_of(entry)) if function is not None]
     signatures = [inspect.signature(function).parameters for function in functions]
     found = {option: each[option].default for option in (*own, *moving) for each in signatures if option in each}
     return found | ({"cycle_momentum": False} if moving else {}) | common
 
 
-def _options(entry: ScheduleEntry) -> tuple[list[str], list[str], dict[str, Any]]:
+def _options(entry: Entry) -> tuple[list[str], list[str], dict[str, Any]]:
     """Give the options of a schedule's own, those of its momentum, and the common ones with their defaults."""
     derived = {"total_steps", "base_lr", "epochs", "scores"}
-    own = [name for name in list(inspect.signature(entry.function).parameters)[1:] if name not in derived]
-    common: dict[str, Any] = {"start": 0, "by": entry.unit}
+    own = [name for name in list(inspect.signature(entry.factory).parameters)[1:] if name not in derived]
+    common: dict[str, Any] = {"start": 0, "by": entry.facts["unit"]}
     if "warmup_epochs" not in own:
         common |= {"warmup_epochs": 0, "warmup_factor": 0.01}
     moving: list[str] = []
-    if entry.momentum is not None:
-        parameters = list(inspect.signature(entry.momentum).parameters)[1:]
+    cycled = momentum_of(entry)
+    if cycled is not None:
+        parameters = list(inspect.signature(cycled).parameters)[1:]
         moving = ["cycle_momentum", *(name for name in parameters if name not in derived and name not in own)]
     return own, moving, common
 
 
+def momentum_of(entry: Entry) -> Callable[..., float] | None:
+    """Return the function that cycles the momentum of a schedule; None for those without one."""
+    target = entry.facts["momentum"]
+    return Entry(entry.name, target, "").factory if target else None
+
+
 def _compose(
-    entry: ScheduleEntry, given: Mapping[str, Any], common: Mapping[str, Any], base_lr: float, epochs: int, steps: int
+    entry: Entry, given: Mapping[str, Any], common: Mapping[str, Any], base_lr: float, epochs: int, steps: int
 ) -> Schedule:
     """Put delay, flooring and warm-up around a curve."""
     shared = {name: given.get(name, default) for name, default in common.items()}
@@ -143,8 +119,8 @@ def _compose(
     if not 0 <= start < epochs:
         raise UserError(f"start={start} must be at least 0 and less than the {epochs} epochs of the training.")
     derived = {"total_steps": (epochs - start) * steps, "base_lr": base_lr, "epochs": epochs - start}
-    curve = _bound(entry.function, {**derived, **given})
-    scale = steps if entry.unit == "step" else 1
+    curve = _bound(entry.factory, {**derived, **given})
+    scale = steps if entry.facts["unit"] == "step" else 1
 
     def place(position: float) -> float:
         return max(0, (math.floor(position) if whole else position) - start) * scale
@@ -152,13 +128,14 @@ def _compose(
     def factor(position: float, scores: Scores) -> float:
         at = math.floor(position) if whole else position
         warm = curves.linear_warmup(at, low, rise) if at < rise else 1.0
-        seen = ([(when - start, score) for when, score in scores if when > start],) if entry.watches else ()
+        seen = ([(when - start, score) for when, score in scores if when > start],) if entry.facts["watches"] else ()
         return warm * curve(place(position), *seen)
 
-    if entry.momentum is None or not given.get("cycle_momentum", False):
-        return Schedule(factor, watches=entry.watches)
-    cycled = _bound(entry.momentum, {**derived, **given})
-    return Schedule(factor, lambda position: cycled(place(position)), entry.watches)
+    momentum = momentum_of(entry)
+    if momentum is None or not given.get("cycle_momentum", False):
+        return Schedule(factor, watches=entry.facts["watches"])
+    cycled = _bound(momentum, {**derived, **given})
+    return Schedule(factor, lambda position: cycled(place(position)), entry.facts["watches"])
 
 
 def _bound(function: Callable[..., float], values: Mapping[str, Any]) -> Callable[..., float]:

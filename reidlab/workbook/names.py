@@ -33,9 +33,9 @@ def check_names(params: NotebookParams, given: Collection[str]) -> None:
 
 
 def _dataset(value: str) -> None:
-    from reidlab.data.datasets import find_dataset
+    from reidlab.registry import DATASETS
 
-    find_dataset(value)
+    DATASETS.find(value)
 
 
 def _root(value: str) -> None:

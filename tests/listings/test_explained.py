@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from reidlab.listings.explained import Option, explain, options_of, written
+from reidlab.registry import options_of as parameters
 
 
 class Base:
@@ -62,14 +63,14 @@ def test_what_has_no_docstring_has_no_explanation() -> None:
     assert explain(partial(partial(Part, 1), low=2))[0].startswith("A part")
 
 
-def test_options_are_the_parameters_that_are_not_hidden() -> None:
+def test_options_are_written_as_yaml_with_their_meanings() -> None:
     both = "bounds, in pixels and so on: both."
-    assert options_of(Part) == [
+    meanings = explain(Part)[1]
+    assert options_of(parameters(Part), meanings) == [
         Option("size", "", "as it is."), Option("low", "1.0e-07", both), Option("high", "0.499164", both),
     ]  # fmt: skip
-    assert [option.name for option in options_of(Part, ["size", "low"])] == ["high"]
-    assert options_of(partial(Part, low=5.0), ["size", "high"]) == [Option("low", "5.0", both)]
-    assert options_of(lambda low=1: None, meanings={"low": both}) == [Option("low", "1", both)]
+    assert [option.name for option in options_of(parameters(Part, ["size", "low"]), meanings)] == ["high"]
+    assert options_of(parameters(partial(Part, low=5.0), ["size", "high"]), meanings) == [Option("low", "5.0", both)]
 
 
 @pytest.mark.parametrize("value", [True, None, 3, 1e-7, 0.25, "", "sum", "1", "true", (0.02, 0.4), ("backbone",), {}])

@@ -13,7 +13,7 @@ import yaml
 from reidlab.errors import UserError
 from reidlab.listings import KINDS, choose, show
 from reidlab.listings.registered import _sentence
-from reidlab.losses import LOSSES
+from reidlab.losses import LOSSES, takes_of
 from reidlab.models import MODELS
 from reidlab.training.objective import Objective
 from reidlab.training.recipes import LossTerm, Recipe, list_recipes, load_recipe
@@ -109,13 +109,13 @@ def test_the_way_to_name_it_in_a_recipe_is_right(kind: str) -> None:
 @pytest.mark.parametrize("name", LOSSES)
 def test_the_way_to_name_a_loss_is_right(name: str) -> None:
     told = show("losses", [name])
-    assert f"({', '.join(LOSSES[name].takes)})" in told
-    in_recipes = LOSSES[name].takes[0] != "maps"
+    assert f"({', '.join(takes_of(name))})" in told
+    in_recipes = takes_of(name)[0] != "maps"
     assert ("In a recipe" in told) == in_recipes
     if in_recipes:
         written = yaml.safe_load(told.split("In a recipe:\n")[1])
         (term,) = written["losses"]
-        assert ("teachers" in written) == ("teacher" in str(LOSSES[name].takes))
+        assert ("teachers" in written) == ("teacher" in str(takes_of(name)))
         options = {"num_classes": 2, "dim": 4} if name == "center" else {}
         assert Objective((LossTerm(**term, options=options),)).terms[0].name == name
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from reidlab.losses import LOSSES, build
+from reidlab.losses import build, takes_of
 
 
 def _steps(count: int, scale: float = 1.0) -> Tensor:
@@ -103,5 +103,5 @@ def inputs(name: str, features: Tensor, labels: Tensor, teacher: Tensor | None =
         "student logits": (features, teacher),
         "student features": (features, teacher),
     }
-    given = kinds.get(LOSSES[name].takes[0], (features, labels))
+    given = kinds.get(takes_of(name)[0], (features, labels))
     return (*given, labels) if name == "kd" else given

@@ -81,7 +81,8 @@ def test_the_component_librarys_baseline() -> None:
     assert count_parameters(model) + count_parameters(build_classifier("circle", 2048, 751)) == 25_980_737
     last: Any = backbone.get_submodule("layer4.0")
     last.conv2.stride = last.downsample[0].stride = (1, 1)
-    assert count_macs(model.to("meta"), 384, 128) == pytest.approx(6.33e9, abs=0.005e9)
+    # published as 6.33 G, without the products of positions inside the attention
+    assert count_macs(model.to("meta"), 384, 128) == 6_339_428_352
 
 
 def test_the_output_is_unchanged_at_the_start() -> None:

@@ -14,8 +14,7 @@ from reidlab.data.transforms import Preprocess
 from reidlab.errors import UserError
 from reidlab.models import MODELS, Output, build, count_macs, count_parameters
 from reidlab.models.backbones import BACKBONES, build_backbone
-from reidlab.models.options import check_options
-from reidlab.models.registry import find_model
+from reidlab.registry import check_options, options_of
 
 WHOLE = [name for name in MODELS if name not in BACKBONES]
 
@@ -36,7 +35,7 @@ def test_every_registered_model(name: str) -> None:
 def test_every_backbone_is_a_model_with_the_usual_head(name: str) -> None:
     entry = MODELS[name]
     assert entry.description and entry.fixed == {"backbone": name}
-    assert find_model(name) is entry
+    assert MODELS.find(name) is entry
 
 
 def test_a_bare_backbone_is_itself_and_its_pooling() -> None:
@@ -110,7 +109,7 @@ def test_negative_classes() -> None:
 def test_check_options_takes_what_fits() -> None:
     def factory(anything: object, share: float = 0.5, count: int = 1, flag: bool = False, word: str = "a") -> None: ...
 
-    check_options("x", factory, {"anything": None, "share": 1, "count": 2, "flag": True, "word": "b"})
+    check_options("x", options_of(factory), {"anything": None, "share": 1, "count": 2, "flag": True, "word": "b"})
 
 
 def test_counts_of_known_layers() -> None:

@@ -242,7 +242,7 @@ def test_every_sampler_can_be_named(tmp_path: Path, name: str) -> None:
     options: dict[str, Any] = {"batch": 6} if name == "shuffle" else {"identities": 2, "images": 3}
     options |= {"by": "image"} if name == "weighted" else {}
     part = load_recipe(write(tmp_path, plain(sampler={"name": name, **options}))).sampler
-    assert set(part.model_dump()) == {"name", *SAMPLERS[name].options} and type(part)(**part.model_dump()) == part
+    assert set(part.model_dump()) == {"name", *SAMPLERS.options(name)} and type(part)(**part.model_dump()) == part
     labels = np.repeat(np.arange(4), 5)
     given = part.model_dump(exclude={"name"}, exclude_none=True)
     sampler = build_sampler(part.name, labels, cameras=labels % 2, **given)

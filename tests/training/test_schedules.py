@@ -300,4 +300,6 @@ def test_annealed_leaves_the_schedule_at_its_start() -> None:
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_every_entry_says_what_it_is(name: str) -> None:
     entry = SCHEDULES[name]
-    assert entry.unit in ("epoch", "step") and len(entry.description) > 10 and not entry.description.endswith(".")
+    assert (
+        entry.facts["unit"] in ("epoch", "step") and len(entry.description) > 10 and not entry.description.endswith(".")
+    )

@@ -9,20 +9,12 @@ The work is done image by image on purpose. On the CPU an image of 256 x 128 sta
 times faster there than indexing whole batches (benchmarks/transforms.py), and a GPU pays one launch for an image.
 """
 
+from typing import Any
+
 from reidlab.data.transforms.augment import Augment
-from reidlab.data.transforms.colour import color_jitter, global_grayscale, local_grayscale
-from reidlab.data.transforms.geometry import (
-    random_2d_translation,
-    random_crop,
-    random_flip,
-    random_resized_crop,
-    resize,
-)
-from reidlab.data.transforms.mixing import aug_mix
-from reidlab.data.transforms.occlusion import cutout, random_erase, random_patch
-from reidlab.data.transforms.policies import auto_augment, rand_augment, trivial_augment
+from reidlab.data.transforms.build import Transform, build_transform
 from reidlab.data.transforms.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
-from reidlab.data.transforms.registry import TRANSFORMS, Transform, TransformEntry, build_transform
+from reidlab.registry import TRANSFORMS
 
 __all__ = [
     "IMAGENET_MEAN",
@@ -31,21 +23,9 @@ __all__ = [
     "Augment",
     "Preprocess",
     "Transform",
-    "TransformEntry",
-    "aug_mix",
-    "auto_augment",
     "build_transform",
-    "color_jitter",
-    "cutout",
-    "global_grayscale",
-    "local_grayscale",
-    "rand_augment",
-    "random_2d_translation",
-    "random_crop",
-    "random_erase",
-    "random_flip",
-    "random_patch",
-    "random_resized_crop",
-    "resize",
-    "trivial_augment",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    return TRANSFORMS.attribute(name, __name__)

@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import Generator, Tensor
 
+from reidlab.data.transforms.build import Transform, build_transform
 from reidlab.data.transforms.geometry import random_crop, random_flip
 from reidlab.data.transforms.occlusion import random_erase
-from reidlab.data.transforms.registry import Transform, build_transform
 from reidlab.errors import UserError
 
 __all__ = ["Augment"]

@@ -14,9 +14,9 @@ from reidlab.errors import UserError
 from reidlab.models import build
 from reidlab.models.backbones import WEIGHT_FILES
 from reidlab.models.published import load_custom_cnn_v32
-from reidlab.models.registry import find_model
 from reidlab.models.weights import LoadReport, file_digest, load_weights
 from reidlab.paths import find
+from reidlab.registry import MODELS
 from reidlab.runs import Run, find_run
 from reidlab.training.checkpoints import WEIGHTS, load_model, saved_folder
 from reidlab.workbook.results import training_origins
@@ -87,7 +87,7 @@ def model_from(given: str) -> ModelSource:
 
 def _published(name: str, path: Path) -> ModelSource:
     """Take weights that somebody else trained; what was loaded and what was not stands in the notes."""
-    find_model(name)
+    MODELS.find(name)
     try:
         digest = file_digest(path)
     except OSError as error:
@@ -111,7 +111,7 @@ def _with_weights(name: str, path: Path) -> tuple[nn.Module, LoadReport]:
     if name == "custom_cnn_v32":
         model = build(name)
         return model, load_custom_cnn_v32(model, path)
-    if "backbone" in find_model(name).fixed:
+    if "backbone" in MODELS.find(name).fixed:
         model = build({"name": name, "weights": str(path)})
         backbone: Any = model.backbone
         return model, backbone.load_report

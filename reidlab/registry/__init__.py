@@ -1,0 +1,44 @@
+"""What is chosen by name: models and their parts, losses, transforms, samplers, schedules, optimisers, data sets."""
+
+from reidlab.registry.entries import Entry, Registry
+from reidlab.registry.of_data import DATASETS, SAMPLERS, TRANSFORMS
+from reidlab.registry.of_models import ATTENTIONS, BACKBONES, CLASSIFIERS, MODELS, NECKS, POOLINGS, on_backbone
+from reidlab.registry.of_training import LOSSES, OPTIMIZERS, SCHEDULES
+from reidlab.registry.options import Part, check_options, options_of
+
+__all__ = [
+    "ATTENTIONS",
+    "BACKBONES",
+    "CLASSIFIERS",
+    "DATASETS",
+    "LOSSES",
+    "MODELS",
+    "NECKS",
+    "OPTIMIZERS",
+    "POOLINGS",
+    "REGISTRIES",
+    "SAMPLERS",
+    "SCHEDULES",
+    "TRANSFORMS",
+    "Entry",
+    "Part",
+    "Registry",
+    "check_options",
+    "on_backbone",
+    "options_of",
+]
+
+REGISTRIES: tuple[Registry, ...] = (
+    MODELS,
+    BACKBONES,
+    ATTENTIONS,
+    POOLINGS,
+    NECKS,
+    CLASSIFIERS,
+    LOSSES,
+    TRANSFORMS,
+    SAMPLERS,
+    SCHEDULES,
+    OPTIMIZERS,
+    DATASETS,
+)
