@@ -25,6 +25,13 @@ def _own_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("REIDLAB_ROOT", raising=False)
 
 
+@pytest.fixture(autouse=True)
+def _own_contents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the digests of tests' images out of the workbook's own cache; with `own_data` they lie there."""
+    cache = tmp_path / "data" / "cache" / "contents.sqlite"
+    monkeypatch.setattr("reidlab.data.contents._cache", lambda: cache)
+
+
 @pytest.fixture
 def own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give an empty data folder of the test's own."""

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from reidlab.data._columns import flags, labels, numbers, plain, refuse, texts
+from reidlab.data.contents import RANGE, content_digests, shared_folder
 from reidlab.errors import UserError, nearest
 
 __all__ = [
@@ -167,34 +168,33 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index", dtype=np.int64).rename_axis("split")
 
 
-def table_digest(table: pd.DataFrame, *, sizes: bool = True) -> str:
-    """Give the first 16 hex digits of the SHA-256 of what the table holds, in its order.
+def table_digest(table: pd.DataFrame, *, contents: bool = True) -> str:
+    """Return the first 16 hex digits of the SHA-256 of what the table holds, in its order.
 
-    In it: file names below the folder that all of them share, identities, cameras, splits, the distractor
-    flag and (with `sizes`) the size of each file in bytes. Not in it: where that folder stands. A copy of a
-    data set on another machine has the same digest; a row more, less or moved gives another one.
+    In it: file names below the folder that all of them share, identities, cameras, splits, the distractor flag,
+    the scale of images of more than 8 bits and (with `contents`) the bytes of each file, read where they have
+    changed since they were last looked at (`reidlab.data.contents`). Not in it: where that folder stands. A copy of
+    a data set on another machine has the same digest; a row more, less or moved gives another one.
 
     Raises:
-        UserError: a file is missing (with `sizes`).
+        UserError: a file is missing (with `contents`).
     """
     paths = table["path"].tolist()
-    shared = os.path.commonpath([os.path.dirname(path) for path in paths]) if paths else ""  # noqa: PTH120
+    shared = shared_folder(paths)
     parts = [
-        [os.path.relpath(path, shared).replace(os.sep, "/") for path in paths],
+        [_below(path, shared) for path in paths],
         table["pid"].tolist(),
         table["camid"].tolist() if "camid" in table else None,
         table["split"].tolist(),
         is_distractor(table).tolist(),
-        [_size(path) for path in paths] if sizes else None,
+        table[RANGE].tolist() if RANGE in table else None,
+        content_digests(paths) if contents else None,
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size  # noqa: PTH116 (a Path for each of 60,000 files costs more than the stat)
-    except OSError as error:
-        raise UserError(f"The image table names a file that cannot be read: {path} ({error.strerror}).") from None
+def _below(path: str, shared: str) -> str:
+    return (os.path.relpath(path, shared) if shared else path).replace(os.sep, "/")
 
 
 def save_table(table: pd.DataFrame, path: str | os.PathLike[str]) -> Path:

@@ -249,12 +249,14 @@ def _key_figure(notebook: NotebookNode) -> tuple[str, str]:
 def _thumbnail(data: str) -> str:
     from PIL import Image
 
+    from reidlab.data.images import Bad, open_bytes
+
     try:
-        with Image.open(io.BytesIO(base64.b64decode(data))) as image:
-            flat = Image.new("RGB", image.size, "white")
-            rgba = image.convert("RGBA")
-            flat.paste(rgba, mask=rgba.getchannel("A"))
-    except (OSError, ValueError):
+        image = open_bytes(base64.b64decode(data)).image
+        flat = Image.new("RGB", image.size, "white")
+        rgba = image.convert("RGBA")
+        flat.paste(rgba, mask=rgba.getchannel("A"))
+    except (Bad, ValueError):
         return ""
     flat.thumbnail((640, 360))
     target = io.BytesIO()

@@ -184,7 +184,7 @@ def test_the_digest_knows_the_content_and_not_the_place(tmp_path: Path) -> None:
     (tmp_path / "x" / "a.jpg").unlink()
     with pytest.raises(UserError, match=r"a\.jpg"):
         table_digest(here)
-    assert len(table_digest(here, sizes=False)) == 16
+    assert len(table_digest(here, contents=False)) == 16
     assert len(table_digest(check_table(here[:0]))) == 16
 
 
