@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,19 +12,16 @@ from typing import Any
 from torch import nn
 
 from reidlab.errors import UserError
-from reidlab.models import build
 from reidlab.models.backbones import WEIGHT_FILES
-from reidlab.models.published import load_custom_cnn_v32
+from reidlab.models.published import load_published
 from reidlab.models.registry import find_model
-from reidlab.models.weights import LoadReport, file_digest, load_weights
+from reidlab.models.weights import file_digest
 from reidlab.paths import find
 from reidlab.runs import Run, find_run
 from reidlab.training.checkpoints import WEIGHTS, load_model, saved_folder
 from reidlab.workbook.results import training_origins
 
 __all__ = ["ModelSource", "model_from", "model_from_run"]
-
-_WHOLE = 0.95  # share of the tensors of a model with branches that its file must have: a backbone's alone will not do
 
 
 @dataclass(frozen=True)
@@ -88,32 +86,23 @@ def model_from(given: str) -> ModelSource:
 def _published(name: str, path: Path) -> ModelSource:
     """Take weights that somebody else trained; what was loaded and what was not stands in the notes."""
     find_model(name)
-    try:
-        digest = file_digest(path)
-    except OSError as error:
-        raise UserError(
-            f"there is no file of weights {path} ({error.strerror}), neither here nor in the workbook's folder."
-        ) from error
-    _, report = _with_weights(name, path)
+    if not path.is_file():
+        raise UserError(f"there is no file of weights {path}, neither here nor in the workbook's folder.")
+    published = load_published(name, path)
+    digest = file_digest(path)
     custom = name == "custom_cnn_v32"
     facts = {"recipe": f"published {path.name}", "epochs": None, "minutes": None, "seed": None}
+    built = name if published.spec == {"name": name} else json.dumps(published.spec, sort_keys=True)
+
+    def load() -> nn.Module:
+        if file_digest(path) != digest:
+            raise UserError(f"{path} has changed since it was looked at; run the cell that names it again.")
+        return load_published(name, path).model
+
     return ModelSource(
         path.stem if custom else f"{name}-{path.stem}",
-        digest if custom else hashlib.sha256(f"{name}:{digest}".encode()).hexdigest(),
-        lambda: _with_weights(name, path)[0].eval(),
+        digest if custom else hashlib.sha256(f"{built}:{digest}".encode()).hexdigest(),
+        load,
         facts,
-        (str(report),),
+        (str(published.report),),
     )
-
-
-def _with_weights(name: str, path: Path) -> tuple[nn.Module, LoadReport]:
-    """Build a model with the weights of a file, which must be those of all that makes its embedding."""
-    if name == "custom_cnn_v32":
-        model = build(name)
-        return model, load_custom_cnn_v32(model, path)
-    if "backbone" in find_model(name).fixed:
-        model = build({"name": name, "weights": str(path)})
-        backbone: Any = model.backbone
-        return model, backbone.load_report
-    model = build(name)
-    return model, load_weights(model, path, min_match=_WHOLE)
