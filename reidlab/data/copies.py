@@ -10,6 +10,7 @@ import pandas as pd
 
 from reidlab.data.schema import check_table
 from reidlab.errors import UserError
+from reidlab.paths import expanded
 
 __all__ = ["group_copies"]
 
@@ -27,7 +28,7 @@ def group_copies(table: pd.DataFrame, folder: str | os.PathLike[str]) -> pd.Data
     Raises:
         UserError: `folder` exists and is not empty, or images are missing; nothing was written then.
     """
-    target = Path(os.path.abspath(Path(folder).expanduser()))  # noqa: PTH100
+    target = Path(os.path.abspath(expanded(folder)))  # noqa: PTH100
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"{target} exists and is not an empty folder; nothing was written. Give a new folder.")
     grouped = check_table(table)
