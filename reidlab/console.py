@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reidlab.documents import as_mapping, quoted, read_yaml
-from reidlab.errors import UserError
+from reidlab.documents import as_mapping, read_yaml
+from reidlab.errors import UserError, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,9 +59,9 @@ def read_pairs(pairs: Sequence[str]) -> dict[str, str]:
     for pair in pairs:
         name, sign, value = pair.partition("=")
         if not sign or not name:
-            raise UserError(f"-p {quoted(pair)}: give a name and a value, `-p epochs 5` or `-p epochs=5`.")
+            raise UserError(f"-p {shown(pair)}: give a name and a value, `-p epochs 5` or `-p epochs=5`.")
         if name in values:
-            raise UserError(f"-p {name}: given twice, {quoted(values[name])} and {quoted(value)}.")
+            raise UserError(f"-p {name}: given twice, {shown(values[name])} and {shown(value)}.")
         values[name] = value
     return values
 

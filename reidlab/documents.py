@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from reidlab._plain import MAX_DEPTH, MAX_DIGITS, MAX_VALUES, Refused, checked, literal, quoted, too_deep, unique, whole
+from reidlab._plain import MAX_DEPTH, MAX_DIGITS, MAX_VALUES, Refused, checked, literal, too_deep, unique, whole
 from reidlab.errors import UserError
 
 __all__ = [
@@ -26,7 +26,6 @@ __all__ = [
     "load_literal",
     "load_yaml",
     "plain",
-    "quoted",
     "read_json",
     "read_text",
     "read_yaml",

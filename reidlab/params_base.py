@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self, Union, get_args, ge
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
-from reidlab.documents import load_literal, plain, quoted
-from reidlab.errors import UserError, nearest
+from reidlab.documents import load_literal, plain
+from reidlab.errors import UserError, nearest, shown
 from reidlab.kernel_history import assigned_names
 
 __all__ = ["NotebookParams", "Row", "coerce", "describe"]
@@ -183,7 +183,7 @@ def _misfits(model: type[NotebookParams], values: Mapping[str, Any]) -> list[str
 
 
 def _problem(model: type[NotebookParams], name: str, value: Any, custom: str = "") -> str:
-    given, custom = quoted(value, 80), custom.removeprefix(f"{name}: ")
+    given, custom = shown(value, 80), custom.removeprefix(f"{name}: ")
     if name not in model.model_fields:
         if not name:
             return custom

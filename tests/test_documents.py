@@ -199,7 +199,7 @@ class _Angry:
         ({1: 2}, "the name 1 must be text"),
         ({"a": {1, 2}}, "`a` holds a set"),
         ([object], "holds a type"),
-        ([_Angry()], "a _Angry"),
+        ([_Angry()], "_Angry"),
         (b"x", "holds a bytes"),
         (float("inf"), "is inf"),
         ([10**5000], "a whole number beyond 64 bits"),

@@ -7,8 +7,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from reidlab.documents import as_mapping, quoted, read_yaml
-from reidlab.errors import UserError, nearest
+from reidlab.documents import as_mapping, read_yaml
+from reidlab.errors import UserError, nearest, shown
 from reidlab.paths import RECIPES, exists, find
 from reidlab.training.recipe_parts import (
     AugmentPart,
@@ -159,7 +159,7 @@ def _explain(name: str, error: ValidationError) -> str:
     for problem in error.errors():
         where = ".".join(str(part) for part in problem["loc"])
         hint = _nearest_field(problem["loc"]) if problem["type"] == "extra_forbidden" else ""
-        given = f", given {quoted(problem['input'])}" if problem["type"] not in ("missing", "value_error") else ""
+        given = f", given {shown(problem['input'])}" if problem["type"] not in ("missing", "value_error") else ""
         message = problem["msg"].removeprefix("Value error, ")
         lines.append(f"  {where or 'together'}: {message}{given}.{hint}")
     return "\n".join(lines)
