@@ -28,6 +28,7 @@ RANGE = "value_range"  # the column of an image table that says which value beco
 # Files changed so lately are not remembered: a second change within the clock's tick (2 s on FAT) would not be seen.
 _FRESH = 2 * 10**9
 _BAR = 5000  # files to be read from which on a bar is shown
+_DAMAGED = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _TABLE = "CREATE TABLE IF NOT EXISTS contents (path BLOB PRIMARY KEY, about TEXT, digest TEXT) WITHOUT ROWID"
 
 
@@ -114,9 +115,7 @@ def _kept(paths: Sequence[str]) -> dict[str, tuple[str, str]]:
                 "SELECT path, about, digest FROM contents WHERE path >= ? AND path < ?", (below, below + b"\xff" * 4)
             ).fetchall()
         return {os.fsdecode(path): (str(about), str(digest)) for path, about, digest in rows}
-    except sqlite3.OperationalError:  # locked for long, or unreadable
-        return {}
-    except (sqlite3.DatabaseError, TypeError, ValueError) as error:
+    except (sqlite3.Error, TypeError, ValueError) as error:
         _discard(error)
         return {}
 
@@ -131,14 +130,17 @@ def _keep(rows: Sequence[tuple[str, str, str]]) -> None:
             cache.executemany(
                 "REPLACE INTO contents VALUES (?, ?, ?)", [(os.fsencode(path), *rest) for path, *rest in rows]
             )
-    except (OSError, sqlite3.OperationalError) as error:
-        logging.getLogger(__name__).warning("Digests of files are not kept in %s (%s).", _cache(), error)
-    except sqlite3.DatabaseError as error:
-        _discard(error)
+    except (OSError, sqlite3.Error) as error:
+        if not _discard(error):
+            logging.getLogger(__name__).warning("Digests of files are not kept in %s (%s).", _cache(), error)
 
 
-def _discard(error: Exception) -> None:
-    """Take a damaged cache away: it is made again."""
+def _discard(error: Exception) -> bool:
+    """Take a damaged cache away, for it is made again; one that is locked, unreadable or not made yet stays."""
+    damaged = not isinstance(error, OSError) and getattr(error, "sqlite_errorcode", 1) & 0xFF in _DAMAGED
+    if not damaged or "no such table" in str(error):
+        return False
     logging.getLogger(__name__).warning("%s is damaged (%s) and is made again.", _cache(), error)
     with suppress(OSError):
         _cache().unlink()
+    return True

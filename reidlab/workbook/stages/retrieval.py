@@ -18,6 +18,7 @@ from reidlab.retrieval.metrics import evaluate
 from reidlab.retrieval.projection import Projection, fit_lda
 from reidlab.retrieval.result import RetrievalResult
 from reidlab.runs import Run
+from reidlab.space import check_space
 from reidlab.workbook.stages.data_run import DataRun
 from reidlab.workbook.stages.models import ModelSource
 from reidlab.workbook.stages.training import describe_model
@@ -97,7 +98,8 @@ def embedding_stage(
     params = {"dataset": dataset, "part": part, "precision": precision, "flip": flip}
 
     def make(folder: Path) -> Mapping[str, Any]:
-        model = source.load()
+        model: Any = source.load()
+        check_space(folder, 4 * len(table) * int(model.dim), f"The embeddings of {len(table):,} images")
         found = embed(model, table, device=device, precision=precision, flip=flip, progress=progress)
         found.save(folder)
         return {
