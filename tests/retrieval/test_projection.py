@@ -97,9 +97,9 @@ def test_never_wider_than_it_can_be(n: int, images: int, dim: int, wanted: int, 
 def test_what_cannot_be() -> None:
     vectors, pids = people()
     for kwargs, words in [
-        ({"dim": 0}, "dim=0 of a projection"),
+        ({"dim": 0}, "dim=0 must be a whole number"),
         ({"shrinkage": 0.0}, "shrinkage=0"),
-        ({"shrinkage": 1.1}, "at most 1"),
+        ({"shrinkage": 1.1}, "shrinkage=1.1 must be a number from 0 to 1"),
     ]:
         with pytest.raises(UserError, match=words):
             fit_lda(vectors, pids, **kwargs)

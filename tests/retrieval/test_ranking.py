@@ -84,9 +84,15 @@ def test_rank_gallery_ties_choice_and_mistakes() -> None:
     pd.testing.assert_frame_equal(rank_gallery(**lists, queries=[1], k=4), listed)
     with pytest.raises(UserError, match="query_pids has shape"):
         rank_gallery(**(data | {"query_pids": [1]}), queries=[1])
-    for change in ({"k": 0}, {"queries": [2]}, {"queries": []}):
+    for queries in ([2], [], [-1], 2, [0.5], [None], "0", [[0], [0, 1]], [True], [2**70]):
         with pytest.raises(UserError, match="row numbers from 0 to 1"):
-            rank_gallery(**data, **change)
+            rank_gallery(**data, queries=queries)
+    for k in (0, 1.0, "3", None, True, 2**70):
+        with pytest.raises(UserError, match=f"k={k!r} must be a whole number"):
+            rank_gallery(**data, k=k)  # type: ignore[arg-type]
+    assert (
+        set(rank_gallery(**data, queries=1)["query"]) == set(rank_gallery(**data, queries=np.int8(1))["query"]) == {1}
+    )
 
 
 @pytest.mark.parametrize("strings", [False, True])
