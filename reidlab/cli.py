@@ -113,11 +113,12 @@ def report(
     code: Annotated[bool, typer.Option("--code", help="Show the code as well.")] = False,
 ) -> None:
     """Turn executed notebooks into self-contained HTML pages with an index."""
-    from reidlab.workbook.report import build_report, find_executed
+    from reidlab.workbook.report import find_executed, write_pages
 
-    chosen = find_executed(notebooks or [])
-    index = build_report(chosen, code=code)
-    print(f"{len(chosen)} page{'s' if len(chosen) > 1 else ''} and the index: {short(index)}")
+    built = write_pages(find_executed(notebooks or []), code=code)
+    for line in built.skipped:
+        print(f"reidlab: {line}", file=sys.stderr)
+    print(f"{built.written} page{'s' if built.written > 1 else ''} and the index: {short(built.index)}")
 
 
 @app.command()

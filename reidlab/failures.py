@@ -31,6 +31,7 @@ _REMEDIES = {
 }
 _FILES = 128  # a kernel, its five sockets and its threads have needed 70
 _MEMORY = "Close other programs, raise the limit (`ulimit -v`), or give a smaller batch or smaller images."
+_NO_SPACE = re.compile(r"No space left on device|Disk quota exceeded|os error 28\b")
 _NO_MEMORY = re.compile("out of memory|can.?t allocate memory|start new thread|failed to map|alloc_cpu", re.IGNORECASE)
 
 
@@ -68,7 +69,9 @@ def explained(error: BaseException) -> str | None:
 
 
 def remedy_in(message: str) -> str:
-    """Return the remedy where a message, such as that of a notebook's cell, speaks of memory; else nothing."""
+    """Return the remedy where a message, such as that of a notebook's cell, speaks of memory or disk; else nothing."""
+    if _NO_SPACE.search(message):
+        return _REMEDIES[errno.ENOSPC]
     return _MEMORY if _NO_MEMORY.search(message) or message.startswith("MemoryError") else ""
 
 
