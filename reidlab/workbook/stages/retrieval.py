@@ -11,7 +11,7 @@ import pandas as pd
 from reidlab import store
 from reidlab.data.prepare import make_query_gallery
 from reidlab.data.schema import is_distractor, is_junk
-from reidlab.devices import describe_device, plan
+from reidlab.devices import check_device, describe_device, plan
 from reidlab.errors import UserError
 from reidlab.retrieval.embedding import Embeddings, embed
 from reidlab.retrieval.metrics import evaluate
@@ -95,6 +95,7 @@ def embedding_stage(
         flip: flip test.
         progress: show bars.
     """
+    check_device(device)  # embeddings that are found say nothing of what cannot be computed here
     params = {"dataset": dataset, "part": part, "precision": precision, "flip": flip}
 
     def make(folder: Path) -> Mapping[str, Any]:
