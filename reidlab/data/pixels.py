@@ -154,7 +154,8 @@ class PixelStore:
         return self._read_index()
 
     def _read_index(self) -> tuple[np.ndarray, np.ndarray]:
-        with np.load(self.folder / INDEX) as index:
+        # opened here: NumPy leaves a file that is no archive open
+        with (self.folder / INDEX).open("rb") as file, np.load(file) as index:
             return index["offsets"], index["sizes"]
 
     def image(self, row: int) -> np.ndarray:
