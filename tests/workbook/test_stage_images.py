@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from reidlab import space, store
+from reidlab.data.pixels import PixelStore
 from reidlab.data.transforms import Preprocess
 from reidlab.errors import UserError
 from reidlab.workbook import stages
@@ -65,8 +66,6 @@ def test_sixteen_bits_reach_the_pixel_store_by_one_scale(tmp_path: Path, own_dat
     assert set(data.table["value_range"]) == {4095.0} and data.table["split"].nunique() == 2
     assert any("from 0 to 4095 became 0 to 255, one scale" in note for note in data.notes)
     assert stages.data_stage("table", str(tmp_path / "table.csv"), val_share=0.4).table.equals(data.table)
-    from reidlab.data.pixels import PixelStore
-
     pixels = PixelStore.build(data.table, own_data / "cache" / "pixels", size=(32, 16), progress=False)
     wanted = np.rint(np.asarray(ramp(23)) * (255 / 4095))
     row = int(np.flatnonzero(data.table["path"].str.endswith("23.png"))[0])
