@@ -34,6 +34,7 @@ KINDS = {
     "leak_near": "Nearly the same picture is trained on and tested with. Look at both; remove it from train.",
     "identity_conflict_exact": "The same picture has two identities. One label is wrong; correct or remove it.",
     "identity_conflict_near": "Nearly the same picture has two identities. Look at both.",
+    "query_in_gallery": "A query's own picture stands in the gallery. Scores ignore it; remove it from the gallery.",
     "val_leak": "Validation shares pictures with train. Split by identity, or read validation scores as too good.",
     "duplicate_exact": "The same picture twice under one identity. It counts double; remove one.",
     "no_answer": "A query without a right answer that counts (gallery, other camera). It is left out of scores.",

@@ -146,7 +146,8 @@ def test_junk_strangers_and_multi_query_are_no_conflict(sound: Maker) -> None:
         path = sound.add(picture(99 if pid == 0 else 71), pid, 3, "gallery")
         table.loc[len(table)] = {"path": str(path), "pid": pid, "camid": 3, "split": "gallery"}
     table["distractor"] = table["pid"] == 0
-    assert counts(table) == {"duplicate_exact": 2}  # junk = person, stranger = stranger
+    # junk = the query, junk = multi-query box, stranger = stranger
+    assert counts(table) == {"query_in_gallery": 1, "duplicate_exact": 2}
     table["distractor"] = False
     assert "one_camera" in counts(table)
     path = sound.add(picture(72), 0, 3, "gallery")
@@ -366,3 +367,26 @@ def test_an_audit_that_lost_columns_is_said(sound: Maker) -> None:
     (folder / "images.parquet").unlink()
     with pytest.raises(UserError, match="no readable audit"):
         Audit.load(folder, audited.table)
+
+
+def test_a_query_in_its_own_gallery(sound: Maker) -> None:
+    table = sound.table()
+    first, second = table.index[table["split"] == "query"]
+    again = table.loc[[first]].assign(split="gallery")  # the same file; its path may stand in two splits
+    other = str(
+        sound.add(Image.open(table["path"][second]), 12345, 1, "gallery", "bmp")
+    )  # the same pixels, another pid
+    table = pd.concat([table, again, table.loc[[second]].assign(split="gallery", path=other)], ignore_index=True)
+    audited = audit(table, workers=0)
+    found = audited.issues[audited.issues["kind"] == "query_in_gallery"]
+    assert found["row"].tolist() == [first, second] and found["other"].tolist() == [16, 17]
+    assert (found["path"] == found["other_path"]).tolist() == [True, False]
+    assert "Scores ignore it" in audited.summary.loc["query_in_gallery", "what to do"]
+    table.loc[17, "pid"] = 12345  # one of the two labels is wrong, which is worse
+    assert counts(table)["query_in_gallery"] == counts(table)["identity_conflict_exact"] == 1
+
+
+def test_every_query_in_the_gallery_is_named_once(sound: Maker) -> None:
+    for split in ("query", "query", "gallery", "query", "gallery"):
+        sound.add(picture(500), 50, 1, split)
+    assert counts(sound.table())["query_in_gallery"] == 3

@@ -19,12 +19,14 @@ from reidlab.retrieval.projection import Projection, fit_lda
 from reidlab.retrieval.result import RetrievalResult
 from reidlab.runs import Run
 from reidlab.space import check_space
+from reidlab.workbook.stages.data import audit_of
 from reidlab.workbook.stages.data_run import DataRun
 from reidlab.workbook.stages.models import ModelSource
 from reidlab.workbook.stages.training import describe_model
 
 __all__ = ["arrays_of", "embedding_stage", "evaluation_stage", "query_gallery"]
 
+PIXELS = "pixels_digest"  # column of a table: equal where images are the same to the pixel
 VALIDATION_AS_TEST = (
     "This data set has no query and gallery: the scores are on its validation identities. They chose the best epoch of "
     "a model that was trained on the rest, and so flatter it."
@@ -116,9 +118,16 @@ def embedding_stage(
 
 
 def arrays_of(embeddings: Embeddings) -> dict[str, Any]:
-    """Give query, gallery and their identities and cameras, as the functions of `reidlab.retrieval` take them."""
+    """Give query, gallery, their identities and cameras and what tells their images apart.
+
+    So the functions of `reidlab.retrieval` take them. Images are told apart by their pixels (the column `PIXELS`, which
+    `evaluation_stage` adds), or by their paths.
+    """
     query, gallery = embeddings.split("query"), embeddings.split("gallery")
+    image = PIXELS if PIXELS in embeddings.table else "path"
     return {
+        "query_images": query.table[image].to_numpy(),
+        "gallery_images": gallery.table[image].to_numpy(),
         "query": query.vectors,
         "gallery": gallery.vectors,
         "query_pids": query.pids,
@@ -126,6 +135,16 @@ def arrays_of(embeddings: Embeddings) -> dict[str, Any]:
         "gallery_pids": gallery.pids,
         "gallery_camids": gallery.camids,
     }
+
+
+def _with_pixels(table: pd.DataFrame, data: DataRun) -> pd.DataFrame:
+    """Add the digest of each image's pixels, as the audit of the data set found it; the path where it did not."""
+    try:
+        found = audit_of(data)
+    except UserError:  # a data set that was prepared without
+        return table
+    known = dict(zip(found.table["path"], found.images["pixels"]))
+    return table.assign(**{PIXELS: [known.get(path) or path for path in table["path"]]})
 
 
 def evaluation_stage(
@@ -143,6 +162,8 @@ def evaluation_stage(
     progress: bool = True,
 ) -> tuple[Run, RetrievalResult, Embeddings]:
     """Embed query and gallery, score them, and keep result and manifest.
+
+    A gallery image that is the query itself (equal pixels) is ignored, which the result counts.
 
     Args:
         data: prepared data set.
@@ -172,6 +193,7 @@ def evaluation_stage(
         inputs, params, told = [embedded, trained], params | {"lda": projection.dim}, f"LDA {projection.dim}"
         model, note = _projected_facts(model, projection, len(known))
         notes = (*notes, note)
+    vectors = Embeddings(vectors.vectors, _with_pixels(table, data))
 
     def make(folder: Path) -> Mapping[str, Any]:
         result = evaluate(**arrays_of(vectors), metric=metric, ap=ap, bootstrap=bootstrap, seed=seed)
@@ -183,12 +205,16 @@ def evaluation_stage(
             "flip": flip,
             "projection": told,
             "options": data.run.params.get("options") or {},
-            "notes": [*data.notes, *notes, *source.notes],
+            "notes": [*data.notes, *notes, *source.notes, *map(_as_sentence, result.notes)],
             "model": model,
         }
 
     run = store.stage("evaluation", labelled(dataset, source), params=params, inputs=inputs, make=make)
     return run, RetrievalResult.load(run.path), vectors
+
+
+def _as_sentence(note: str) -> str:
+    return f"{note[:1].upper()}{note[1:]}."
 
 
 def _projected_facts(model: Mapping[str, Any], projection: Projection, n_images: int) -> tuple[dict[str, Any], str]:
