@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from reidlab.data.transforms.preprocess import check_size
 from reidlab.errors import UserError
 from reidlab.models.custom_cnn import FixedFilters
 from reidlab.models.options import check_options
@@ -34,7 +35,14 @@ def build(spec: str | Mapping[str, Any], num_classes: int = 0) -> nn.Module:
     if num_classes < 0:
         raise UserError(f"num_classes={num_classes} must be 0 or more.")
     check_options(f"model {name!r}", entry.factory, options, hidden=("num_classes", *entry.fixed))
-    return entry.factory(num_classes, **entry.fixed, **options)
+    # before position tables are made for it
+    check_size(options.get("height", 1), options.get("width", 1), f"model {name!r}: input size")
+    try:
+        return entry.factory(num_classes, **entry.fixed, **options)
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, MemoryError) or "allocate" in str(error):
+            raise UserError(f"model {name!r} with these options needs more memory than there is: {options}.") from error
+        raise
 
 
 def without_weights(spec: Mapping[str, Any]) -> dict[str, Any]:

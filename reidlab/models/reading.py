@@ -17,7 +17,9 @@ from numpy._core.multiarray import scalar as numpy_scalar
 from torch import Tensor, nn
 
 from reidlab.errors import UserError
+from reidlab.models.inference import free_memory
 from reidlab.models.pickles import REMEDY, check_pickle
+from reidlab.paths import exists
 
 __all__ = ["file_digest", "read_object", "read_weights", "usable"]
 
@@ -132,19 +134,11 @@ def usable(tensor: Tensor, name: str, what: str) -> Tensor:
 
 def _file_bytes(path: Path, what: str) -> int:
     """Give the size of a file; refuse what is none (a pipe never ends) and what the memory cannot hold."""
-    import psutil
-
-    try:
-        if not path.exists():
-            raise UserError(f"{what} does not exist.")
-        if not path.is_file():
-            raise UserError(f"{what} is not readable as plain tensors (it is a folder or a device, no file).")
-        size = path.stat().st_size
-    except (OSError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{what} is not readable as plain tensors ({error}).") from error
-    free = int(psutil.virtual_memory().available)
+    if not exists(path):
+        raise UserError(f"{what} does not exist.")
+    if not path.is_file():
+        raise UserError(f"{what} is not readable as plain tensors (it is a folder or a device, no file).")
+    size, free = path.stat().st_size, free_memory(torch.device("cpu"))
     if size > free:
         raise UserError(
             f"{what} has {size:,} bytes, and {free:,} bytes of memory are free. Save `model.state_dict()` alone, "

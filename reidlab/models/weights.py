@@ -25,6 +25,7 @@ __all__ = [
     "KEY_MAPS",
     "LoadReport",
     "bare",
+    "check_exactly",
     "file_digest",
     "load_exactly",
     "load_state",
@@ -135,13 +136,12 @@ def load_state(
     return LoadReport(len(fits), unused, missing, (how,) if how else (), reshaped, source, tuple(fits))
 
 
-def load_exactly(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
-    """Copy tensors into a model that has all of them and no others.
+def check_exactly(own: Mapping[str, Tensor], state: Mapping[str, Tensor], source: str) -> None:
+    """Refuse a state that is not of the names and shapes of `own`, which may be on the device meta.
 
     Raises:
-        UserError: naming what is missing, too much, of another shape or kind, or not finite.
+        UserError: naming what is missing, too much, or of another shape.
     """
-    own = model.state_dict()
     kinds = (
         ("missing", tuple(name for name in own if name not in state)),
         ("unknown", tuple(name for name in state if name not in own)),
@@ -150,6 +150,16 @@ def load_exactly(model: nn.Module, state: Mapping[str, Tensor], source: str) -> 
     wrong = [_few(names, kind) for kind, names in kinds if names]
     if wrong:
         raise UserError(f"{source}: the weights do not fit the config: {'; '.join(wrong)}.")
+
+
+def load_exactly(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Copy tensors into a model that has all of them and no others.
+
+    Raises:
+        UserError: as `check_exactly`, or naming what is of another kind or not finite.
+    """
+    own = model.state_dict()
+    check_exactly(own, state, source)
     _copy(own, state, source)
 
 

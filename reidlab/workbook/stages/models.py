@@ -18,7 +18,7 @@ from reidlab.models.registry import find_model
 from reidlab.models.weights import file_digest
 from reidlab.paths import find
 from reidlab.runs import Run, find_run
-from reidlab.training.checkpoints import WEIGHTS, load_model, saved_folder
+from reidlab.training.saved import load_model, saved_digest, saved_folder
 from reidlab.workbook.results import training_origins
 
 __all__ = ["ModelSource", "model_from", "model_from_run"]
@@ -77,9 +77,9 @@ def model_from(given: str) -> ModelSource:
         return _published("custom_cnn_v32", path)
     if path.is_dir():
         folder = saved_folder(path)
-        digest = file_digest(folder / WEIGHTS)
+        digest = saved_digest(folder)
         name = path.parent.name if path.name == "model" else path.name
-        return ModelSource(name, digest, lambda: load_model(folder), {"recipe": name})
+        return ModelSource(name, digest, _unchanged(digest, saved_digest, folder, load_model), {"recipe": name})
     return model_from_run(find_run(given))
 
 
@@ -94,15 +94,23 @@ def _published(name: str, path: Path) -> ModelSource:
     facts = {"recipe": f"published {path.name}", "epochs": None, "minutes": None, "seed": None}
     built = name if published.spec == {"name": name} else json.dumps(published.spec, sort_keys=True)
 
-    def load() -> nn.Module:
-        if file_digest(path) != digest:
-            raise UserError(f"{path} has changed since it was looked at; run the cell that names it again.")
-        return load_published(name, path).model
-
     return ModelSource(
         path.stem if custom else f"{name}-{path.stem}",
         digest if custom else hashlib.sha256(f"{built}:{digest}".encode()).hexdigest(),
-        load,
+        _unchanged(digest, file_digest, path, lambda file: load_published(name, file).model),
         facts,
         (str(published.report),),
     )
+
+
+def _unchanged(
+    digest: str, digest_of: Callable[[Path], str], path: Path, load: Callable[[Path], nn.Module]
+) -> Callable[[], nn.Module]:
+    """Give what loads a model, and refuses another one than had the digest: results are kept under it."""
+
+    def loaded() -> nn.Module:
+        if digest_of(path) != digest:
+            raise UserError(f"{path} has changed since it was looked at; run the cell that names it again.")
+        return load(path)
+
+    return loaded
