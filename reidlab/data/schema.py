@@ -19,6 +19,7 @@ import pandas as pd
 
 from reidlab.data._columns import flags, labels, numbers, plain, refuse, refuse_unwritable, texts
 from reidlab.data.contents import RANGE, content_digests, shared_folder
+from reidlab.data.parquet import frame_of, read_arrow
 from reidlab.errors import UserError, nearest, shown
 from reidlab.ids import writable
 
@@ -222,7 +223,8 @@ def save_table(table: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
     try:
         arrow = pa.Table.from_pandas(checked, preserve_index=False)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-        raise UserError(f"The image table cannot be saved as parquet: {_first_line(error)}.") from None
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"The image table cannot be saved as parquet: {first}.") from None
     arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), b"reidlab": json.dumps(about).encode()})
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, beside = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".part")
@@ -242,16 +244,10 @@ def load_table(path: str | os.PathLike[str]) -> pd.DataFrame:
     Raises:
         UserError: there is no such file, it is damaged, it is another parquet file, or of a later schema.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     source = Path(path)
     if not source.is_file():
         raise UserError(f"There is no image table at {source}.")
-    try:
-        arrow = pq.read_table(source)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise UserError(f"{source} is not a readable parquet file ({_first_line(error)}). Make it again.") from None
+    arrow = read_arrow(source)
     about = (arrow.schema.metadata or {}).get(b"reidlab")
     if about is None:
         raise UserError(
@@ -263,10 +259,7 @@ def load_table(path: str | os.PathLike[str]) -> pd.DataFrame:
         raise UserError(
             f"{source} has schema version {version}; this reidlab knows up to {SCHEMA_VERSION}. Update reidlab."
         )
-    try:
-        table = arrow.to_pandas()
-    except (pa.ArrowException, LookupError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{source} holds no readable image table ({_first_line(error)}). Make it again.") from None
+    table = frame_of(arrow, source)
     table.attrs = {"notes": notes} if notes else {}
     return check_table(table)
 
@@ -281,7 +274,3 @@ def _about(source: Path, about: bytes) -> tuple[int, list[str]]:
     except (LookupError, TypeError, ValueError, RecursionError):
         pass
     raise UserError(f"{source} says nothing readable about itself (schema version, notes). Make it again.")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

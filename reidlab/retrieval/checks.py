@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -33,12 +35,14 @@ def check_whole(what: str, given: Any, lowest: int, highest: int) -> int:
 
 def check_real(what: str, given: Any, lowest: float, highest: float, *, open_ends: bool = False) -> float:
     """Give a number between `lowest` and `highest`; with `open_ends` neither of them is allowed."""
-    number = isinstance(given, int | float | np.integer | np.floating) and not isinstance(given, bool)
-    inside = number and (lowest < given < highest if open_ends else lowest <= given <= highest)
-    if not inside:
+    value = math.nan
+    if isinstance(given, int | float | np.integer | np.floating) and not isinstance(given, bool):
+        with contextlib.suppress(OverflowError):  # an integer beyond every float
+            value = float(given)
+    if not (lowest < value < highest if open_ends else lowest <= value <= highest):
         ends = f"above {lowest:g} and below {highest:g}" if open_ends else f"from {lowest:g} to {highest:g}"
         raise UserError(f"{what}={shown(given)} must be a number {ends}.")
-    return float(given)
+    return value
 
 
 def check_seed(given: Any) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from reidlab.data.parquet import read_frame
 from reidlab.documents import read_json
 from reidlab.errors import UserError
 from reidlab.retrieval.checks import check_choice, check_real, check_whole
@@ -181,7 +182,7 @@ class RetrievalResult:
         try:
             return cls(
                 cmc=content["cmc"],
-                per_query=pd.read_parquet(folder / "per_query.parquet"),
+                per_query=read_frame(folder / "per_query.parquet"),
                 intervals={name: (float(low), float(high)) for name, (low, high) in content["intervals"].items()},
                 n_same_image=content.get("n_same_image"),  # results of earlier versions have neither
                 notes=tuple(content.get("notes", ())),

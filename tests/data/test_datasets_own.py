@@ -168,7 +168,7 @@ def test_bad_tables(tmp_path: Path) -> None:
             read("table", file)
     assert len(read("table", file.with_name("t.csv"), check_files=False)) if file.write_text("path,pid\na,1") else None
     (tmp_path / "t.parquet").write_text("no")
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="not a readable parquet file"):
         read("table", tmp_path / "t.parquet")
     (tmp_path / "t.xlsx").write_text("no")
     with pytest.raises(UserError, match=r"neither \.csv"):

@@ -11,6 +11,7 @@ import pandas as pd
 from reidlab.data._columns import labels, plain, refuse_unwritable, texts
 from reidlab.data.datasets._common import assemble
 from reidlab.data.datasets._own import NO_CAMERA, NO_SPLIT
+from reidlab.data.parquet import read_frame
 from reidlab.errors import UserError, nearest
 
 __all__ = ["read_table"]
@@ -64,10 +65,11 @@ def _read(file: Path) -> pd.DataFrame:
     suffix = file.suffix.lower()
     if suffix not in (".parquet", ".pq", ".csv", ".tsv", ".txt"):
         raise UserError(f"{file} is neither .csv, .tsv nor .parquet.")
+    if suffix in (".parquet", ".pq"):
+        return read_frame(file)
     try:
-        return _read_csv(file) if suffix in (".csv", ".tsv", ".txt") else pd.read_parquet(file)
-    except (ValueError, OSError, LookupError, TypeError, AttributeError, pd.errors.ParserWarning) as error:
-        # pandas' and pyarrow's own errors are ValueErrors; the others come from damaged metadata of pandas
+        return _read_csv(file)
+    except (ValueError, OSError, pd.errors.ParserWarning) as error:  # pandas' own errors are ValueErrors
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{file} cannot be read: {first}") from None
 
