@@ -149,7 +149,9 @@ def is_distractor(table: pd.DataFrame) -> pd.Series:
 
 def notes_of(table: pd.DataFrame) -> list[str]:
     """Give what the reader or a later step wants the reader of a report to know about this table."""
-    notes = table.attrs.get("notes") or []
+    notes = table.attrs.get("notes")
+    if notes is None:
+        return []
     return [str(note) for note in (notes if isinstance(notes, list | tuple) else [notes])]
 
 

@@ -102,6 +102,9 @@ def embed(
 ) -> Embeddings:
     """Embed every image of a table.
 
+    The last bits of a vector depend on the machine, its libraries, the number of threads and the batch size; where
+    `batch_size` is None, on what memory was free.
+
     Args:
         model: gives embeddings in eval mode and has `.preprocess` (`reidlab.models.build`, `load_model`).
         table: image table.

@@ -52,7 +52,7 @@ class RetrievalResult:
     def __post_init__(self) -> None:
         try:
             cmc = np.array(self.cmc, dtype=np.float64)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             cmc = np.zeros(0)
         rises = cmc.ndim == 1 and len(cmc) and np.isfinite(cmc).all() and (np.diff(cmc) >= 0).all()
         if not rises or cmc[0] < 0 or cmc[-1] > 1:

@@ -154,7 +154,7 @@ def test_null_and_categorical_data_set_names() -> None:
 
 def test_notes_of_any_kind() -> None:
     frame = table()
-    for notes, wanted in [("one", ["one"]), (("a", 1), ["a", "1"]), (None, []), ({}, []), (3, ["3"])]:
+    for notes, wanted in [("one", ["one"]), (("a", 1), ["a", "1"]), ([], []), (None, []), (3, ["3"]), (pd.NA, ["<NA>"])]:
         frame.attrs["notes"] = notes
         assert notes_of(check_table(frame)) == wanted
 
