@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
@@ -14,6 +12,7 @@ from reidlab.paths import data_root
 from reidlab.retrieval.embedding import Embeddings
 from reidlab.retrieval.metrics import evaluate
 from reidlab.retrieval.result import RetrievalResult
+from reidlab.workbook.stages.retrieval import labels_of
 
 __all__ = ["histogram_floor"]
 
@@ -42,15 +41,8 @@ def histogram_floor(embeddings: Embeddings, *, max_images: int = 4000) -> pd.Dat
 
 
 def _score(parts: list[pd.DataFrame], *, masked: bool) -> RetrievalResult:
-    query, gallery = parts
     vectors = [_histograms(part, masked) for part in parts]
-    who: dict[str, Any] = {
-        "query_pids": query["pid"].to_numpy(),
-        "query_camids": query["camid"].to_numpy() if "camid" in query else None,
-        "gallery_pids": gallery["pid"].to_numpy(),
-        "gallery_camids": gallery["camid"].to_numpy() if "camid" in gallery else None,
-    }
-    found = [evaluate(*pair, **who) for pair in (vectors, [np.sqrt(v) for v in vectors])]
+    found = [evaluate(*pair, **labels_of(*parts)) for pair in (vectors, [np.sqrt(v) for v in vectors])]
     return max(found, key=lambda result: result.mean_ap)
 
 

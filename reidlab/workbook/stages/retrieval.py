@@ -118,23 +118,22 @@ def embedding_stage(
 
 
 def arrays_of(embeddings: Embeddings) -> dict[str, Any]:
-    """Give query, gallery, their identities and cameras and what tells their images apart.
-
-    So the functions of `reidlab.retrieval` take them. Images are told apart by their pixels (the column `PIXELS`, which
-    `evaluation_stage` adds), or by their paths.
-    """
+    """Give query, gallery and their labels (`labels_of`), as the functions of `reidlab.retrieval` take them."""
     query, gallery = embeddings.split("query"), embeddings.split("gallery")
-    image = PIXELS if PIXELS in embeddings.table else "path"
-    return {
-        "query_images": query.table[image].to_numpy(),
-        "gallery_images": gallery.table[image].to_numpy(),
-        "query": query.vectors,
-        "gallery": gallery.vectors,
-        "query_pids": query.pids,
-        "query_camids": query.camids,
-        "gallery_pids": gallery.pids,
-        "gallery_camids": gallery.camids,
-    }
+    return {"query": query.vectors, "gallery": gallery.vectors, **labels_of(query.table, gallery.table)}
+
+
+def labels_of(query: pd.DataFrame, gallery: pd.DataFrame) -> dict[str, Any]:
+    """Give the identities and cameras of two tables, and what tells their images apart.
+
+    That is their pixels (the column `PIXELS`, which `evaluation_stage` adds), or their paths.
+    """
+    labels: dict[str, Any] = {}
+    for side, table in (("query", query), ("gallery", gallery)):
+        labels[f"{side}_pids"] = table["pid"].to_numpy()
+        labels[f"{side}_camids"] = table["camid"].to_numpy() if "camid" in table else None
+        labels[f"{side}_images"] = table[PIXELS if PIXELS in table else "path"].to_numpy()
+    return labels
 
 
 def _with_pixels(table: pd.DataFrame, data: DataRun) -> pd.DataFrame:
