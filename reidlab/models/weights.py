@@ -213,7 +213,7 @@ def _best_reading(
     plain = {bare(name): tensor for name, tensor in state.items()}
     best, best_count, best_how, best_base = state, count(state), "", state
     for base, stripped in ((state, ""), (plain, "Wrappers' prefixes were taken off the names")):
-        translated = ((f"Translated by the key map {name!r}", maps[name].rename(base, model)) for name in maps)
+        translated = ((f"Translated by the key map {name!r}", _translated(maps[name], base, model)) for name in maps)
         readings = [(stripped, base), *translated]
         for how, reading in readings:
             if reading is not None and (matches := count(reading)) > best_count:
@@ -221,6 +221,15 @@ def _best_reading(
     if best_base is plain:
         _refuse_two_names(state, plain, source)
     return best, best_how
+
+
+def _translated(key_map: KeyMap, state: Mapping[str, Tensor], model: nn.Module) -> Mapping[str, Tensor] | None:
+    try:
+        return key_map.rename(state, model)
+    except UserError:
+        raise
+    except Exception:  # names or shapes of another family, which a map (timm's own among them) does not expect
+        return None
 
 
 def _refuse_two_names(state: Mapping[str, Tensor], plain: Mapping[str, Tensor], source: str) -> None:
