@@ -1,7 +1,8 @@
 """Which rows form a batch.
 
 Every sampler is a pure function of (seed, epoch), so a resumed run draws the same batches. What becomes of identities
-with few images is said by `filled`, `left_out` and, in words, `note`.
+with few images is said by `filled` and `left_out`, which part of the rows an epoch sees by `share`, both in words by
+`note`.
 """
 
 from __future__ import annotations
@@ -44,7 +45,10 @@ class SamplerEntry:
 
 
 SAMPLERS: dict[str, SamplerEntry] = {
-    "pk": SamplerEntry(PKSampler, "P identities x K images, every image once an epoch (or with replacement)"),
+    "pk": SamplerEntry(
+        PKSampler,
+        "P identities x K images, dealt out: no image twice an epoch, and none when fewer than P identities are left",
+    ),
     "camera": SamplerEntry(CameraSampler, "P identities x K images, those of an identity from many cameras"),
     "weighted": SamplerEntry(WeightedSampler, "identities or images drawn by inverse frequency"),
     "ehtm": SamplerEntry(EHTMSampler, "P identities x K given triplets, drawn anew for every batch (custom CNN)"),
