@@ -18,7 +18,7 @@ import pandas as pd
 
 from reidlab.errors import UserError, shown
 
-__all__ = ["UNWRITABLE", "as_ids", "codes", "normal_form", "writable"]
+__all__ = ["UNWRITABLE", "as_ids", "codes", "normal_form", "shared_codes", "writable"]
 
 Ids = npt.NDArray[Any]
 Refuse = Callable[[Any, str], None]
@@ -74,9 +74,13 @@ def codes(*lists: Any, name: str = "identities") -> list[npt.NDArray[np.int64]]:
     Raises:
         UserError: as `as_ids`.
     """
-    ids = [as_ids(name, given) for given in lists]
+    return shared_codes(*(as_ids(name, given) for given in lists))
+
+
+def shared_codes(*ids: Ids) -> list[npt.NDArray[np.int64]]:
+    """Give `codes` of lists that `as_ids` gave: nothing is checked again."""
     if len({part.dtype for part in ids if len(part)}) > 1:
-        ids = [np.array([str(value) for value in part], dtype=object) for part in ids]
+        ids = tuple(np.array([str(value) for value in part], dtype=object) for part in ids)
     found = pd.factorize(np.concatenate([part for part in ids if len(part)] or ids[:1]))[0].astype(np.int64)
     return np.split(found, np.cumsum([len(part) for part in ids])[:-1])
 
@@ -141,6 +145,8 @@ def _whole(values: Ids, refuse: Refuse) -> Ids:
 
 
 def _objects(values: Ids, refuse: Refuse) -> Ids:
+    if set(map(type, values)) <= {str}:
+        return _texts(values, refuse)
     kinds = np.array([_kind(value) for value in values], dtype=object)
     refuse(kinds == MISSING, MISSING)
     refuse(kinds == FLAG, FLAG)
@@ -173,9 +179,11 @@ def _numbers(values: Ids, refuse: Refuse) -> Ids:
 
 
 def _texts(values: Ids, refuse: Refuse) -> Ids:
-    tidy = {value: unicodedata.normalize("NFC", str(value).strip()) for value in set(values)}
-    texts = np.array([tidy[value] for value in values], dtype=object)
+    texts = np.array([str(value).strip() for value in values], dtype=object)
     refuse(texts == "", EMPTY)
-    bad = {text for text in set(texts) if not writable(text)}
-    refuse([text in bad for text in texts], UNWRITABLE)
+    together = "\n".join(texts)
+    if not writable(together):
+        refuse([not writable(text) for text in texts], UNWRITABLE)
+    if not together.isascii():
+        texts = np.array([unicodedata.normalize("NFC", text) for text in texts], dtype=object)
     return texts

@@ -52,8 +52,9 @@ def refuse_unwritable(table: pd.DataFrame) -> None:
         if not pd.api.types.is_numeric_dtype(table[column]):
             values = plain(table[column])
             texts = [os.fspath(value) if isinstance(value, os.PathLike) else value for value in values]
-            bad = [isinstance(text, str) and not writable(text) for text in texts]
-            refuse(values, bad, str(column), UNWRITABLE)
+            if not writable("\n".join(text for text in texts if isinstance(text, str))):  # one look for all of them
+                bad = [isinstance(text, str) and not writable(text) for text in texts]
+                refuse(values, bad, str(column), UNWRITABLE)
 
 
 def labels(table: pd.DataFrame, column: str) -> pd.Series:

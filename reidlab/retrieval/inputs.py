@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reidlab.errors import UserError, shown
-from reidlab.ids import as_ids, codes
+from reidlab.ids import as_ids, shared_codes
 from reidlab.retrieval.checks import check_choice
 
 __all__ = ["METRICS", "Problem", "as_vectors", "is_junk_id", "prepare"]
@@ -152,7 +152,7 @@ def prepare(
     rows = np.arange(n_gallery) if keep_junk else np.flatnonzero(~junk)
     if not len(rows):
         raise UserError(f"All {n_gallery} gallery images are junk (pid -1): nothing is left to rank.")
-    query_codes, gallery_codes = codes(*pids)
+    query_codes, gallery_codes = shared_codes(*pids)
     gallery_codes[junk] = -1
     query_cams, gallery_cams = _shared_codes(*cams)
     query_keys, gallery_keys = _shared_codes(*images)
@@ -188,7 +188,7 @@ def _shared_codes(query: Ids | None, gallery: Ids | None) -> tuple[Codes | None,
     """Give codes of both sides, or None for both where one is not known."""
     if query is None or gallery is None:
         return None, None
-    of_query, of_gallery = codes(query, gallery)
+    of_query, of_gallery = shared_codes(query, gallery)
     return of_query, of_gallery
 
 
