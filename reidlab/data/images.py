@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from reidlab.data._deep import is_deep, to_8_bits, values_of
 from reidlab.data._files import NotRegular, missing, open_regular
 from reidlab.data._quiet import quiet_pillow
 from reidlab.errors import UserError
@@ -57,7 +58,11 @@ _FAINT = 16  # of 255: a 16-bit colour image that reaches no higher uses 12 bits
 
 
 class Bad(Exception):
-    """Why a file cannot be used as an image; callers put the name of the file before it."""
+    """Why a file cannot be used as an image, and what to do; callers put the name of the file before it."""
+
+    def __init__(self, reason: str, remedy: str = "Leave it out: notebook 01 lists such files.") -> None:
+        super().__init__(reason)
+        self.remedy = remedy
 
 
 class Opened(NamedTuple):
@@ -103,8 +108,8 @@ def open_bytes(data: bytes) -> Opened:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise Bad(f"its {width} x {height} pixels are more than the {MAX_PIXELS:,} allowed")
-            deep = not _is_deep(image) and ";16" in str(image.tile[:1])  # as the file holds it, before it is decoded
-            inverted = _is_deep(image) and getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0
+            deep = not is_deep(image) and ";16" in str(image.tile[:1])  # as the file holds it, before it is decoded
+            inverted = is_deep(image) and getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0
             image.load()
             upright = _upright(image)
     except Bad:
@@ -135,15 +140,6 @@ def said(error: Exception) -> str:
     return text if len(text) <= 200 else text[:197] + "..."
 
 
-def _is_deep(image: Image.Image) -> bool:
-    return image.mode == "F" or image.mode.split(";")[0] == "I"
-
-
-def _values(image: Image.Image) -> npt.NDArray[np.float64] | None:
-    """Return the values [height, width] of a deep image (modes I, I;16 and F), None of any other."""
-    return np.asarray(image).astype(np.float64) if _is_deep(image) else None
-
-
 def extent(opened: Opened) -> tuple[str, float, float]:
     """Return the kind of an image, its lowest and its highest value.
 
@@ -154,7 +150,7 @@ def extent(opened: Opened) -> tuple[str, float, float]:
         Bad: values that no scale of ours brings to 8 bits: negative ones, NaN or infinite ones, floats above 255,
             colours that use so few of their 16 bits that the upper 8 are nearly black.
     """
-    values = _values(opened.image)
+    values = values_of(opened.image)
     if values is None:
         if not opened.deep_colour:
             return "", 0.0, 0.0
@@ -180,16 +176,15 @@ def to_rgb(opened: Opened, value_range: float | None = None) -> Image.Image:
         Bad: a mode without a way to RGB, values outside what `extent` allows, or a deep image without `value_range`.
     """
     image, mode = opened.image, opened.image.mode
-    values = _values(image)
+    values = values_of(image)
     if values is not None:
         extent(opened)
         if value_range is None:
             raise Bad(
-                f"it has more than 8 bits (mode {mode}) and no scale is known: take the table that the audit gives, "
-                "`reidlab.data.audit.audit(table).clean_table`, as notebook 01 does"
+                f"it has more than 8 bits (mode {mode}) and no scale is known",
+                "Take the table that holds the scale of its data set: `reidlab.data.audit.audit(table).clean_table`.",
             )
-        scaled = np.rint(np.clip(values * (255.0 / value_range), 0, 255)).astype(np.uint8)
-        return Image.fromarray(scaled).convert("RGB")
+        return Image.fromarray(to_8_bits(values, value_range)).convert("RGB")
     if mode not in _PLAIN:
         raise Bad(f"its mode {mode} is not known here; convert it to RGB")
     with quiet_pillow():
@@ -255,5 +250,5 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
     except FileNotFoundError:
         raise missing(path) from None
     except (Bad, OSError, ValueError) as error:  # ValueError: a name that no file can have
-        reason = str(error) if isinstance(error, Bad) else getattr(error, "strerror", None) or str(error)
-        raise UserError(f"{path} does not decode ({reason}). Leave it out: notebook 01 lists such files.") from error
+        bad = error if isinstance(error, Bad) else Bad(getattr(error, "strerror", None) or str(error))
+        raise UserError(f"{path} does not decode ({bad}). {bad.remedy}") from error
