@@ -119,7 +119,7 @@ class Checkpoints:
     def save_best(self, model: nn.Module, epoch: int) -> None:
         """Write these weights as the best, beside the earlier ones until the next checkpoint names them."""
         weights = model.state_dict()
-        check_room(self.folder, f"The weights of epoch {epoch}, the best,", weights)
+        check_room(self.folder, f"The best model, of epoch {epoch},", weights)
         with writing(self.folder):
             save_weights(weights, self._best(epoch), {"epoch": str(epoch)})
 
