@@ -10,7 +10,7 @@ import re
 import unicodedata
 from typing import Any
 
-__all__ = ["block", "cut", "plain", "printable"]
+__all__ = ["block", "cut", "has_glyph", "plain", "printable"]
 
 _LINES = 6  # of a block: what users give as a caption may have any number
 
@@ -27,7 +27,7 @@ def plain(value: Any, length: int = 40) -> str:
         length: characters; of a longer text the middle is left out.
     """
     text = cut(value, length)
-    text = "".join(_escaped(letter) if letter != " " and not _has_glyph(letter) else letter for letter in text)
+    text = "".join(_escaped(letter) if letter != " " and not has_glyph(letter) else letter for letter in text)
     text = cut(text, 2 * length).replace("$", r"\$")
     return f" {text}" if text.startswith("_") else text  # legends leave out what begins with an underscore
 
@@ -61,7 +61,7 @@ def _escaped(letter: str) -> str:
     return letter.encode("unicode_escape").decode()
 
 
-def _has_glyph(letter: str) -> bool:
+def has_glyph(letter: str) -> bool:
     """Say whether one of the fonts that Matplotlib draws with has this character."""
     from matplotlib.font_manager import FontProperties, findfont, get_font
 

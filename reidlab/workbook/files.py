@@ -135,6 +135,8 @@ def _with_text(notebook: NotebookNode, name: str) -> NotebookNode:
 
 def _reason(error: Exception) -> str:
     place = re.search(r"On instance((?:\[[^\]]*\])+)", str(error))
-    said = str(getattr(error, "message", "") or error or type(error).__name__).partition("\n")[0]
+    said = str(getattr(error, "message", "") or error).partition("\n")[0]
     said = said if len(said) <= 200 else f"{said[:200]}…"
+    if isinstance(error, (AttributeError, TypeError, KeyError, AssertionError)):
+        return f"it is JSON, but not made as notebooks are ({said or type(error).__name__})"
     return f"{said} (at notebook{place[1]})" if place else said

@@ -36,7 +36,9 @@ def _picture(soup: Any, tex: str, display: bool) -> Any:
     from matplotlib.font_manager import FontProperties
     from matplotlib.mathtext import math_to_image
 
-    if len(tex) > LONGEST or _depth(tex) > DEEPEST:
+    from reidlab.plots.text import has_glyph
+
+    if len(tex) > LONGEST or _depth(tex) > DEEPEST or not all(map(has_glyph, tex)):
         return None
     target = io.BytesIO()
     try:
@@ -44,7 +46,7 @@ def _picture(soup: Any, tex: str, display: bool) -> Any:
             warnings.catch_warnings(),
             rc_context({"svg.fonttype": "path", "svg.hashsalt": "reidlab", "savefig.transparent": True}),
         ):
-            warnings.simplefilter("error")  # of a character that the font lacks: the text shows it
+            warnings.simplefilter("error")  # the text is better than a doubtful picture
             depth = math_to_image(f"${tex}$", target, prop=FontProperties(size=SIZE), dpi=72, format="svg")
     except Exception:  # the drawing of formulas raises what it likes; the text says the same
         return None

@@ -172,6 +172,7 @@ def test_every_figure_is_in_the_walk() -> None:
 
 WALKED = {name: HOSTILE[name] for name in ("formula", "even", "long", "empty")}
 WALKED["mixed"] = "".join(HOSTILE[name] for name in ("underscore", "control", "emoji", "no_glyph", "override", "lines"))
+WALKED["mixed"] = WALKED["mixed"].replace("\x00", "")  # identities with one are refused
 WALKED["markup"] = HOSTILE["html"] + HOSTILE["sub"] + HOSTILE["rtl"]
 
 
