@@ -7,6 +7,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from reidlab.errors import printable, shown
+
 __all__ = [
     "MAX_DEPTH",
     "MAX_DIGITS",
@@ -14,7 +16,6 @@ __all__ = [
     "Refused",
     "checked",
     "literal",
-    "short",
     "too_deep",
     "unique",
     "whole",
@@ -40,7 +41,7 @@ def unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for name, value in pairs:
         if name in made:
-            raise Refused(f"{short(name)} is given twice in one mapping; keep one of them.")
+            raise Refused(f"{shown(name)} is given twice in one mapping; keep one of them.")
         made[name] = value
     return made
 
@@ -62,7 +63,7 @@ def literal(node: ast.expr) -> Any:
         names = [literal(key) for key in node.keys if key is not None]
         strange = next((name for name in names if not isinstance(name, str)), None)
         if strange is not None or None in names:
-            raise Refused(f"{short(strange)} stands as a name in a mapping; names are text: write it in quotes.")
+            raise Refused(f"{shown(strange)} stands as a name in a mapping; names are text: write it in quotes.")
         return unique(zip(names, map(literal, node.values)))
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.UAdd)):
         value = literal(node.operand)
@@ -101,7 +102,7 @@ def checked(value: Any, place: tuple[str, ...], finite: bool, left: list[int]) -
         made = {}
         for name, item in value.items():
             if not isinstance(name, str):
-                raise Refused(f"{_at(place)}the name {short(name)} must be text: write it in quotes.")
+                raise Refused(f"{_at(place)}the name {shown(name)} must be text: write it in quotes.")
             made[_text(name, place)] = checked(item, (*place, name), finite, left)
         return made
     if isinstance(value, (int, float)):
@@ -109,7 +110,7 @@ def checked(value: Any, place: tuple[str, ...], finite: bool, left: list[int]) -
             f"a whole number beyond {_BITS} bits" if isinstance(value, int) else f"{value}, which is no finite number"
         )
         raise Refused(f"{_at(place)}is {kind}; give another.")
-    what = f"holds a {type(value).__name__}, {short(value)}"
+    what = f"holds a {type(value).__name__}, {shown(value)}"
     raise Refused(f"{_at(place)}{what}; text, numbers, true, false, null, lists and mappings of them can be read.")
 
 
@@ -120,13 +121,4 @@ def _text(text: str, place: tuple[str, ...]) -> str:
 
 
 def _at(place: tuple[str, ...]) -> str:
-    return f"`{short('.'.join(place)).strip(chr(39))}` " if place else ""
-
-
-def short(value: Any, most: int = 60) -> str:
-    """Return the value as a message shows it."""
-    try:
-        written = repr(value)
-    except Exception:  # a number of 5,000 digits; whatever the value's own __repr__ raises
-        written = f"a {type(value).__name__}"
-    return written if len(written) <= most else f"{written[: most - 3]}..."
+    return f"`{printable('.'.join(place)[:60])}` " if place else ""

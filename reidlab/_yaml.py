@@ -8,7 +8,8 @@ from typing import Any
 import yaml
 from yaml import events as ev
 
-from reidlab._plain import MAX_DEPTH, MAX_DIGITS, MAX_VALUES, Refused, short, too_deep
+from reidlab._plain import MAX_DEPTH, MAX_DIGITS, MAX_VALUES, Refused, too_deep
+from reidlab.errors import shown
 
 __all__ = ["load"]
 
@@ -103,10 +104,10 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[str, Any]:
             continue
         name = _value(loader, key)
         if not isinstance(name, str):
-            written = f"{short(key.value)}, read as {name}," if isinstance(key, yaml.ScalarNode) else "of a value"
+            written = f"{shown(key.value)}, read as {name}," if isinstance(key, yaml.ScalarNode) else "of a value"
             raise Refused(f"line {line}: the name {written} must be text: write it in quotes.")
         if name in lines:
-            raise Refused(f"{short(name)} is given twice, in lines {lines[name]} and {line}; keep one of them.")
+            raise Refused(f"{shown(name)} is given twice, in lines {lines[name]} and {line}; keep one of them.")
         lines[name] = line
         own[name] = _value(loader, item)
     return merged | own
@@ -120,4 +121,4 @@ def _scalar(loader: _Loader, node: yaml.ScalarNode, kind: str) -> Any:
         return getattr(loader, f"construct_yaml_{kind}")(node)
     except (ValueError, KeyError, OverflowError):
         line = node.start_mark.line + 1
-        raise Refused(f"line {line}: {short(node.value)} cannot be read as {kind}; write text in quotes.") from None
+        raise Refused(f"line {line}: {shown(node.value)} cannot be read as {kind}; write text in quotes.") from None

@@ -1,7 +1,8 @@
 """The `reidlab` command: a thin face over the package's functions.
 
-Exit codes: 0 fine; 1 a notebook failed or `doctor` found something broken; 2 something given cannot be used,
-said in one message without a traceback. Whatever is heavy is imported inside its command.
+Exit codes: 0 fine; 1 a notebook failed, `doctor` found something broken, or the machine refused (disk, memory, open
+files); 2 something given cannot be used. Both are said in one message; REIDLAB_TRACEBACK=1 adds the traceback. Whatever
+is heavy is imported inside its command.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from reidlab.cli_data import data_app
 from reidlab.cli_runs import runs_app
 from reidlab.console import TYPER, join_pairs, read_file, read_pairs, short, table, terminal_width
 from reidlab.errors import UserError
+from reidlab.failures import check_open_files, explained, print_anything, remedy_in, wants_traceback
 from reidlab.listings.registered import KINDS
 
 if TYPE_CHECKING:
@@ -31,14 +33,18 @@ app.add_typer(data_app, name="data")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and give the exit code."""
+    print_anything()
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         app(args=join_pairs(words), prog_name="reidlab")
-    except UserError as error:
-        print(f"reidlab: {error}", file=sys.stderr)
-        return 2
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
+    except Exception as error:
+        said = str(error) if isinstance(error, UserError) else explained(error)
+        if said is None or wants_traceback():
+            raise
+        print(f"reidlab: {said}", file=sys.stderr)
+        return 2 if isinstance(error, UserError) else 1
     return 0
 
 
@@ -81,6 +87,7 @@ def run(
     given = {**read_file(file), **read_pairs(param or [])}
     for model in models:
         check_names(model.from_values(given), given)  # all are refused before the first kernel starts
+    check_open_files()
     failed = False
     for path in paths:
         outcome = run_notebook(
@@ -106,11 +113,12 @@ def report(
     code: Annotated[bool, typer.Option("--code", help="Show the code as well.")] = False,
 ) -> None:
     """Turn executed notebooks into self-contained HTML pages with an index."""
-    from reidlab.workbook.report import build_report, find_executed
+    from reidlab.workbook.report import find_executed, write_pages
 
-    chosen = find_executed(notebooks or [])
-    index = build_report(chosen, code=code)
-    print(f"{len(chosen)} page{'s' if len(chosen) > 1 else ''} and the index: {short(index)}")
+    built = write_pages(find_executed(notebooks or []), code=code)
+    for line in built.skipped:
+        print(f"reidlab: {line}", file=sys.stderr)
+    print(f"{built.written} page{'s' if built.written > 1 else ''} and the index: {short(built.index)}")
 
 
 @app.command()
@@ -213,7 +221,8 @@ def _tell(outcome: Outcome) -> None:
     lines = [f"{name}: {outcome.status} after {outcome.seconds:.1f} s"]
     if outcome.failure.cell:
         lines += ["in this cell:", *(f"    {line}" for line in outcome.failure.cell.splitlines())]
-    lines.append(f"{outcome.failure.error}: {outcome.failure.message}")
+    said = f"{outcome.failure.error}: {outcome.failure.message}"
+    lines += filter(None, (said, remedy_in(said)))
     if outcome.output.is_file():
         lines.append(f"What ran so far, with the whole traceback: {where}")
     print("\n".join(lines), file=sys.stderr, flush=True)

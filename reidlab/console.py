@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reidlab.errors import UserError
+from reidlab.documents import as_mapping, read_yaml
+from reidlab.errors import UserError, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,9 +59,9 @@ def read_pairs(pairs: Sequence[str]) -> dict[str, str]:
     for pair in pairs:
         name, sign, value = pair.partition("=")
         if not sign or not name:
-            raise UserError(f"-p {pair!r}: give a name and a value, `-p epochs 5` or `-p epochs=5`.")
+            raise UserError(f"-p {shown(pair)}: give a name and a value, `-p epochs 5` or `-p epochs=5`.")
         if name in values:
-            raise UserError(f"-p {name}: given twice, {values[name]!r} and {value!r}.")
+            raise UserError(f"-p {name}: given twice, {shown(values[name])} and {shown(value)}.")
         values[name] = value
     return values
 
@@ -73,17 +74,7 @@ def read_file(file: Path | None) -> dict[str, Any]:
     """
     if file is None:
         return {}
-    import yaml
-
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"-f {file}: cannot be read ({error.strerror}).") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"-f {file}: is not YAML: {error}") from error
-    if content is not None and not isinstance(content, dict):
-        raise UserError(f"-f {file}: holds a {type(content).__name__}; lines `name: value` are wanted.")
-    return {str(name): value for name, value in (content or {}).items()}
+    return as_mapping(read_yaml(file, f"-f {file}"), f"-f {file}")
 
 
 def short(path: Path) -> str:

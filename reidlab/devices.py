@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import math
+import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -12,10 +16,21 @@ from torch import Tensor, nn
 
 from reidlab.errors import UserError, nearest
 
-__all__ = ["DEVICES", "PRECISIONS", "ComputePlan", "bfloat16_is_fast", "describe_device", "outside_autocast", "plan"]
+__all__ = [
+    "DEVICES",
+    "PRECISIONS",
+    "ComputePlan",
+    "bfloat16_is_fast",
+    "bfloat16_times",
+    "check_device",
+    "describe_device",
+    "outside_autocast",
+    "plan",
+]
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+_SLOWER = 1.5  # times; a measurement on a busy machine is no better than that
 _DTYPES = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 Movable = TypeVar("Movable", Tensor, nn.Module)
@@ -88,33 +103,89 @@ def bfloat16_is_fast(device: torch.device) -> bool:
     return False
 
 
+@functools.cache
+def bfloat16_times(device: str) -> tuple[float, float]:
+    """Measure a small network of convolutions; return milliseconds a batch in float32 and in bfloat16.
+
+    Measured once a process, in a fraction of a second.
+
+    Args:
+        device: cpu or cuda.
+    """
+    generator = torch.Generator().manual_seed(0)
+    with torch.random.fork_rng(devices=[]):
+        layers = (nn.Conv2d(32, 64, 1), nn.Conv2d(64, 64, 3, padding=1, groups=64), nn.Conv2d(64, 32, 3, padding=1))
+    plans = [ComputePlan(torch.device(device), dtype) for dtype in (None, torch.bfloat16)]
+    batch = plans[0].place(torch.rand(4, 32, 32, 16, generator=generator))
+    network = plans[0].place(nn.Sequential(*layers).requires_grad_(False))
+    seconds = [math.inf, math.inf]
+    for _ in range(4):  # the first ones prepare kernels
+        for kind, compute in enumerate(plans):
+            began = time.perf_counter()
+            with compute.autocast():
+                network(batch)
+            compute.synchronize()
+            seconds[kind] = min(seconds[kind], time.perf_counter() - began)
+    return 1000 * seconds[0], 1000 * seconds[1]
+
+
+def check_device(device: str) -> str:
+    """Return the device that a name stands for, before anything is looked up or computed for it.
+
+    Args:
+        device: cpu, cuda, mps, or auto (the first of cuda, mps, cpu that is there).
+
+    Raises:
+        UserError: an unknown name, or a device that this machine lacks.
+    """
+    if device not in DEVICES:
+        raise UserError(f"device={device!r} is unknown; choose from {', '.join(DEVICES)}.{nearest(device, DEVICES)}")
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if device == "auto":
+        return next(name for name in ("cuda", "mps", "cpu") if there[name])
+    if not there[device]:
+        usable = ", ".join(name for name, here in there.items() if here)
+        raise UserError(f"device={device!r} is not available on this machine; use auto or one of: {usable}.")
+    return device
+
+
 def plan(device: str = "auto", precision: str = "auto") -> ComputePlan:
     """Choose a device and its arithmetic.
 
     Args:
         device: cpu, cuda, mps, or auto (the first of cuda, mps, cpu that is there).
-        precision: float32, bfloat16, float16, or auto (bfloat16 where the hardware has it, else float32).
+        precision: float32, bfloat16, float16, or auto (bfloat16 where the hardware has it, else float32). bfloat16 that
+            is asked for is given; where the hardware lacks it and it is measured to be slower, a warning says so.
 
     Raises:
         UserError: an unknown name, a device that this machine lacks, or float16 on the CPU.
     """
-    if device not in DEVICES:
-        raise UserError(f"device={device!r} is unknown; choose from {', '.join(DEVICES)}.{nearest(device, DEVICES)}")
     if precision not in PRECISIONS:
         known = ", ".join(PRECISIONS)
         raise UserError(f"precision={precision!r} is unknown; choose from {known}.{nearest(precision, PRECISIONS)}")
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if device == "auto":
-        device = next(name for name in ("cuda", "mps", "cpu") if there[name])
-    if not there[device]:
-        usable = ", ".join(name for name, here in there.items() if here)
-        raise UserError(f"device={device!r} is not available on this machine; use auto or one of: {usable}.")
+    device = check_device(device)
     chosen = torch.device(device)
     if precision == "auto":
         precision = "bfloat16" if bfloat16_is_fast(chosen) else "float32"
+    elif precision == "bfloat16":
+        _warn_where_slow(chosen)
     if precision == "float16" and device == "cpu":
         raise UserError("precision='float16' is not supported on the CPU; use float32 or bfloat16.")
     return ComputePlan(chosen, _DTYPES[precision])
+
+
+def _warn_where_slow(device: torch.device) -> None:
+    """Say what bfloat16 costs where it is emulated; hardware that has it is not measured."""
+    if device.type == "mps" or bfloat16_is_fast(device):
+        return
+    plain, half = bfloat16_times(device.type)
+    if half > _SLOWER * plain:
+        warnings.warn(
+            f"precision='bfloat16' is {half / plain:.1f} times slower than float32 here ({half:.1f} ms against "
+            f"{plain:.1f} ms, a small network measured just now): this {device.type} has no instructions for it. "
+            "precision='auto' takes float32 here.",
+            stacklevel=3,
+        )
 
 
 def describe_device(compute: ComputePlan) -> str:

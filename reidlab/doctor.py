@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from reidlab.errors import UserError
+from reidlab.failures import check_open_files, explained, open_files
 from reidlab.paths import data_root, reports_root, root
 
 __all__ = ["Check", "examine"]
@@ -32,12 +33,13 @@ class Check(NamedTuple):
 
 def examine() -> Iterator[Check]:
     """Check everything; a check that breaks is a failed check, and the next ones are still made."""
-    parts: list[Callable[[], Iterator[Check]]] = [_python, _packages, _devices, _kernel, _folders, _data]
+    parts: list[Callable[[], Iterator[Check]]] = [_python, _packages, _devices, _kernel, _files, _folders, _data]
     for part in parts:
         try:
             yield from part()
         except Exception as error:
-            remedy = "" if isinstance(error, UserError) else "This should not happen: please report it."
+            refused = "" if isinstance(error, UserError) else explained(error)
+            remedy = "This should not happen: please report it." if refused is None else refused
             yield Check(part.__name__.strip("_"), "fail", f"{type(error).__name__}: {error}", remedy)
 
 
@@ -77,7 +79,7 @@ def _packages() -> Iterator[Check]:
         yield Check("torch", "ok", f"{torch.__version__}, torchvision {importlib.metadata.version('torchvision')}")
     except Exception as error:
         remedy = "torch and torchvision must come from one index in one go: `make clean-env env`."
-        yield Check("torch", "fail", f"{type(error).__name__}: {error}", remedy)
+        yield Check("torch", "fail", f"{type(error).__name__}: {error}", explained(error) or remedy)
 
 
 def _devices() -> Iterator[Check]:
@@ -112,6 +114,15 @@ def _kernel() -> Iterator[Check]:
     same = command in ("python", "python3") or Path(ours).parent == Path(sys.executable).parent
     found = "python3, in this environment" if same else "python3 belongs to another environment"
     yield Check("kernel", "ok" if same else "warn", found, "" if same else remedy)
+
+
+def _files() -> Iterator[Check]:
+    allowed = open_files()
+    try:
+        check_open_files()
+        yield Check("open files", "ok", "not limited" if allowed is None else f"{allowed:,} at once")
+    except UserError as error:
+        yield Check("open files", "fail", f"{allowed} at once", str(error))
 
 
 def _folders() -> Iterator[Check]:

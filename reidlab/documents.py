@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from reidlab._plain import MAX_DEPTH, MAX_VALUES, Refused, checked, literal, too_deep, unique, whole
+from reidlab._plain import MAX_DEPTH, MAX_DIGITS, MAX_VALUES, Refused, checked, literal, too_deep, unique, whole
 from reidlab.errors import UserError
 
 __all__ = [
@@ -180,4 +180,6 @@ def _guarded(load: Callable[[], Any], text: str, what: str, kind: str, limit: in
         raise UserError(f"{what}: {too_deep()}") from None
     except (SyntaxError, ValueError) as error:
         reason = f"{error.msg}" if isinstance(error, SyntaxError) else f"{error}"
+        if "Exceeds the limit" in reason:  # of digits that Python turns into a number
+            reason = f"a number has too many digits; at most {MAX_DIGITS} can be read."
         raise UserError(f"{what}: is not {kind}: {reason}") from None

@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable
 
-__all__ = ["UserError", "nearest", "printable"]
+__all__ = ["UserError", "nearest", "printable", "shown"]
 
 LONGEST = 4000
 # C0 and C1 controls but tab and newline, marks that turn the direction of text, surrogates
@@ -29,6 +29,16 @@ def printable(text: str) -> str:
     """Give `text` as a terminal and a file in UTF-8 can show it, at most `LONGEST` characters of it."""
     text = UNPRINTABLE.sub(lambda sign: sign[0].encode("unicode_escape").decode(), text)
     return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-(LONGEST // 2 - 5) :]}"
+
+
+def shown(value: object, limit: int = 80) -> str:
+    """Give the repr of anything in at most `limit` characters; a repr that fails gives the name of the type."""
+    try:
+        plain = value.item() if type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0 else value  # type: ignore[attr-defined]
+        text = printable(repr(plain))
+    except Exception:  # of many kinds: integers of too many digits, objects of the user's own
+        return f"<{type(value).__name__}>"
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import ast
-import contextlib
-import json
 import types
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal, NamedTuple, Self, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
-from reidlab.errors import UserError, nearest
+from reidlab.documents import load_literal, plain
+from reidlab.errors import UserError, nearest, shown
 from reidlab.kernel_history import assigned_names
 
 __all__ = ["NotebookParams", "Row", "coerce", "describe"]
@@ -36,17 +34,16 @@ class NotebookParams(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
     notebook: ClassVar[str] = ""
 
-    @model_validator(mode="before")
+    @field_validator("*", mode="before")
     @classmethod
-    def _read_text(cls, values: Any) -> Any:
+    def _read(cls, value: Any, info: ValidationInfo) -> Any:
         """Turn text into what the annotation says: papermill injects the text "true" for `-p flag true`."""
-        if not isinstance(values, Mapping):
-            return values
-        fields = cls.model_fields
-        return {
-            name: _from_text(value, fields[name].annotation) if name in fields and isinstance(value, str) else value
-            for name, value in values.items()
-        }
+        name = info.field_name or ""
+        if isinstance(value, str):
+            value = _from_text(value, cls.model_fields[name].annotation, name)
+        if isinstance(value, float):
+            return value  # what is not finite is refused by the range of the field, which the message names
+        return plain(value, name)
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Self:
@@ -144,7 +141,7 @@ def _alternatives(annotation: Any) -> tuple[Any, ...]:
     return get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
 
 
-def _from_text(text: str, annotation: Any) -> Any:
+def _from_text(text: str, annotation: Any, name: str) -> Any:
     """Give the value that `text` stands for; what cannot be read stays text, for the type check to refuse."""
     kinds = _alternatives(annotation)
     bare = text.strip()
@@ -159,17 +156,14 @@ def _from_text(text: str, annotation: Any) -> Any:
         if origin is Literal:
             return next((choice for choice in get_args(kind) if str(choice) == bare), text)
         if origin in (list, tuple, dict):
-            return _read_collection(bare, origin)
+            return _read_collection(bare, origin, name)
     return bare
 
 
-def _read_collection(text: str, kind: type) -> Any:
+def _read_collection(text: str, kind: type, name: str) -> Any:
     """Read "[1, 2]", "{'a': 1}" or, for lists, "1, 2"."""
     if text[:1] in ("[", "(", "{"):
-        for read in (ast.literal_eval, json.loads):  # {'partial': True} or {"partial": true}
-            with contextlib.suppress(ValueError, SyntaxError):
-                return read(text)
-        return text
+        return load_literal(text, name)
     return [part.strip() for part in text.split(",") if part.strip()] if kind is not dict else text
 
 
@@ -189,7 +183,7 @@ def _misfits(model: type[NotebookParams], values: Mapping[str, Any]) -> list[str
 
 
 def _problem(model: type[NotebookParams], name: str, value: Any, custom: str = "") -> str:
-    given = repr(value) if len(repr(value)) <= 80 else repr(value)[:77] + "..."
+    given, custom = shown(value, 80), custom.removeprefix(f"{name}: ")
     if name not in model.model_fields:
         if not name:
             return custom

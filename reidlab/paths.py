@@ -7,10 +7,46 @@ from pathlib import Path
 
 from reidlab.errors import UserError
 
-__all__ = ["CALLED_FROM", "RECIPES", "data_root", "find", "mlflow_uri", "reports_root", "root", "tensorboard_root"]
+__all__ = [
+    "CALLED_FROM",
+    "RECIPES",
+    "data_root",
+    "exists",
+    "expanded",
+    "find",
+    "mlflow_uri",
+    "reports_root",
+    "root",
+    "tensorboard_root",
+]
 
 CALLED_FROM = "REIDLAB_CALLED_FROM"  # set for kernels by `reidlab run`: the folder that a user's paths count from
 RECIPES = Path(__file__).resolve().parent / "recipes"  # those that come with the package
+
+
+def exists(path: str | os.PathLike[str]) -> bool:
+    """Say whether a path is there; one that no file can have (too long, a null character) is not.
+
+    `Path.exists` raises for these.
+    """
+    return os.path.exists(path)  # noqa: PTH110
+
+
+def expanded(given: str | os.PathLike[str], what: str = "") -> Path:
+    """Return the path with `~` and `~user` written out.
+
+    Args:
+        given: what a user names.
+        what: names it in the message, such as "REIDLAB_DATA"; empty: the path itself is enough.
+
+    Raises:
+        UserError: nobody knows that user's home folder.
+    """
+    try:
+        return Path(given).expanduser()
+    except RuntimeError as error:
+        name = f"{what}={str(given)!r}" if what else f"{str(given)!r}"
+        raise UserError(f"{name}: the home folder of that user is not known; write the whole path.") from error
 
 
 def root() -> Path:
@@ -24,7 +60,7 @@ def root() -> Path:
     """
     given = os.environ.get("REIDLAB_ROOT")
     if given:
-        folder = Path(given).expanduser().resolve()
+        folder = expanded(given, "REIDLAB_ROOT").resolve()
         if not folder.is_dir():
             raise UserError(f"REIDLAB_ROOT={given!r} is not a folder. Create it or point it at a clone of reidlab.")
         return folder
@@ -38,15 +74,31 @@ def root() -> Path:
 
 
 def data_root() -> Path:
-    """Give the folder of data sets: REIDLAB_DATA, or data/ below the root with raw/ (originals) and cache/."""
-    given = os.environ.get("REIDLAB_DATA")
-    return Path(given).expanduser().resolve() if given else root() / "data"
+    """Give the folder of data sets: REIDLAB_DATA, or data/ below the root with raw/ (originals) and cache/.
+
+    Raises:
+        UserError: it is a file.
+    """
+    return _folder("REIDLAB_DATA", "data")
 
 
 def reports_root() -> Path:
-    """Give the folder of runs and pages: REIDLAB_REPORTS or reports/ below the root."""
-    given = os.environ.get("REIDLAB_REPORTS")
-    return Path(given).expanduser().resolve() if given else root() / "reports"
+    """Give the folder of runs and pages: REIDLAB_REPORTS or reports/ below the root.
+
+    Raises:
+        UserError: it is a file.
+    """
+    return _folder("REIDLAB_REPORTS", "reports")
+
+
+def _folder(variable: str, usual: str) -> Path:
+    """Give the folder that a variable of the environment names, or the usual one; it need not exist yet."""
+    given = os.environ.get(variable)
+    folder = expanded(given, variable).resolve() if given else root() / usual
+    if exists(folder) and not folder.is_dir():
+        name = f"{variable}={given!r}" if given else str(folder)
+        raise UserError(f"{name} is a file, a folder is wanted. Move it away, or set {variable} to a folder.")
+    return folder
 
 
 def tensorboard_root() -> Path:
@@ -65,14 +117,17 @@ def find(given: str | os.PathLike[str]) -> Path:
     Notebooks run in their own folder and commands anywhere, so that `data/raw/x` means the same in both; it is there
     too where REIDLAB_DATA has moved the folder of data. In a notebook that `reidlab run` started, a path counts from
     where the command was given first. A path that is in no such place comes back as it was given.
+
+    Raises:
+        UserError: the home folder that it begins with is not known.
     """
-    path = Path(given).expanduser()
+    path = expanded(given)
     caller = os.environ.get(CALLED_FROM)
-    if caller and not path.is_absolute() and (Path(caller) / path).exists():
+    if caller and not path.is_absolute() and exists(Path(caller) / path):
         return Path(caller) / path
-    if path.is_absolute() or path.exists():
+    if path.is_absolute() or exists(path):
         return path
     places = [root() / path]
     if path.parts[:1] == ("data",):
         places.append(data_root().joinpath(*path.parts[1:]))
-    return next((place for place in places if place.exists()), path)
+    return next((place for place in places if exists(place)), path)

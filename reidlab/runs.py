@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import secrets
 import shutil
@@ -10,11 +9,13 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from reidlab import sources
+from reidlab.documents import read_json
 from reidlab.errors import UserError, nearest
 from reidlab.paths import reports_root
 
@@ -23,6 +24,7 @@ __all__ = ["Leftover", "Run", "find_run", "gc", "list_runs", "load_run", "locked
 SCHEMA = 1
 MANIFEST = "manifest.json"
 SHORT = 12  # digits of the digest in a folder's name
+_LONGEST = 64 * 2**20  # bytes of a manifest, which names every file
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,11 +110,11 @@ def load_run(path: Path) -> Run:
     """
     remedy = f"Remove it with `reidlab runs rm {path.parent.name}/{path.name}`; it is made again when needed."
     try:
-        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        manifest = read_json(path / MANIFEST, MANIFEST, limit=_LONGEST, finite=False)
         files = manifest["files"]
         manifest["digest"], manifest["params"], manifest["result"], manifest["seconds"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = type(error).__name__
+    except (ValueError, KeyError, TypeError) as error:
+        reason = str(error) if isinstance(error, UserError) else type(error).__name__
         raise UserError(f"Run {path.name} is damaged: its {MANIFEST} cannot be read ({reason}). {remedy}") from error
     if manifest.get("schema") != SCHEMA:
         given = manifest.get("schema")
@@ -162,8 +164,9 @@ class Leftover(NamedTuple):
 def list_runs(stage: str | None = None) -> list[Run]:
     """List the finished runs, the latest last; damaged ones with a `problem` and what can be read of them."""
     runs = []
-    for path in sorted(runs_root().glob(f"{stage or '*'}/*-*")):
-        if path.is_dir() and not path.name.startswith("."):
+    for path in sorted(runs_root().glob("*/*-*")):
+        fits = stage is None or fnmatch(path.parent.name, stage)
+        if fits and path.is_dir() and not path.name.startswith("."):
             try:
                 runs.append(load_run(path))
             except UserError as error:

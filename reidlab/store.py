@@ -39,6 +39,7 @@ from reidlab.runs import (
     remove_run,
     runs_root,
 )
+from reidlab.space import check_space
 
 __all__ = ["Leftover", "Run", "find_run", "gc", "list_runs", "load_run", "remove_run", "runs_root", "stage"]
 
@@ -88,8 +89,8 @@ def stage(
         found = _find(folder, digest)
         if found:
             return found
+        check_space(folder, 0, f"A run of stage {stage!r}")
         work = folder / f".work-{digest[:SHORT]}"
-        before = _begin(work, resumable)
         manifest = {
             **key,
             "code": {
@@ -101,6 +102,7 @@ def stage(
             "name": _label(name),
         }
         try:
+            before = _begin(work, resumable)
             result = _plain(make(work) or {}, "result")
         except BaseException as error:
             _give_up(work, resumable, error)
@@ -233,8 +235,10 @@ def _clear_errors(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in FULL:
+            elsewhere = error.filename is not None and not str(error.filename).startswith(str(reports_root()))
+            place = f"{error.filename} is full" if elsewhere else f"the runs is full ({folder.parent})"
             raise UserError(
-                f"The disk that holds the runs is full ({folder.parent}). Free space with `reidlab runs gc` and "
+                f"The disk that holds {place}. Free space with `reidlab runs gc` and "
                 "`reidlab runs rm`, or point REIDLAB_REPORTS at another disk."
             ) from error
         ours = str(error.filename or "").startswith(str(reports_root()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,21 @@ def _own_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep every test's runs and pages out of the workbook's own folder, and apart from other tests'."""
     monkeypatch.setenv("REIDLAB_REPORTS", str(tmp_path / "reports"))
     monkeypatch.delenv("REIDLAB_ROOT", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _own_contents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the digests of tests' images out of the workbook's own cache; with `own_data` they lie there."""
+    cache = tmp_path / "data" / "cache" / "contents.sqlite"
+    monkeypatch.setattr("reidlab.data.contents._cache", lambda: cache)
+
+
+@pytest.fixture(autouse=True)
+def _bfloat16_is_no_slower(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test depend on how fast this machine's bfloat16 is; where it is slow, a warning says so."""
+    devices = sys.modules.get("reidlab.devices")  # importing it would bring torch into every test
+    if devices is not None:
+        monkeypatch.setattr(devices, "bfloat16_times", lambda device: (1.0, 1.0))
 
 
 @pytest.fixture

@@ -132,12 +132,15 @@ def test_parameter_files(workbook: Path, monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 
 def test_names_are_looked_up_before_a_kernel_starts(
-    make_notebook: Make, no_kernel: list[Path], capsys: Capture, tmp_path: Path
+    make_notebook: Make, no_kernel: list[Path], capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     make_notebook(
         "03_training",
         "from reidlab import params",
-        parameters="recipe: str = 'demo'  # recipe\ntracking: list = []  # by",
+        parameters="recipe: str = 'demo'  # recipe\ntracking: list = []  # by\ndevice: str = 'auto'  # where",
     )
     path = make_notebook("04_retrieval_analysis", "1", parameters="model: str = ''  # model")
     for notebook, words, said in [
@@ -149,6 +152,7 @@ def test_names_are_looked_up_before_a_kernel_starts(
             ["-p", "recipe", "mine.yaml"],
             "recipe 'mine.yaml': there is no such file",
         ),
+        (path.with_name("03_training.ipynb"), ["-p", "device", "cuda"], "device='cuda' is not available"),
         (path.with_name("03_training.ipynb"), ["-p", "tracking", "tensorbord"], "Did you mean 'tensorboard'"),
     ]:
         assert main(["run", str(notebook), *words]) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from types import SimpleNamespace
 
 import pytest
@@ -9,8 +10,10 @@ import torch
 from torch import nn
 
 from reidlab import devices
-from reidlab.devices import DEVICES, PRECISIONS, ComputePlan, bfloat16_is_fast, describe_device, plan
+from reidlab.devices import DEVICES, PRECISIONS, ComputePlan, bfloat16_is_fast, check_device, describe_device, plan
 from reidlab.errors import UserError
+
+MEASURE = devices.bfloat16_times  # the tests' own is none (conftest.py)
 
 
 def machine(monkeypatch: pytest.MonkeyPatch, *, cuda: bool = False, mps: bool = False, fast: bool = False) -> None:
@@ -127,6 +130,46 @@ def test_bfloat16_on_the_cpu(monkeypatch: pytest.MonkeyPatch, answers: dict[str,
     """The probes are private names of torch and may be gone."""
     monkeypatch.setattr(torch, "cpu", SimpleNamespace(**{name: lambda yes=yes: yes for name, yes in answers.items()}))
     assert bfloat16_is_fast(torch.device("cpu")) is expected
+
+
+def test_bfloat16_that_is_slow_is_given_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(monkeypatch)
+    monkeypatch.setattr(devices, "bfloat16_times", lambda device: (2.0, 22.0))
+    words = (
+        r"'bfloat16' is 11.0 times slower than float32 here \(22.0 ms against 2.0 ms.*precision='auto' takes float32"
+    )
+    with pytest.warns(UserWarning, match=words):
+        assert plan("cpu", "bfloat16").precision == "bfloat16"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert plan("cpu").precision == plan("cpu", "float32").precision == "float32"
+        monkeypatch.setattr(devices, "bfloat16_times", lambda device: (20.0, 22.0))
+        plan("cpu", "bfloat16")
+
+
+def test_hardware_that_has_bfloat16_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(monkeypatch, fast=True, mps=True)
+    monkeypatch.setattr(devices, "bfloat16_times", None)
+    assert plan("cpu", "bfloat16").precision == "bfloat16"
+    machine(monkeypatch, mps=True)
+    assert plan("mps", "bfloat16").precision == "bfloat16"
+
+
+def test_the_measurement_draws_nothing_and_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = MEASURE("cpu")
+    before = torch.get_rng_state()
+    MEASURE.cache_clear()
+    assert all(milliseconds > 0 for milliseconds in (*measured, *MEASURE("cpu")))
+    assert torch.equal(torch.get_rng_state(), before) and MEASURE("cpu") is MEASURE("cpu")
+    assert not torch.is_autocast_enabled("cpu")
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps", "gpu"])
+def test_a_device_is_checked_by_itself(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
+    machine(monkeypatch)
+    with pytest.raises(UserError, match=f"device='{device}' is (not available on this machine|unknown)"):
+        check_device(device)
+    assert (check_device("auto"), check_device("cpu")) == ("cpu", "cpu")
 
 
 def test_bfloat16_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:

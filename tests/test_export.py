@@ -19,7 +19,7 @@ from reidlab import store
 from reidlab.cli import main
 from reidlab.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from reidlab.errors import UserError
-from reidlab.export import ExportReport, check_onnx, export_onnx
+from reidlab.export import ExportReport, check_onnx, check_request, export_onnx
 from reidlab.export.check import rank_agreement
 from reidlab.models.attention import ATTENTIONS, build_attention
 from reidlab.models.custom_cnn_reid import CustomCNNReID
@@ -267,6 +267,8 @@ def test_damaged_weights_and_a_full_disk(tmp_path: Path) -> None:
     [
         ({"preprocess": "insid"}, "Did you mean 'inside'?"),
         ({"opset": 11}, "opset=11 is too old"),
+        ({"opset": 9999}, "opset=9999 is too new: torch .*onnx .*onnxscript .* write 18 to "),
+        ({"opset": onnx.defs.onnx_opset_version() + 1}, "is too new"),
         ({"path": "model.pt"}, "must end in .onnx"),
     ],
 )
@@ -274,6 +276,20 @@ def test_requests_that_make_no_sense(tmp_path: Path, options: dict[str, Any], sa
     path = tmp_path / options.pop("path", "x.onnx")
     with pytest.raises(UserError, match=said.replace("?", r"\?")):
         export_onnx(Tiny(), path, **options)
+
+
+def test_the_bound_of_opsets_is_what_the_packages_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_request(Path("x.onnx"), opset=20)
+    monkeypatch.setattr("onnx.defs.onnx_opset_version", lambda: 19)
+    with pytest.raises(UserError, match=r"opset=20 is too new: .* write 18 to 19"):
+        check_request(Path("x.onnx"), opset=20)
+
+
+def test_a_disk_without_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reidlab.space.free_bytes", lambda _folder: 18_000_000)
+    with pytest.raises(UserError, match=r"The exported model needs 4\.2 MB .* 18\.0 MB are free"):
+        export_onnx(Tiny(), tmp_path / "new" / "x.onnx")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_packages_that_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -355,7 +371,10 @@ def test_a_registered_name_has_random_weights(tmp_path: Path) -> None:
     from reidlab.workbook.export import find_source
 
     source = find_source("osnet_x0_25")
-    assert source.label == "osnet_x0_25" and "random weights" in source.notes[0]
+    assert source.label == "osnet_x0_25" and "random weights of seed 0" in source.notes[0]
+    before, states = torch.get_rng_state(), [source.load().state_dict() for _ in range(2)]
+    assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
+    assert torch.equal(torch.get_rng_state(), before)
     assert not source.load().training
 
 

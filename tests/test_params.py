@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import ast
+import datetime
+import itertools
+import math
 import subprocess
 import sys
 from typing import Any, ClassVar, Literal
@@ -84,6 +87,53 @@ def test_what_does_not_fit_is_refused_with_name_value_and_allowed(name: str, val
         Toy.from_values({name: value})
     message = str(caught.value)
     assert "90_toy" in message and f"{name}={value!r}" in message and words in message
+
+
+class Open(NotebookParams):
+    notebook: ClassVar[str] = "91_open"
+    options: dict[str, Any] = Field({}, description="anything by name")
+    steps: list[dict[str, Any]] = Field([], description="steps")
+    name: str = Field("", max_length=60, description="text")
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="number")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("options", "{{1}}", "holds a set"),
+        ("options", "{[1]: 2}", "stands as a name in a mapping"),
+        ("options", "{'a': {1, 2}}", "holds a set"),
+        ("options", {"a": {1, 2}}, "`a` holds a set"),
+        ("options", {1: 2}, "the name 1 must be text"),
+        ("options", {"a": datetime.date(2024, 1, 31)}, "`a` holds a date"),
+        ("options", {"a": [math.nan]}, "`a.0` is nan, which is no finite number"),
+        ("options", "[" * 5000, "nested more than 32 deep"),
+        ("options", "{'a': " + "9" * 5000 + "}", "a number has too many digits"),
+        ("steps", "[{'name': 'a', 'name': 'b'}]", "'name' is given twice"),
+        ("steps", "[[[[", "is not a list or mapping"),
+        ("name", "x" * 300, "allowed is text"),
+        ("name", "a\0b", "null character"),
+        ("name", "a\udcff", "half of a character"),
+        ("name", datetime.date(2024, 1, 31), "holds a date"),
+        ("name", b"x", "holds a bytes"),
+        ("seed", "9" * 5000, "a whole number, at least 0"),
+        ("seed", 10**5000, "beyond 64 bits"),
+        ("seed", ["9"], "a whole number"),
+        ("seed", object(), "holds a object"),
+    ],
+    ids=itertools.count(),
+)
+def test_what_is_no_plain_data_is_refused(name: str, value: Any, words: str) -> None:
+    with pytest.raises(UserError, match=rf"of 91_open cannot be used:\n  {name}=.*: .*{words}") as caught:
+        Open.from_values({name: value})
+    assert len(str(caught.value)) < 500 and "\n    " not in str(caught.value)
+
+
+def test_values_are_copies() -> None:
+    options = {"a": [1]}
+    made = Open.from_values({"options": options})
+    options["a"].append(2)
+    assert made.options == {"a": [1]}
 
 
 def test_several_mistakes_come_in_one_message() -> None:

@@ -58,3 +58,36 @@ def test_find_follows_a_moved_data_folder(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("REIDLAB_DATA", str(moved))
     assert paths.find("data/raw/w.pth") == moved.resolve() / "raw" / "w.pth"
     assert paths.find("raw/w.pth") == Path("raw/w.pth")
+
+
+@pytest.mark.parametrize("variable", ["REIDLAB_DATA", "REIDLAB_REPORTS", "REIDLAB_ROOT"])
+def test_what_the_environment_names_must_be_usable(
+    variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    folder = {"REIDLAB_DATA": paths.data_root, "REIDLAB_REPORTS": paths.reports_root, "REIDLAB_ROOT": paths.root}[
+        variable
+    ]
+    monkeypatch.setenv(variable, str(tmp_path / "file"))
+    with pytest.raises(UserError, match=rf"{variable}=.*file' is .*folder"):
+        folder()
+    monkeypatch.setenv(variable, "~nosuchuser/x")
+    with pytest.raises(UserError, match=rf"{variable}='~nosuchuser/x': the home folder of that user is not known"):
+        folder()
+
+
+def test_names_that_no_file_can_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("x" * 300, "data/" + "x" * 300, "a\0b"):
+        assert paths.find(name) == Path(name) and not paths.exists(name)
+    monkeypatch.setenv(paths.CALLED_FROM, str(tmp_path))
+    assert paths.find("y" * 300) == Path("y" * 300)
+    with pytest.raises(UserError, match="'~nosuchuser/x': the home folder of that user is not known"):
+        paths.find("~nosuchuser/x")
+
+
+def test_a_folder_of_the_workbook_that_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REIDLAB_ROOT", str(tmp_path))
+    monkeypatch.delenv("REIDLAB_DATA", raising=False)
+    (tmp_path / "data").touch()
+    with pytest.raises(UserError, match=r"data is a file, a folder is wanted.* set REIDLAB_DATA"):
+        paths.data_root()

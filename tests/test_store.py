@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reidlab import provenance, runs, sources, store
+from reidlab import provenance, runs, sources, space, store
 from reidlab.errors import UserError
 
 BASE: dict[str, Any] = {"seed": 3, "device": "cpu", "rate": 0.5}
@@ -233,10 +233,38 @@ def test_a_full_disk_says_what_to_do() -> None:
         make(maker=fill)
 
 
+def test_a_stage_begins_only_where_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = make()
+    monkeypatch.setattr(space, "free_bytes", lambda folder: space.RESERVE - 1)
+    assert make().path == found.path  # what is there takes no room
+    with pytest.raises(UserError, match=r"A run of stage 'toy' needs .* are free .*runs gc"):
+        make(params={"x": 2})
+    assert [path.name for path in found.path.parent.iterdir()] == [found.path.name]
+
+
+def test_a_disk_that_fills_before_the_maker_begins_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(self))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", full)
+        with pytest.raises(UserError, match="full"):
+            make()
+    assert list((store.runs_root() / "toy").iterdir()) == []
+
+
+def test_another_disk_that_is_full_is_named() -> None:
+    def fill(folder: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/elsewhere/file")
+
+    with pytest.raises(UserError, match="The disk that holds /elsewhere/file is full"):
+        make(maker=fill)
+
+
 def test_a_place_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("REIDLAB_REPORTS", str(tmp_path / "file"))
-    with pytest.raises(UserError, match=r"cannot be written.*REIDLAB_REPORTS"):
+    with pytest.raises(UserError, match=r"is a file.*REIDLAB_REPORTS"):
         make()
 
 

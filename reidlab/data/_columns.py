@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
 
-from reidlab.errors import UserError
+from reidlab.errors import UserError, shown
+from reidlab.ids import UNWRITABLE, normal_form, writable
 
-__all__ = ["flags", "labels", "numbers", "plain", "refuse", "texts"]
+__all__ = ["flags", "labels", "numbers", "plain", "refuse", "refuse_unwritable", "texts"]
 
 _SHOWN = 5  # offending rows in a message
 
@@ -20,7 +22,7 @@ def refuse(values: pd.Series, bad: Iterable[bool], column: str, why: str) -> Non
     positions = np.flatnonzero(np.asarray(bad, dtype=bool))
     if len(positions) == 0:
         return
-    rows = "; ".join(f"row {values.index[i]}: {values.iloc[i]!r}" for i in positions[:_SHOWN])
+    rows = "; ".join(f"row {values.index[i]}: {shown(values.iloc[i])}" for i in positions[:_SHOWN])
     more = f"; and {len(positions) - _SHOWN:,} more" if len(positions) > _SHOWN else ""
     raise UserError(f"Column {column!r} {why} in {len(positions):,} of {len(values):,} rows: {rows}{more}.")
 
@@ -36,39 +38,35 @@ def texts(table: pd.DataFrame, column: str) -> pd.Series:
     """Give a column as text without nulls and empties; paths may be `pathlib` ones."""
     values = plain(table[column]).astype(object)
     if column == "path":
-        values = values.map(lambda value: os.fspath(value) if isinstance(value, os.PathLike) else value)
+        plain_paths = [os.fspath(value) if isinstance(value, os.PathLike) else value for value in values]
+        values = pd.Series(plain_paths, index=values.index, dtype=object)  # `map` would try to encode what it gives
     refuse(values, values.isna(), column, "is null")
     refuse(values, [not isinstance(value, str) for value in values], column, "is not text")
     refuse(values, [not value.strip() for value in values], column, "is empty")
     return values.astype(str)
 
 
+def refuse_unwritable(table: pd.DataFrame) -> None:
+    """Refuse text that no file can hold: null characters, halves of surrogate pairs (file names that are not UTF-8)."""
+    for column in table.columns:
+        if not pd.api.types.is_numeric_dtype(table[column]):
+            values = plain(table[column])
+            texts = [os.fspath(value) if isinstance(value, os.PathLike) else value for value in values]
+            if not writable("\n".join(text for text in texts if isinstance(text, str))):  # one look for all of them
+                bad = [isinstance(text, str) and not writable(text) for text in texts]
+                refuse(values, bad, str(column), UNWRITABLE)
+
+
 def labels(table: pd.DataFrame, column: str) -> pd.Series:
-    """Give an identity or camera column as int64 or str; whole floats become int64, a mixture is refused."""
+    """Give an identity or camera column as int64 or str by the rule of `reidlab.ids`, which says what can be one."""
     values = plain(table[column])
     refuse(values, values.isna(), column, "is null")
-    if pd.api.types.is_bool_dtype(values) and len(values):
-        refuse(values, np.ones(len(values), dtype=bool), column, "is true or false, not a number or a name")
-    if not pd.api.types.is_numeric_dtype(values):
-        kinds = np.array([_kind(value) for value in values], dtype=object)
-        refuse(values, kinds == "other", column, "is neither a number nor text")
-        if len(set(kinds)) > 1:
-            first = kinds[0]
-            refuse(values, kinds != first, column, f"is not {first}, as the first row is,")
-        if len(kinds) == 0 or kinds[0] == "text":
-            values = values.astype(str)
-            refuse(values, values.str.strip() == "", column, "is empty")
-            return values
-    whole = values.to_numpy(dtype=np.float64)
-    refuse(values, ~np.isfinite(whole) | (whole != np.floor(whole)), column, "is not a whole number")
-    return values.astype(np.int64)
 
+    def name_rows(bad: Iterable[bool], why: str) -> None:
+        refuse(values, bad, column, why)
 
-def _kind(value: object) -> str:
-    if isinstance(value, str):
-        return "text"
-    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    return "a number" if number else "other"
+    found = normal_form(np.asarray(values), name_rows)
+    return pd.Series(found, index=values.index, dtype=np.int64 if found.dtype.kind == "i" else str)
 
 
 def numbers(table: pd.DataFrame, column: str) -> pd.Series:
@@ -76,12 +74,25 @@ def numbers(table: pd.DataFrame, column: str) -> pd.Series:
     if column not in table:
         return pd.Series(-1, index=table.index, dtype=np.int64)
     values = plain(table[column])
-    whole = pd.to_numeric(values, errors="coerce").astype(np.float64)
-    refuse(values, whole.isna() & values.notna(), column, "is not a number")
-    whole = whole.fillna(-1)
+    if pd.api.types.is_integer_dtype(values) and not values.isna().any():
+        refuse(values, values > np.iinfo(np.int64).max, column, "is beyond the 64-bit whole numbers")
+        return values.astype(np.int64)
+    whole = values.astype(object).map(_number).astype(np.float64)
+    refuse(values, whole.isna(), column, "is not a number")
     refuse(values, ~np.isfinite(whole) | (whole != np.floor(whole)), column, "is not a whole number")
-    exact = pd.api.types.is_integer_dtype(values) and not values.isna().any()
-    return values.astype(np.int64) if exact else whole.astype(np.int64)
+    refuse(values, whole.abs() > 2**53, column, "is too large a number")
+    return whole.astype(np.int64)
+
+
+def _number(value: object) -> float:
+    """Give a number, or the number that a text says, as a float; -1 for null, NaN for what is none."""
+    try:
+        missing = value is None or value is pd.NA or value is pd.NaT or value != value
+        if missing or isinstance(value, str | int | float | np.integer | np.floating):
+            return -1.0 if missing else float(value)  # type: ignore[arg-type]
+    except (ValueError, OverflowError):  # other text; integers beyond every float
+        return math.inf if isinstance(value, int) else math.nan
+    return math.nan
 
 
 def flags(table: pd.DataFrame, column: str) -> pd.Series:

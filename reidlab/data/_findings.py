@@ -47,6 +47,7 @@ class _Sides:
         self.nobody = self.junk | is_distractor(table).to_numpy()
         self.split = table["split"].to_numpy(dtype=object)
         self.test = np.isin(self.split, TEST_SPLITS)
+        self.query, self.gallery = self.split == "query", self.split == "gallery"
         self.val = self.split == "val"
         self.multi = self.split == "multi_query"
 
@@ -61,6 +62,8 @@ class _Sides:
         kinds[conflict] = f"identity_conflict_{ending}"
         # multi-query boxes are drawn around queries and gallery people in the same frames, on purpose
         kinds[same & (self.multi[a] != self.multi[b]) & self.test[a] & self.test[b]] = ""
+        if exact:
+            kinds[(self.query[a] & self.gallery[b] | self.gallery[a] & self.query[b]) & ~conflict] = "query_in_gallery"
         kinds[self.val[a] != self.val[b]] = "val_leak"
         kinds[self.test[a] != self.test[b]] = f"leak_{ending}"
         return kinds
@@ -84,7 +87,11 @@ def exact_pairs(table: pd.DataFrame, images: pd.DataFrame) -> list[pd.DataFrame]
     for _, rows in again.groupby(again, sort=False):
         members = rows.index.to_numpy()
         # within a side, then across the sides: every member is named at least once, n pictures give about n pairs
-        blocks = [members[sides.test[members]], members[sides.val[members]]]
+        test, gallery = sides.test[members], members[sides.gallery[members]]
+        if len(gallery):  # each query stands beside the picture that it would find
+            test &= ~sides.query[members]
+            pairs += [(int(row), int(gallery[0])) for row in members[sides.query[members]]]
+        blocks = [members[test], members[sides.val[members]]]
         blocks.append(members[~sides.test[members] & ~sides.val[members]])
         firsts = [int(block[0]) for block in blocks if len(block)]
         pairs += [(int(block[0]), int(row)) for block in blocks for row in block[1:]]

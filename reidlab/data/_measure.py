@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
-import os
-import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -14,7 +12,12 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-__all__ = ["SHARPNESS_SIZE", "THUMBNAIL_SIZE", "Measured", "measure", "measure_all"]
+from reidlab.data.images import Bad, extent, has_transparency, open_bytes, read_file, said, to_rgb
+
+__all__ = ["NEEDS_RANGE", "SHARPNESS_SIZE", "THUMBNAIL_SIZE", "File", "Measured", "measure", "measure_all"]
+
+NEEDS_RANGE = ("whole", "real")  # kinds of images that have no colours without the scale of their data set
+File = tuple[str, float | None]
 
 SHARPNESS_SIZE = (64, 128)  # width, height: sharpness depends on the size it is measured at
 THUMBNAIL_SIZE = (8, 16)  # width, height of the grey thumbnail that near duplicates are compared by
@@ -23,7 +26,11 @@ _INLINE = 512  # below this, starting processes takes longer than the work
 
 
 class Measured(NamedTuple):
-    """What is known of one file; `error` is "" where it decodes, and the numbers are 0 where it does not."""
+    """What is known of one file; `error` is "" where it decodes, and the numbers are 0 where it does not.
+
+    An image of more than 8 bits that was measured without its scale has a `kind` and its highest value `high`, and the
+    numbers that depend on its colours are 0.
+    """
 
     width: int = 0
     height: int = 0
@@ -33,39 +40,48 @@ class Measured(NamedTuple):
     error: str = ""
     pixels: str = ""
     dhash: int = 0
+    mode: str = ""
+    kind: str = ""
+    high: float = 0.0
+    transparent: bool = False
     thumbnail: bytes = b""
 
 
-def measure(path: str) -> Measured:
-    """Decode one file and measure it.
+def measure(path: str, value_range: float | None = None) -> Measured:
+    """Decode one file and measure it, upright as it will be trained on.
 
     brightness: mean of the grey image, 0 to 255. sharpness: variance of the Laplacian of the grey image, resized to
     `SHARPNESS_SIZE`. pixels: SHA-1 of the size and the RGB values, so that a re-wrapped copy counts as the same.
     dhash: one bit for each of 8 x 8 neighbouring pairs in a row of the 9 x 8 grey image, 1 where it gets brighter.
+
+    Args:
+        path: the file.
+        value_range: the value that becomes 255, for images of more than 8 bits.
     """
+    size = 0
     try:
-        size = os.stat(path).st_size  # noqa: PTH116
+        data = read_file(path)
+        size = len(data)
+        opened = open_bytes(data)
+        kind, _, high = extent(opened)
+        known = Measured(*opened.image.size, file_bytes=size, mode=opened.image.mode, kind=kind, high=high)
+        if kind in NEEDS_RANGE and value_range is None:
+            return known
+        rgb = to_rgb(opened, value_range)
+        known = known._replace(transparent=has_transparency(opened))
+    except Bad as error:
+        return Measured(file_bytes=size, error=str(error))
     except OSError as error:
         return Measured(error=error.strerror or str(error))
-    if size == 0:
-        return Measured(error="the file is empty")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of odd metadata, which is no concern here
-            with Image.open(path) as image:
-                rgb = image.convert("RGB")
-    except Exception as error:  # decoders raise whatever they like on damaged files
-        return Measured(file_bytes=size, error=f"{type(error).__name__}: {error}".replace(path, "the file"))
+    except Exception as error:  # a name that no file can have, no memory
+        return Measured(file_bytes=size, error=said(error).replace(path, "the file"))
     grey = rgb.convert("L")
     digest = hashlib.sha1(repr(rgb.size).encode() + rgb.tobytes(), usedforsecurity=False).hexdigest()
     steps = np.asarray(grey.resize((9, 8), Image.Resampling.BOX), dtype=np.int16)
     bits = np.packbits(steps[:, 1:] > steps[:, :-1])
-    return Measured(
-        width=rgb.width,
-        height=rgb.height,
+    return known._replace(
         brightness=float(np.asarray(grey).mean()),
         sharpness=_sharpness(grey),
-        file_bytes=size,
         pixels=digest,
         dhash=int.from_bytes(bits.tobytes(), "big"),
         thumbnail=grey.resize(THUMBNAIL_SIZE, Image.Resampling.BOX).tobytes(),
@@ -79,15 +95,18 @@ def _sharpness(grey: Image.Image) -> float:
     return float(laplacian.var())
 
 
-def _measure_chunk(paths: Sequence[str]) -> list[Measured]:
-    return [measure(path) for path in paths]
+def _measure_chunk(files: Sequence[File]) -> list[Measured]:
+    return [measure(*file) for file in files]
 
 
-def measure_all(paths: Sequence[str], workers: int) -> Iterator[list[Measured]]:
-    """Measure files in order, a chunk at a time; `workers` 0 or 1, or few files: in this process."""
-    chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
+def measure_all(files: Sequence[File], workers: int) -> Iterator[list[Measured]]:
+    """Measure files (paths, and the ranges of values where known) in order, a chunk at a time.
+
+    `workers` 0 or 1, or few files: in this process.
+    """
+    chunks = [files[start : start + _CHUNK] for start in range(0, len(files), _CHUNK)]
     done = 0
-    if workers > 1 and len(paths) >= _INLINE:
+    if workers > 1 and len(files) >= _INLINE:
         # spawn: a fork would copy the threads of torch and faiss in a state that nobody knows
         context = multiprocessing.get_context("spawn")
         try:

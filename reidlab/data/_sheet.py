@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from reidlab.data.contents import RANGE
+from reidlab.data.images import decode
+from reidlab.errors import UserError
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -17,7 +21,7 @@ _SIZE = (64, 128)  # width, height in pixels of one picture on the sheet
 _GAP = 4
 
 
-def draw_sheet(table: pd.DataFrame, issues: pd.DataFrame, columns: int) -> Figure:
+def draw_sheet(table: pd.DataFrame, images: pd.DataFrame, issues: pd.DataFrame, columns: int) -> Figure:
     """Draw each finding with its kind, identity and split above it."""
     from matplotlib.figure import Figure
 
@@ -30,13 +34,16 @@ def draw_sheet(table: pd.DataFrame, issues: pd.DataFrame, columns: int) -> Figur
     if len(issues) == 0:
         grid[0, 0].text(0.5, 0.5, "nothing found", ha="center", va="center")
     for ax, issue in zip(grid.flat, issues.itertuples()):
-        _draw(ax, table, issue)
+        _draw(ax, table, images, issue)
     return figure
 
 
-def _draw(ax: Axes, table: pd.DataFrame, issue: object) -> None:
+def _draw(ax: Axes, table: pd.DataFrame, images: pd.DataFrame, issue: object) -> None:
+    from reidlab.plots.text import plain
+
     members = [row for row in (issue.row, issue.other) if row >= 0]  # type: ignore[attr-defined]
-    plates = [_picture(str(table["path"].iat[row])) for row in members]
+    ranges = images[RANGE].to_numpy()
+    plates = [_picture(str(table["path"].iat[row]), ranges[row]) for row in members]
     missing = [plate is None for plate in plates]
     filled = [np.full((_SIZE[1], _SIZE[0], 3), 235, np.uint8) if plate is None else plate for plate in plates]
     gap = np.full((_SIZE[1], _GAP, 3), 255, np.uint8)
@@ -46,15 +53,12 @@ def _draw(ax: Axes, table: pd.DataFrame, issue: object) -> None:
             left = number * (_SIZE[0] + _GAP)
             ax.plot([left, left + _SIZE[0] - 1], [0, _SIZE[1] - 1], color="red", linestyle="--")
             ax.plot([left, left + _SIZE[0] - 1], [_SIZE[1] - 1, 0], color="red", linestyle="--")
-    names = " | ".join(f"{table['pid'].iat[row]} {table['split'].iat[row]}" for row in members)
+    names = " | ".join(f"{plain(table['pid'].iat[row], 16)} {plain(table['split'].iat[row], 12)}" for row in members)
     ax.set_title(f"{issue.kind}\n{names}", fontsize=6)  # type: ignore[attr-defined]
 
 
-def _picture(path: str) -> np.ndarray | None:
-    from PIL import Image
-
+def _picture(path: str, value_range: float) -> np.ndarray | None:
     try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB").resize(_SIZE))
-    except Exception:  # as in the audit itself: decoders raise what they like
+        return decode(path, _SIZE[::-1], value_range)
+    except UserError:
         return None

@@ -15,7 +15,10 @@ import numpy as np
 import pandas as pd
 
 from reidlab.data import _findings
-from reidlab.data._measure import THUMBNAIL_SIZE, Measured, measure_all
+from reidlab.data._gather import gather
+from reidlab.data._measure import NEEDS_RANGE, Measured
+from reidlab.data.contents import RANGE
+from reidlab.data.scales import notes_of_ranges
 from reidlab.data.schema import check_table, notes_of
 from reidlab.errors import UserError
 
@@ -31,6 +34,7 @@ KINDS = {
     "leak_near": "Nearly the same picture is trained on and tested with. Look at both; remove it from train.",
     "identity_conflict_exact": "The same picture has two identities. One label is wrong; correct or remove it.",
     "identity_conflict_near": "Nearly the same picture has two identities. Look at both.",
+    "query_in_gallery": "A query's own picture stands in the gallery. Scores ignore it; remove it from the gallery.",
     "val_leak": "Validation shares pictures with train. Split by identity, or read validation scores as too good.",
     "duplicate_exact": "The same picture twice under one identity. It counts double; remove one.",
     "no_answer": "A query without a right answer that counts (gallery, other camera). It is left out of scores.",
@@ -50,8 +54,10 @@ class Audit:
 
     Attributes:
         table: the image table that was looked at.
-        images: a row a row of `table`: path, width, height, brightness (0 to 255), sharpness, file_bytes, decodes,
-            error, pixels (SHA-1 of the pixels), dhash (64 bits).
+        images: a row a row of `table`: path, width, height (upright), brightness (0 to 255), sharpness, file_bytes,
+            decodes, error, pixels (SHA-1 of the pixels), dhash (64 bits), mode (Pillow's), kind and high (images of
+            more than 8 bits: "whole", "real" or "colour", and their highest value), transparent, value_range (the value
+            that becomes 255).
         issues: a row a finding: kind, row and other (row numbers of `table`, other -1 for none), path, other_path,
             detail. Serious kinds first. `near_same` is not listed.
         summary: a row a kind of `KINDS`: count and what to do.
@@ -64,13 +70,43 @@ class Audit:
 
     @property
     def clean_table(self) -> pd.DataFrame:
-        """Give the table without the files that do not decode; `attrs["notes"]` says how many went."""
+        """Give the table without the files that do not decode; `attrs["notes"]` says how many went.
+
+        Where images have more than 8 bits, its column `value_range` holds which of their values becomes 255, one scale
+        for the data set, and the notes say so; the pixel store reads it.
+        """
         broken = ~self.images["decodes"].to_numpy()
         clean = self.table[~broken].reset_index(drop=True)
+        images = self.images[~broken]
+        notes = []
         if broken.any():
-            note = f"{int(broken.sum()):,} of {len(broken):,} images do not decode and are left out."
-            clean.attrs["notes"] = [*notes_of(self.table), note]
+            notes.append(f"{int(broken.sum()):,} of {len(broken):,} images do not decode and are left out.")
+        kinds, ranges = images["kind"].to_numpy(dtype=object), images[RANGE].to_numpy()
+        notes += notes_of_ranges(kinds, images["high"].to_numpy(), ranges)
+        if np.isin(kinds, NEEDS_RANGE).any():
+            clean[RANGE] = ranges
+        if images["transparent"].any():
+            count = int(images["transparent"].sum())
+            notes.append(
+                f"{count:,} of {len(images):,} images have transparent pixels, whose colours are used as stored."
+            )
+        if notes:
+            clean.attrs["notes"] = [*dict.fromkeys([*notes_of(self.table), *notes])]
         return clean
+
+    @property
+    def usable_table(self) -> pd.DataFrame:
+        """Give `clean_table` where it holds an image.
+
+        Raises:
+            UserError: not one image decodes; the first five are named with what is wrong.
+        """
+        clean = self.clean_table
+        if len(clean) or not len(self.table):
+            return clean
+        shown = zip(self.table["path"].head(5), self.images["error"].head(5))
+        listed = "".join(f"\n  {path}: {error}" for path, error in shown)
+        raise UserError(f"Not one of the {len(self.table):,} images decodes; the first of them:{listed}")
 
     def __str__(self) -> str:
         found = self.summary.loc[self.summary["count"] > 0, "count"]
@@ -105,6 +141,9 @@ class Audit:
             raise UserError(f"{source.name} holds no readable audit ({error}). Make it with notebook 01.") from error
         if len(images) != len(table):
             raise UserError(f"The audit is of {len(images)} images, the table has {len(table)}.")
+        missing = {*Measured._fields, "path", "decodes", RANGE} - {"thumbnail"} - set(images.columns)
+        if missing:
+            raise UserError(f"{source.name} holds an audit without {', '.join(sorted(missing))}. Make it anew.")
         return cls(table, images, issues, summary)
 
 
@@ -138,7 +177,7 @@ def audit(
     if not 0 < near_correlation <= 1:
         raise UserError(f"near_correlation={near_correlation} should be between 0 and 1.")
     checked = check_table(table)
-    images, thumbnails = _measured(checked["path"], workers, progress)
+    images, thumbnails = gather(checked, workers, progress)
     good = images["decodes"].to_numpy()
     found = [
         _findings.unreadable(images),
@@ -152,27 +191,6 @@ def audit(
     counts = issues["kind"].value_counts().to_dict() | {"near_same": near_same}
     summary = pd.DataFrame({"count": [counts.get(kind, 0) for kind in KINDS], "what to do": list(KINDS.values())})
     return Audit(checked, images, issues, summary.set_index(pd.Index(list(KINDS), name="kind")))
-
-
-def _measured(paths: pd.Series, workers: int, progress: bool) -> tuple[pd.DataFrame, np.ndarray]:
-    """Measure each file once, also one that stands in two splits; give a row a row, and the thumbnails."""
-    from tqdm.auto import tqdm
-
-    codes, files = pd.factorize(paths)
-    measured: list[Measured] = []
-    with tqdm(total=len(files), desc="decoding", unit="image", disable=not progress) as bar:
-        for chunk in measure_all(files.tolist(), workers):
-            measured += chunk
-            bar.update(len(chunk))
-    empty = bytes(THUMBNAIL_SIZE[0] * THUMBNAIL_SIZE[1])
-    pixels = b"".join(one.thumbnail or empty for one in measured)
-    thumbnails = np.frombuffer(pixels, dtype=np.uint8).reshape(len(measured), -1)
-    frame = pd.DataFrame(measured, columns=list(Measured._fields)).drop(columns="thumbnail")
-    frame["dhash"] = frame["dhash"].astype(np.uint64)
-    frame.insert(5, "decodes", frame["error"] == "")
-    images = frame.iloc[codes].reset_index(drop=True)
-    images.insert(0, "path", paths.to_numpy())
-    return images, thumbnails[codes]
 
 
 def _issues(table: pd.DataFrame, found: list[pd.DataFrame]) -> pd.DataFrame:
@@ -211,4 +229,4 @@ def contact_sheet(audited: Audit, kind: str | None = None, *, n: int = 24, colum
     else:
         turn = issues.groupby("kind", sort=False).cumcount()
         chosen = issues.loc[turn.sort_values(kind="stable").index[:n]].sort_index()
-    return draw_sheet(audited.table, chosen, columns)
+    return draw_sheet(audited.table, audited.images, chosen, columns)

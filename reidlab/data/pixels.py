@@ -2,55 +2,38 @@
 
 Layout: `pixels.u8` is a raw file. Resized stores are [image, height, width, 3]; native stores put images of any size
 one after another, with offsets and sizes in `index.npz`. height, width, channel is also torch's channels_last, so a
-batch is one gather and no copy. Decoding is parallel and resumable: blocks of images are marked done one by one.
+batch is one gather and no copy. How it is filled is in `reidlab.data.filling`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
 import torch
 from filelock import FileLock
-from PIL import Image, ImageOps
 from torch import Tensor
-from tqdm.auto import tqdm
 
+from reidlab.data.contents import content_digests
+from reidlab.data.filling import INDEX, MARKS, PIXELS, Plan, fill
+from reidlab.data.images import decode
+from reidlab.data.scales import ranges_of
+from reidlab.data.transforms.preprocess import check_size
 from reidlab.errors import UserError
 
 __all__ = ["PixelStore", "decode"]
 
-_BLOCK = 512  # images decoded between two marks of progress
-
-
-def decode(path: str | Path, size: tuple[int, int] | None = None) -> np.ndarray:
-    """Decode one image file to uint8 [height, width, 3], turned upright by its EXIF tag.
-
-    Args:
-        path: the file.
-        size: (height, width) to resize to (bilinear, antialiased); None keeps the native size.
-
-    Raises:
-        UserError: the file is missing or is no image.
-    """
-    try:
-        with Image.open(path) as opened:
-            image = ImageOps.exif_transpose(opened).convert("RGB")
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist. Was the data set moved? Read it anew (notebook 01).") from None
-    except Exception as error:  # Pillow's readers raise nearly anything on damaged files: struct.error, EOFError ...
-        raise UserError(f"{path} does not decode ({error}). Leave it out: notebook 01 lists such files.") from error
-    if size is not None and image.size != (size[1], size[0]):
-        image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
-    return np.asarray(image)
+DONE = "done.json"
 
 
 @dataclass(frozen=True)
@@ -79,9 +62,10 @@ class PixelStore:
     ) -> PixelStore:
         """Open the store of this table below `folder`, decoding what is not there yet.
 
-        A store is named by the digest of the files (path, bytes, time of change) and the size, so a changed data set
-        gets a new one. A build that was stopped goes on where it was; two processes that want the same store make it
-        once.
+        A store is named by the digest of what the files hold, of their scale (column `value_range`, images of more than
+        8 bits) and of the size, so a changed data set gets a new one. A build that was stopped goes on where it was;
+        one that fails is removed; two processes that want the same store make it once; one whose files were deleted or
+        cut is made again.
 
         Args:
             table: image table; row i of the store is row i of the table.
@@ -91,37 +75,87 @@ class PixelStore:
             progress: show a bar.
 
         Raises:
-            UserError: an image is missing or does not decode (the first such file is named), the size is not positive,
-                or the disk is full or refuses to be written.
+            UserError: an image is missing or does not decode (the first such file is named), the size is out of bounds,
+                or the disk has no room for the store or refuses to be written.
         """
-        if size is not None and min(size) < 1:
-            raise UserError(f"size={size} (height, width) of a pixel store must be positive.")
-        paths = table["path"].tolist()
-        store = folder / _digest(paths, size)
-        workers = workers or os.cpu_count() or 1
+        if size is not None:
+            check_size(*size, "size of a pixel store")
+        paths, ranges = table["path"].tolist(), ranges_of(table)
+        store = cls(folder / _name(paths, size, ranges), len(paths), size)
+        if store.problem():
+            plan = Plan(
+                paths, None if ranges is None else ranges.tolist(), size, workers or os.cpu_count() or 1, progress
+            )
+            try:
+                store.folder.mkdir(parents=True, exist_ok=True)
+                with FileLock(str(store.folder / "lock")):
+                    store._make(plan)
+            except OSError as error:
+                raise UserError(
+                    f"The pixel store at {store.folder} cannot be written ({error.strerror or error}). Free disk "
+                    "space, or allow writing there, or point REIDLAB_DATA at another folder."
+                ) from error
+        return store
+
+    def problem(self) -> str:
+        """Say what the folder lacks for a finished store; "" where it is whole."""
         try:
-            store.mkdir(parents=True, exist_ok=True)
-            with FileLock(str(store / "lock")):
-                if not (store / "done.json").exists():
-                    sizes = _native_sizes(paths, workers, progress) if size is None else None
-                    _fill(paths, store, size, sizes, workers, progress)
-        except OSError as error:
-            raise UserError(
-                f"The pixel store at {store} cannot be written ({error}). Free disk space, or allow writing there, and "
-                "start again: it resumes."
-            ) from error
-        return cls(store, len(paths), size)
+            done = json.loads((self.folder / DONE).read_text(encoding="utf-8"))
+            whole = done == {"n_images": self.n_images, "size": None if self.size is None else list(self.size)}
+            _, sizes = self._read_index()
+            wanted = int(sizes.prod(axis=1, dtype=np.int64).sum()) * 3
+            found = (self.folder / PIXELS).stat().st_size if self.n_images else 0
+        except FileNotFoundError as error:
+            return f"{Path(str(error.filename)).name} is missing"
+        except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
+            return f"it cannot be read ({error})"
+        if not whole or len(sizes) != self.n_images:
+            return f"{DONE} and index.npz do not belong to it"
+        return "" if found == wanted else f"{PIXELS} has {found:,} bytes instead of {wanted:,}"
+
+    def _make(self, plan: Plan) -> None:
+        """Decode what is not there yet, with the lock held."""
+        problem = self.problem()
+        if not problem:
+            return  # another process made it while this one waited
+        if (self.folder / DONE).exists():
+            logging.getLogger(__name__).warning("%s is made again: %s.", self.folder, problem)
+            self._clear()
+        try:
+            fill(plan, self.folder)
+        except (UserError, OSError):  # what cannot be finished takes no room; what was stopped goes on another time
+            self._clear()
+            raise
+        temporary = self.folder / f"{DONE}.partial"
+        temporary.write_text(json.dumps({"n_images": self.n_images, "size": self.size}), encoding="utf-8")
+        temporary.replace(self.folder / DONE)
+
+    def _clear(self) -> None:
+        for name in (DONE, f"{DONE}.partial", MARKS, INDEX, PIXELS):
+            with suppress(OSError):
+                (self.folder / name).unlink()
 
     @cached_property
     def flat(self) -> np.ndarray:
-        """All bytes, memory-mapped read-only."""
+        """All bytes, memory-mapped read-only.
+
+        Raises:
+            UserError: the store's files were deleted or cut since it was built.
+        """
+        problem = self.problem()
+        if problem:
+            raise UserError(f"The pixel store {self.folder} is damaged: {problem}. Build it again; it is made anew.")
         if self.n_images == 0:
             return np.zeros(0, np.uint8)
-        return np.memmap(self.folder / "pixels.u8", dtype=np.uint8, mode="r")
+        return np.memmap(self.folder / PIXELS, dtype=np.uint8, mode="r")
 
     @cached_property
     def _index(self) -> tuple[np.ndarray, np.ndarray]:
-        with np.load(self.folder / "index.npz") as index:
+        return self._read_index()
+
+    def _read_index(self) -> tuple[np.ndarray, np.ndarray]:
+        # opened here: NumPy leaves a file that is no archive open
+        with (self.folder / INDEX).open("rb") as file, np.load(file) as index:
             return index["offsets"], index["sizes"]
 
     def image(self, row: int) -> np.ndarray:
@@ -152,83 +186,7 @@ class PixelStore:
         return torch.from_numpy(np.ascontiguousarray(gathered)).permute(0, 3, 1, 2)
 
 
-def _digest(paths: Sequence[str], size: tuple[int, int] | None) -> str:
-    digest = hashlib.sha256(json.dumps(["pixels-1", size]).encode())
-    for path in paths:
-        try:
-            stat = Path(path).stat()
-        except OSError:
-            raise UserError(f"{path} does not exist. Was the data set moved? Read it anew (notebook 01).") from None
-        digest.update(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+def _name(paths: Sequence[str], size: tuple[int, int] | None, ranges: np.ndarray | None) -> str:
+    about = ["pixels-2", size, content_digests(paths), None if ranges is None else ranges.tolist()]
     label = "native" if size is None else f"{size[0]}x{size[1]}"
-    return f"{label}-{digest.hexdigest()[:12]}"
-
-
-def _in_threads(call: Callable[[int], object], n: int, workers: int | None, label: str, progress: bool) -> list[object]:
-    with ThreadPoolExecutor(workers) as pool:
-        return list(tqdm(pool.map(call, range(n)), total=n, desc=label, unit="img", disable=not progress, leave=False))
-
-
-def _native_sizes(paths: Sequence[str], workers: int | None, progress: bool) -> np.ndarray:
-    def one(i: int) -> tuple[int, int]:
-        try:
-            with Image.open(paths[i]) as image:
-                width, height = ImageOps.exif_transpose(image).size
-        except Exception as error:  # as in `decode`
-            raise UserError(
-                f"{paths[i]} does not decode ({error}). Leave it out: notebook 01 lists such files."
-            ) from error
-        return height, width
-
-    return np.array(_in_threads(one, len(paths), workers, "measuring images", progress), dtype=np.int64).reshape(-1, 2)
-
-
-def _fill(
-    paths: Sequence[str],
-    store: Path,
-    size: tuple[int, int] | None,
-    sizes: np.ndarray | None,
-    workers: int,
-    progress: bool,
-) -> None:
-    """Decode block by block into the file; `blocks` has a byte per finished block, written after the block's pixels."""
-    n = len(paths)
-    if sizes is None:
-        assert size is not None
-        sizes = np.tile(np.array(size, dtype=np.int64), (n, 1))
-    ends = np.cumsum(sizes.prod(axis=1) * 3, dtype=np.int64)
-    offsets = np.concatenate([[0], ends[:-1]]) if n else np.zeros(0, np.int64)
-    np.savez(store / "index.npz", offsets=offsets, sizes=sizes)
-    n_blocks = -(-n // _BLOCK)
-    marks_path = store / "blocks"
-    marks = bytearray(marks_path.read_bytes()) if marks_path.exists() else bytearray()
-    marks = marks if len(marks) == n_blocks else bytearray(n_blocks)
-    if n:
-        flat = _open_flat(store / "pixels.u8", int(ends[-1]))
-
-        def one(i: int) -> None:
-            flat[offsets[i] : ends[i]] = decode(paths[i], size).reshape(-1)
-
-        with (
-            ThreadPoolExecutor(workers) as pool,
-            tqdm(total=n, desc="decoding images", unit="img", disable=not progress, leave=False) as bar,
-        ):
-            for block in range(n_blocks):
-                rows = range(block * _BLOCK, min(n, (block + 1) * _BLOCK))
-                if not marks[block]:
-                    list(pool.map(one, rows))
-                    flat.flush()
-                    marks[block] = 1
-                    marks_path.write_bytes(marks)
-                bar.update(len(rows))
-    temporary = store / "done.json.partial"
-    temporary.write_text(json.dumps({"n_images": n, "size": size}))
-    temporary.replace(store / "done.json")
-
-
-def _open_flat(path: Path, n_bytes: int) -> np.memmap:
-    with path.open("ab") as file:
-        file.truncate(n_bytes)
-        if hasattr(os, "posix_fallocate"):  # a full disk must fail here: in the mapping it would be a SIGBUS
-            os.posix_fallocate(file.fileno(), 0, n_bytes)
-    return np.memmap(path, dtype=np.uint8, mode="r+", shape=(n_bytes,))
+    return f"{label}-{hashlib.sha256(json.dumps(about).encode()).hexdigest()[:12]}"

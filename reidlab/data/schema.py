@@ -1,6 +1,7 @@
 """The image table: one pandas frame, a row an image, the only description of a data set.
 
-Identities are all int64 (public data sets) or all str (user data), never both; -1 or "-1" is junk.
+Identities are all int64 (public data sets) or all str (user data), never both; -1 or "-1" is junk. What can be one
+is said in `reidlab.ids`.
 Distractors are the rows whose `distractor` column is True: the number 0 alone says nothing, because some data
 sets count people from 0. No camera column: no camera is known, and no camera rule can be applied.
 """
@@ -16,8 +17,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from reidlab.data._columns import flags, labels, numbers, plain, refuse, texts
-from reidlab.errors import UserError, nearest
+from reidlab.data._columns import flags, labels, numbers, plain, refuse, refuse_unwritable, texts
+from reidlab.data.contents import RANGE, content_digests, shared_folder
+from reidlab.data.parquet import frame_of, read_arrow
+from reidlab.errors import UserError, nearest, shown
+from reidlab.ids import writable
 
 __all__ = [
     "COLUMNS",
@@ -67,6 +71,7 @@ def check_table(table: pd.DataFrame) -> pd.DataFrame:
     if not isinstance(table, pd.DataFrame):
         raise UserError(f"An image table is a pandas DataFrame, not {type(table).__name__}.")
     _check_columns(table)
+    refuse_unwritable(table)
     checked = pd.DataFrame({"path": texts(table, "path"), "pid": labels(table, "pid")}, index=table.index)
     split = texts(table, "split")
     refuse(split, ~split.isin(SPLITS), "split", f"is none of {', '.join(SPLITS)}")
@@ -76,7 +81,7 @@ def check_table(table: pd.DataFrame) -> pd.DataFrame:
     checked["split"] = split
     for column in ("sequence", "frame"):
         checked[column] = numbers(table, column)
-    checked["dataset"] = table["dataset"].fillna("").astype(str) if "dataset" in table else ""
+    checked["dataset"] = plain(table["dataset"]).astype(object).fillna("").astype(str) if "dataset" in table else ""
     if "distractor" in table:
         checked["distractor"] = flags(table, "distractor")
     done = set(checked.columns) | {"camid"}
@@ -94,7 +99,10 @@ def check_table(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _check_columns(table: pd.DataFrame) -> None:
-    names = [str(name) for name in table.columns]
+    names = [name for name in table.columns if isinstance(name, str) and writable(name)]
+    if len(names) < len(table.columns):
+        odd = next(name for name in table.columns if name not in names)
+        raise UserError(f"The image table has a column named {shown(odd)}. The names of columns are text.")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise UserError(f"The image table has the column {twice[0]!r} more than once.")
@@ -141,7 +149,10 @@ def is_distractor(table: pd.DataFrame) -> pd.Series:
 
 def notes_of(table: pd.DataFrame) -> list[str]:
     """Give what the reader or a later step wants the reader of a report to know about this table."""
-    return list(table.attrs.get("notes", []))
+    notes = table.attrs.get("notes")
+    if notes is None:
+        return []
+    return [str(note) for note in (notes if isinstance(notes, list | tuple) else [notes])]
 
 
 def summarise(table: pd.DataFrame) -> pd.DataFrame:
@@ -167,40 +178,42 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index", dtype=np.int64).rename_axis("split")
 
 
-def table_digest(table: pd.DataFrame, *, sizes: bool = True) -> str:
-    """Give the first 16 hex digits of the SHA-256 of what the table holds, in its order.
+def table_digest(table: pd.DataFrame, *, contents: bool = True) -> str:
+    """Return the first 16 hex digits of the SHA-256 of what the table holds, in its order.
 
-    In it: file names below the folder that all of them share, identities, cameras, splits, the distractor
-    flag and (with `sizes`) the size of each file in bytes. Not in it: where that folder stands. A copy of a
-    data set on another machine has the same digest; a row more, less or moved gives another one.
+    In it: file names below the folder that all of them share, identities, cameras, splits, the distractor flag,
+    the scale of images of more than 8 bits and (with `contents`) the bytes of each file, read where they have
+    changed since they were last looked at (`reidlab.data.contents`). Not in it: where that folder stands. A copy of
+    a data set on another machine has the same digest; a row more, less or moved gives another one.
 
     Raises:
-        UserError: a file is missing (with `sizes`).
+        UserError: a file is missing (with `contents`).
     """
     paths = table["path"].tolist()
-    shared = os.path.commonpath([os.path.dirname(path) for path in paths]) if paths else ""  # noqa: PTH120
+    shared = shared_folder(paths)
     parts = [
-        [os.path.relpath(path, shared).replace(os.sep, "/") for path in paths],
+        [_below(path, shared) for path in paths],
         table["pid"].tolist(),
         table["camid"].tolist() if "camid" in table else None,
         table["split"].tolist(),
         is_distractor(table).tolist(),
-        [_size(path) for path in paths] if sizes else None,
+        table[RANGE].tolist() if RANGE in table else None,
+        content_digests(paths) if contents else None,
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size  # noqa: PTH116 (a Path for each of 60,000 files costs more than the stat)
-    except OSError as error:
-        raise UserError(f"The image table names a file that cannot be read: {path} ({error.strerror}).") from None
+def _below(path: str, shared: str) -> str:
+    return (os.path.relpath(path, shared) if shared else path).replace(os.sep, "/")
 
 
 def save_table(table: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
     """Check a table and write it as parquet, with the schema version and its notes in the metadata.
 
     A reader never sees a half-written file: it is written beside and then renamed.
+
+    Raises:
+        UserError: as `check_table`, or a column of other things that parquet cannot hold.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -209,7 +222,11 @@ def save_table(table: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
     checked = check_table(table)
     about = {"schema": SCHEMA_VERSION, "notes": notes_of(checked)}
     checked.attrs = {}
-    arrow = pa.Table.from_pandas(checked, preserve_index=False)
+    try:
+        arrow = pa.Table.from_pandas(checked, preserve_index=False)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"The image table cannot be saved as parquet: {first}.") from None
     arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), b"reidlab": json.dumps(about).encode()})
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, beside = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".part")
@@ -229,28 +246,33 @@ def load_table(path: str | os.PathLike[str]) -> pd.DataFrame:
     Raises:
         UserError: there is no such file, it is damaged, it is another parquet file, or of a later schema.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     source = Path(path)
     if not source.is_file():
         raise UserError(f"There is no image table at {source}.")
-    try:
-        arrow = pq.read_table(source)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{source} is not a readable parquet file ({first}). Make it again.") from None
+    arrow = read_arrow(source)
     about = (arrow.schema.metadata or {}).get(b"reidlab")
     if about is None:
         raise UserError(
             f"{source} is a parquet file, but reidlab.data.schema.save_table did not write it. "
             "Read a table of your own with reidlab.data.read('table', path)."
         )
-    found = json.loads(about)
-    if found["schema"] > SCHEMA_VERSION:
+    version, notes = _about(source, about)
+    if version > SCHEMA_VERSION:
         raise UserError(
-            f"{source} has schema version {found['schema']}; this reidlab knows up to {SCHEMA_VERSION}. Update reidlab."
+            f"{source} has schema version {version}; this reidlab knows up to {SCHEMA_VERSION}. Update reidlab."
         )
-    table = arrow.to_pandas()
-    table.attrs = {"notes": found["notes"]} if found["notes"] else {}
+    table = frame_of(arrow, source)
+    table.attrs = {"notes": notes} if notes else {}
     return check_table(table)
+
+
+def _about(source: Path, about: bytes) -> tuple[int, list[str]]:
+    """Read what `save_table` noted about a table: schema version, notes."""
+    try:
+        found = json.loads(about)
+        version, notes = found["schema"], found["notes"]
+        if isinstance(version, int) and isinstance(notes, list) and all(isinstance(note, str) for note in notes):
+            return version, notes
+    except (LookupError, TypeError, ValueError, RecursionError):
+        pass
+    raise UserError(f"{source} says nothing readable about itself (schema version, notes). Make it again.")

@@ -5,6 +5,7 @@ them.
 """
 
 from reidlab.export.check import Check, check_onnx
-from reidlab.export.write import ExportReport, check_request, export_onnx
+from reidlab.export.request import check_request
+from reidlab.export.write import ExportReport, export_onnx
 
 __all__ = ["Check", "ExportReport", "check_onnx", "check_request", "export_onnx"]

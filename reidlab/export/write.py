@@ -8,7 +8,6 @@ the graph takes images of the model's size, and says which that is.
 from __future__ import annotations
 
 import copy
-import importlib.util
 import json
 import math
 import os
@@ -24,20 +23,17 @@ from torch import Tensor, nn
 
 from reidlab import provenance
 from reidlab.data.transforms import Preprocess
-from reidlab.errors import UserError, nearest
+from reidlab.errors import UserError
 from reidlab.export.check import Check, check_onnx
+from reidlab.export.request import FORMS, LOWEST_OPSET, PACKAGES, check_request, files_of
 from reidlab.export.trace import WithPreprocess, trace
 from reidlab.models import count_parameters
+from reidlab.space import check_space
 
-__all__ = ["ExportReport", "check_request", "export_onnx"]
+__all__ = ["ExportReport", "export_onnx"]
 
-_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
-_LOWEST_OPSET = 18  # torch's exporter is written in it, and cannot convert everything down
 _ONE_FILE = 1_500_000_000  # bytes of weights; a protobuf ends at 2 GB
-_FORMS = {
-    "inside": "uint8 [batch, height, width, channel], 0 to 255",
-    "beside": "float32 [batch, channel, height, width], (pixels / 255 - mean) / std",
-}
+_GRAPH = 4 * 2**20  # bytes of operators, names and metadata
 _RESIZE = "the whole image to height x width, bilinear and antialiased (Pillow's BILINEAR), before the graph sees it"
 
 
@@ -73,33 +69,12 @@ class ExportReport:
         return "\n".join(lines)
 
 
-def check_request(path: Path, *, preprocess: str = "inside", opset: int = _LOWEST_OPSET, force: bool = False) -> None:
-    """Refuse what cannot be exported, before anything heavy is done.
-
-    Raises:
-        UserError: packages are missing, an option has no such value, or a file is there already.
-    """
-    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UserError(f"export needs {', '.join(missing)}, which are not installed: pip install {' '.join(missing)}")
-    if preprocess not in _FORMS:
-        hint = nearest(preprocess, _FORMS)
-        raise UserError(f"preprocess={preprocess!r} is unknown; choose from {', '.join(_FORMS)}.{hint}")
-    if opset < _LOWEST_OPSET:
-        raise UserError(f"opset={opset} is too old: torch's exporter begins with {_LOWEST_OPSET}.")
-    if path.suffix != ".onnx":
-        raise UserError(f"{path} must end in .onnx.")
-    there = [file for file in _files(path) if file.exists()]
-    if there and (not force or path.is_dir()):
-        raise UserError(f"{there[0]} exists already; name another file, or replace it by --force (force=True).")
-
-
 def export_onnx(
     model: nn.Module,
     path: str | os.PathLike[str],
     *,
     preprocess: str = "inside",
-    opset: int = _LOWEST_OPSET,
+    opset: int = LOWEST_OPSET,
     images: Tensor | None = None,
     tolerance: float = 1e-4,
     force: bool = False,
@@ -116,7 +91,7 @@ def export_onnx(
         preprocess: "inside": the graph takes uint8 [batch, height, width, 3], RGB, as decoders give it; it scales,
             normalises and transposes. "beside": it takes float32 [batch, 3, height, width], normalised by whoever runs
             it, and path.onnx.json says how.
-        opset: of ONNX; 18 or more.
+        opset: of ONNX; from 18 to the newest that the installed packages write.
         images: real images to compare on besides noise, uint8 [image, 3, height, width] of the model's size.
         tolerance: the largest difference of any number of an embedding.
         force: replace files that are there.
@@ -136,6 +111,7 @@ def export_onnx(
     copied: Any = copy.deepcopy(model).eval()
     model = copied.to("cpu", torch.float32, memory_format=torch.contiguous_format)
     facts = dict(about or {}) | _facts(model, how, preprocess, opset)
+    check_space(path.parent, _needed_bytes(model), "The exported model")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as work:
@@ -148,9 +124,9 @@ def export_onnx(
     return ExportReport(path, megabytes, facts, check)
 
 
-def _files(path: Path) -> list[Path]:
-    """Name all files of an export, the graph first."""
-    return [path, *(path.with_name(path.name + ending) for ending in (".data", ".json"))]
+def _needed_bytes(model: nn.Module) -> int:
+    """Give the bytes of a model's tensors, and some for its graph."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values()) + _GRAPH
 
 
 def _program(model: nn.Module, how: Preprocess, preprocess: str, opset: int) -> Any:
@@ -188,7 +164,7 @@ def _facts(model: nn.Module, how: Preprocess, preprocess: str, opset: int) -> di
         raise UserError(f"{type(model).__name__} gives NaN or infinite values; its weights are damaged.")
     return {
         "preprocess": preprocess,
-        "input": _FORMS[preprocess],
+        "input": FORMS[preprocess],
         "height": how.height,
         "width": how.width,
         "channels": "RGB",
@@ -199,7 +175,7 @@ def _facts(model: nn.Module, how: Preprocess, preprocess: str, opset: int) -> di
         "l2_normalised": bool(torch.allclose(embeddings.norm(dim=1), torch.ones(2), atol=1e-4)),
         "parameters": count_parameters(model, classifiers=False),
         "opset": opset,
-        "versions": provenance.versions(("reidlab", "torch", *_PACKAGES)),
+        "versions": provenance.versions(("reidlab", "torch", *PACKAGES)),
     }
 
 
@@ -216,7 +192,7 @@ def _write(draft: Path, program: Any, facts: Mapping[str, Any]) -> None:
     program.save(draft, external_data=size > _ONE_FILE)
     if facts["preprocess"] == "beside":
         text = json.dumps(facts, indent=1, ensure_ascii=False)
-        _files(draft)[-1].write_text(text + "\n", encoding="utf-8")
+        files_of(draft)[-1].write_text(text + "\n", encoding="utf-8")
 
 
 def _checked(draft: Path, model: nn.Module, images: Tensor | None, tolerance: float) -> Check:
@@ -238,7 +214,7 @@ def _checked(draft: Path, model: nn.Module, images: Tensor | None, tolerance: fl
 def _publish(draft: Path, path: Path) -> float:
     """Move the files to their place, the graph last, and give their size in MB."""
     total = 0
-    for source, target in reversed(list(zip(_files(draft), _files(path)))):
+    for source, target in reversed(list(zip(files_of(draft), files_of(path)))):
         if not source.exists():
             target.unlink(missing_ok=True)  # of an earlier export
             continue

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
+from reidlab.documents import load_yaml
 from reidlab.errors import UserError
 from reidlab.listings.explained import Option, explain, options_of, written
 from reidlab.paths import RECIPES
@@ -183,11 +184,9 @@ def _optimizer() -> Details:
 
 def _recipes() -> dict[str, Listed]:
     """Read the files themselves: recipes as objects bring torch along."""
-    import yaml
-
     texts = {path.stem: path.read_text(encoding="utf-8") for path in sorted(RECIPES.glob("*.yaml"))}
     return {
-        name: Listed(_sentence(yaml.safe_load(text)), "", partial(Details, text.rstrip()))
+        name: Listed(_sentence(load_yaml(text, name)), "", partial(Details, text.rstrip()))
         for name, text in texts.items()
     }
 

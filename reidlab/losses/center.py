@@ -7,11 +7,12 @@ from torch import Tensor, nn
 
 from reidlab.errors import UserError
 from reidlab.losses.measures import mean_where, reported, share
-from reidlab.losses.pairs import check_batch
+from reidlab.losses.pairs import check_batch, within_classes
 from reidlab.losses.precision import in_full_precision
 
 __all__ = ["CenterLoss"]
 
+_LARGEST = 2**31  # numbers in all centres
 _FLOOR = 1e-12  # squared distance at which the root still has a slope
 
 
@@ -43,6 +44,8 @@ class CenterLoss(nn.Module):
                 f"center needs num_classes (of the training identities) and dim (of the features it sees), "
                 f"whole numbers of 1 or more; got {num_classes!r} and {dim!r}."
             )
+        if num_classes * dim > _LARGEST:
+            raise UserError(f"center: {num_classes} classes of dim {dim} are more than {_LARGEST:,} numbers.")
         self.squared = squared
         self.centers = nn.Parameter(torch.randn(num_classes, dim))
         self.stats: dict[str, Tensor] = {}
@@ -64,7 +67,7 @@ class CenterLoss(nn.Module):
         """Give the scalar loss of features [batch, dim] with labels [batch] in 0..class-1, or -1.
 
         Raises:
-            UserError: shapes that do not fit, or features of another size than the centres.
+            UserError: shapes or labels that do not fit, or features of another size than the centres.
         """
         check_batch(features, labels)
         if features.shape[1] != self.centers.shape[1]:
@@ -72,7 +75,9 @@ class CenterLoss(nn.Module):
                 f"center has centres of dim {self.centers.shape[1]}; its features are {list(features.shape)}. Set dim."
             )
         known = labels >= 0
-        squares = (features - self.centers[labels.clamp(min=0)]).square().sum(1)
+        with within_classes(len(self.centers)):
+            own = self.centers[labels.clamp(min=0)]
+        squares = (features - own).square().sum(1)
         distances = squares.clamp(min=_FLOOR).sqrt()
         self.stats = reported(
             active_share=share(squares > _FLOOR, known), d_center=mean_where(distances.detach(), known)

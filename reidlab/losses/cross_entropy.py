@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from reidlab.errors import UserError, nearest
 from reidlab.losses.measures import ACTIVE, mean_where, reported, share, total_variation
-from reidlab.losses.pairs import check_batch
+from reidlab.losses.pairs import check_batch, within_classes
 from reidlab.losses.precision import in_full_precision
 
 __all__ = ["CONVENTIONS", "CrossEntropyLoss"]
@@ -48,13 +48,16 @@ class CrossEntropyLoss(nn.Module):
         """Give the scalar loss of logits [batch, class] with labels [batch] in 0..class-1, or -1.
 
         Raises:
-            UserError: shapes that do not fit, or "others" with an eps that makes the right identity the least likely.
+            UserError: shapes or labels that do not fit, or "others" with an eps that makes the right identity the least
+                likely.
         """
         check_batch(features, labels)
         eps, known = self._spread_over_all(features.shape[1]), labels >= 0
+        goals = labels.clamp(min=-1)
+        with within_classes(features.shape[1]):
+            total = F.cross_entropy(features, goals, label_smoothing=eps, ignore_index=-1, reduction="sum")
         with torch.no_grad():
             self.stats = _stats(features, labels, known, eps)
-        total = F.cross_entropy(features, labels, label_smoothing=eps, ignore_index=-1, reduction="sum")
         return total / known.sum().clamp(min=1)  # the built-in mean is NaN where all rows are left out
 
     def _spread_over_all(self, n_classes: int) -> float:

@@ -12,6 +12,8 @@ from reidlab.losses.precision import in_full_precision
 
 __all__ = ["CrossOrthogonalityLoss"]
 
+_MOST = 100_000  # channels, and iterations: more of them take for ever
+
 
 class CrossOrthogonalityLoss(nn.Module):
     """mean over images of how far F F' is from a multiple of the identity: its largest minus its smallest eigenvalue.
@@ -32,8 +34,8 @@ class CrossOrthogonalityLoss(nn.Module):
     def __init__(self, channels: int = 512, iterations: int = 10) -> None:
         super().__init__()
         for name, value in (("channels", channels), ("iterations", iterations)):
-            if value < 1:
-                raise UserError(f"cross_orthogonality {name}={value} must be 1 or more.")
+            if not 1 <= value <= _MOST:
+                raise UserError(f"cross_orthogonality {name}={value} must be 1 or more, and at most {_MOST:,}.")
         self.channels, self.iterations = channels, iterations
         self.stats: dict[str, Tensor] = {}
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from reidlab.errors import UserError
 from reidlab.losses.distance import pairwise_euclidean
 from reidlab.losses.measures import mean_where
+from reidlab.losses.pairs import check_batch
 from reidlab.losses.precision import in_full_precision
 
 __all__ = ["EHTMLoss"]
@@ -61,7 +62,16 @@ class EHTMLoss(nn.Module):
         Args:
             a, p, n: embeddings [triplet, dim] of anchors, positives and negatives.
             a_labels, n_labels: identities [triplet]; positives have the anchors'.
+
+        Raises:
+            UserError: shapes that do not fit.
         """
+        check_batch(a, a_labels)
+        if not a.shape == p.shape == n.shape or a_labels.shape != n_labels.shape:
+            shapes = ", ".join(str(list(each.shape)) for each in (a, p, n, a_labels, n_labels))
+            raise UserError(
+                f"ehtm takes anchors, positives and negatives of one shape, and labels of each; got {shapes}."
+            )
         if self.normalize:
             a, p, n = (F.normalize(embeddings, dim=1) for embeddings in (a, p, n))
         features = torch.cat([a, p, n])

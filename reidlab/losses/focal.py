@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from reidlab.errors import UserError
 from reidlab.losses.measures import ACTIVE, mean_where, reported, share
-from reidlab.losses.pairs import check_batch
+from reidlab.losses.pairs import check_batch, within_classes
 from reidlab.losses.precision import in_full_precision
 
 __all__ = ["FocalLoss"]
@@ -44,11 +44,12 @@ class FocalLoss(nn.Module):
         """Give the scalar loss of logits [batch, class] with labels [batch] in 0..class-1, or -1.
 
         Raises:
-            UserError: shapes that do not fit.
+            UserError: shapes or labels that do not fit.
         """
         check_batch(features, labels)
         known = labels >= 0
-        surprise = F.cross_entropy(features, labels, ignore_index=-1, reduction="none")  # -log p
+        with within_classes(features.shape[1]):  # -log p
+            surprise = F.cross_entropy(features, labels.clamp(min=-1), ignore_index=-1, reduction="none")
         # 1 - p, to the last digit where p is near 1; at 0 its power has no finite slope for gamma < 1
         missing = -torch.expm1(-surprise)
         weight = missing.clamp(min=torch.finfo(missing.dtype).tiny) ** self.gamma

@@ -5,6 +5,8 @@ A label below 0 says that nobody knows who it is: such a row is in no pair, neit
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -14,7 +16,15 @@ from torch import Tensor
 from reidlab.errors import UserError
 from reidlab.losses.measures import mean_where
 
-__all__ = ["Pairs", "check_batch", "cosine_similarities", "masked_logsumexp", "mean_distances", "pairs_of"]
+__all__ = [
+    "Pairs",
+    "check_batch",
+    "cosine_similarities",
+    "masked_logsumexp",
+    "mean_distances",
+    "pairs_of",
+    "within_classes",
+]
 
 
 class Pairs(NamedTuple):
@@ -43,6 +53,19 @@ def check_batch(features: Tensor, labels: Tensor) -> None:
     if features.ndim != 2 or labels.shape != features.shape[:1]:
         shapes = f"{list(features.shape)} and {list(labels.shape)}"
         raise UserError(f"A loss takes features [batch, dim] and labels [batch]; got {shapes}.")
+
+
+@contextmanager
+def within_classes(n_classes: int) -> Iterator[None]:
+    """Say which labels there may be where torch finds one beyond them inside this block (on the CPU; a GPU stops).
+
+    Raises:
+        UserError: a label is `n_classes` or more.
+    """
+    try:
+        yield
+    except IndexError as error:
+        raise UserError(f"Labels are 0 to {n_classes - 1} for {n_classes} classes, or -1 ({error}).") from error
 
 
 def pairs_of(features: Tensor, labels: Tensor) -> Pairs:

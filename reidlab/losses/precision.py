@@ -1,34 +1,70 @@
-"""Losses are computed in float32 at least, whatever the model computes in."""
+"""What every loss begins with: tensors that can be used, in float32 at least, whatever the model computes in."""
 
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any, ParamSpec
 
 import torch
 from torch import Tensor
 
+from reidlab.errors import UserError, shown
+
 __all__ = ["in_full_precision"]
 
 P = ParamSpec("P")
 _HALF = (torch.float16, torch.bfloat16)
+_WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 def in_full_precision(forward: Callable[P, Tensor]) -> Callable[P, Tensor]:
     """Decorate a loss's forward: half-precision tensors become float32 (float64 stays) and autocast is off inside.
 
-    A squared distance of bfloat16 features has three digits, and float16 overflows at exp(11.1).
+    A squared distance of bfloat16 features has three digits, and float16 overflows at exp(11.1). Arguments whose name
+    ends with "labels" become int64, and all tensors are looked at here, for all losses: none may be empty, labels are
+    whole numbers and all else is real. What is in them is not looked at, for which a GPU would have to wait.
+
+    Raises:
+        UserError: by the decorated forward, naming the argument.
     """
+    signature = inspect.signature(forward)
 
     @functools.wraps(forward)
     def inside(*args: P.args, **kwargs: P.kwargs) -> Tensor:
-        given = [x for x in (*args, *kwargs.values()) if isinstance(x, Tensor)]
-        with torch.autocast(given[0].device.type, enabled=False):
-            return forward(*map(_widen, args), **{name: _widen(x) for name, x in kwargs.items()})
+        given = signature.bind(*args, **kwargs).arguments
+        usable = {name: _usable(name, value) for name, value in given.items() if name != "self"}
+        devices = {value.device for value in usable.values() if isinstance(value, Tensor)}
+        if len(devices) != 1:
+            raise UserError(
+                f"{_named(forward)} takes tensors of one device; got {', '.join(map(str, devices)) or 'none'}."
+            )
+        given.update(usable)
+        with torch.autocast(devices.pop().type, enabled=False):
+            return forward(**given)  # type: ignore[call-arg]
 
     return inside
 
 
-def _widen(value: Any) -> Any:
-    return value.float() if isinstance(value, Tensor) and value.dtype in _HALF else value
+def _usable(name: str, value: Any) -> Any:
+    if value is None and name == "labels":  # of the losses that need none
+        return None
+    if not isinstance(value, Tensor):
+        raise UserError(f"{name} must be a tensor, not {shown(value)}.")
+    if not value.numel():
+        raise UserError(f"{name} {list(value.shape)} is empty: a batch has one row or more.")
+    kind = str(value.dtype).removeprefix("torch.")
+    if name.endswith("labels"):
+        if value.dtype not in _WHOLE:
+            raise UserError(
+                f"{name} are identities 0, 1, ..., whole numbers (-1: nobody knows); got {kind}. Use int64."
+            )
+        return value.long()
+    if not value.is_floating_point():
+        raise UserError(f"{name} must be real numbers (float32, say), not {kind}.")
+    return value.float() if value.dtype in _HALF else value
+
+
+def _named(forward: Callable[..., Any]) -> str:
+    return forward.__qualname__.partition(".")[0]

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from reidlab.errors import UserError
+from reidlab.ids import as_ids
 from reidlab.losses import LOSSES, build, takes_of
 from reidlab.losses.center import CenterLoss
 
@@ -48,14 +49,19 @@ class ProbeBatch:
         the features nine tenths of the way to their prototypes.
 
         Raises:
-            UserError: shapes that do not fit.
+            UserError: shapes that do not fit, features that are no finite numbers, labels that are no identities.
         """
-        points, names = torch.as_tensor(np.asarray(features, dtype=np.float64)), np.asarray(labels)
-        if points.ndim != 2 or names.shape != (len(points),) or not len(points):
-            shapes = f"{list(points.shape)} and {list(names.shape)}"
+        try:
+            points = torch.from_numpy(np.array(features, dtype=np.float64))
+        except (TypeError, ValueError, OverflowError) as error:
+            raise UserError(f"The features cannot be read as numbers [batch, dim] ({error}).") from error
+        which = torch.from_numpy(np.unique(as_ids("labels", labels), return_inverse=True)[1])
+        if points.ndim != 2 or which.shape != points.shape[:1] or not points.numel():
+            shapes = f"{list(points.shape)} and {list(which.shape)}"
             raise UserError(f"A batch is features [batch, dim] and labels [batch]; got {shapes}.")
+        if not points.isfinite().all():
+            raise UserError("The features hold NaN or infinite numbers; their loss says nothing.")
         points = F.normalize(points, dim=1)
-        which = torch.as_tensor(np.unique(names, return_inverse=True)[1])
         sums = torch.zeros(int(which.max()) + 1, points.shape[1], dtype=points.dtype).index_add(0, which, points)
         prototypes = F.normalize(sums, dim=1)
         batch = cls(points, which, prototypes, points)

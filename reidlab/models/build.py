@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from reidlab.data.transforms.preprocess import check_size
 from reidlab.errors import UserError
 from reidlab.registry import MODELS
 
@@ -32,7 +33,14 @@ def build(spec: str | Mapping[str, Any], num_classes: int = 0) -> nn.Module:
     MODELS.find(name)
     if num_classes < 0:
         raise UserError(f"num_classes={num_classes} must be 0 or more.")
-    model: nn.Module = MODELS.build(name, num_classes, options=options)
+    # before position tables are made for it
+    check_size(options.get("height", 1), options.get("width", 1), f"model {name!r}: input size")
+    try:
+        model: nn.Module = MODELS.build(name, num_classes, options=options)
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, MemoryError) or "allocate" in str(error):
+            raise UserError(f"model {name!r} with these options needs more memory than there is: {options}.") from error
+        raise
     return model
 
 

@@ -14,6 +14,7 @@ from reidlab.errors import UserError
 __all__ = ["KEY_MAPS", "KeyMap"]
 
 State = Mapping[str, Tensor]
+_LARGEST_PATCH = 64  # pixels a side; published networks have 8 to 32
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,12 @@ class KeyMap:
 
     rename: Callable[[State, nn.Module], State | None]
     description: str
+
+
+def _renamed(state: State, rename: Callable[[str], str]) -> State | None:
+    """Give the state under other names; None where two tensors would get the same."""
+    renamed = {rename(name): tensor for name, tensor in state.items()}
+    return renamed if len(renamed) == len(state) else None
 
 
 def _osnet_ain(state: State, model: nn.Module) -> State | None:
@@ -37,7 +44,7 @@ def _osnet_ain(state: State, model: nn.Module) -> State | None:
         name = re.sub(r"\.conv2\.([0-3])\.layers\.(\d)\.", stream, name)
         return re.sub(r"^pool([23])\.0\.", r"conv\1.2.0.", name)
 
-    return {rename(name): tensor for name, tensor in state.items()}
+    return _renamed(state, rename)
 
 
 def _efficientnet_pytorch(state: State, model: nn.Module) -> State | None:
@@ -74,7 +81,7 @@ def _efficientnet_pytorch(state: State, model: nn.Module) -> State | None:
         layers = wide if f"_blocks.{match[1]}._expand_conv.weight" in state else narrow
         return f"blocks.{places[int(match[1])]}.{layers.get(match[2], match[2])}.{match[3]}"
 
-    return {rename(name): tensor for name, tensor in state.items()}
+    return _renamed(state, rename)
 
 
 def _mobilenet_v2(state: State, model: nn.Module) -> State | None:
@@ -104,7 +111,7 @@ def _mobilenet_v2(state: State, model: nn.Module) -> State | None:
         layers = narrow if match[1] == "1" else wide
         return f"blocks.{places[int(match[1])]}.{layers.get(match[2], match[2])}.{tensor}"
 
-    return {rename(name): tensor for name, tensor in state.items()}
+    return _renamed(state, rename)
 
 
 def _timm(state: State, model: nn.Module) -> State | None:
@@ -113,10 +120,10 @@ def _timm(state: State, model: nn.Module) -> State | None:
     convert = getattr(sys.modules.get(family), "checkpoint_filter_fn", None)
     if not family.startswith("timm.") or convert is None:
         return None
-    try:
-        converted = convert(dict(state), model)
-    except (AssertionError, AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
-        return None  # names of another family
+    # timm resamples patches of other sizes by a matrix of as many rows as they have pixels
+    if any(tensor.dim() == 4 and max(tensor.shape[-2:]) > _LARGEST_PATCH for tensor in state.values()):
+        return None
+    converted = convert(dict(state), model)
     return converted if isinstance(converted, Mapping) else None
 
 

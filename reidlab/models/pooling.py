@@ -13,6 +13,8 @@ from reidlab.registry import POOLINGS
 
 __all__ = ["POOLINGS", "AvgMaxPooling", "AvgPooling", "GeM", "MaxPooling", "StripePooling", "build_pooling"]
 
+MAX_PARTS = 256  # stripes; published models have 3 to 6, and maps of images 384 pixels high have 24 rows
+
 
 class AvgPooling(nn.Module):
     """Mean over positions."""
@@ -100,8 +102,8 @@ class StripePooling(nn.Module):
 
     def __init__(self, parts: int = 6, kind: str = "avg") -> None:
         super().__init__()
-        if parts < 1:
-            raise UserError(f"stripes parts={parts} must be 1 or more.")
+        if not 1 <= parts <= MAX_PARTS:
+            raise UserError(f"stripes parts={parts} must be from 1 to {MAX_PARTS}.")
         kinds = [name for name in POOLINGS if name != "stripes"]
         if kind not in kinds:
             raise UserError(f"stripes kind={kind!r} is unknown; choose from {', '.join(kinds)}.{nearest(kind, kinds)}")

@@ -1,39 +1,42 @@
-"""Weights from files into networks: read safely, renamed where a publisher named them otherwise, and accounted for.
+"""Weights from files into networks: renamed where a publisher named them otherwise, and accounted for.
 
 Nothing is loaded in silence: every load gives a `LoadReport`, and a file that fits too little of the network is
-refused.
+refused. How files are read, and which are refused unread, is in `reidlab.models.reading`.
 """
 
 from __future__ import annotations
 
-import argparse
-import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from numpy._core.multiarray import scalar as numpy_scalar
 from torch import Tensor, nn
 
 from reidlab.errors import UserError, nearest
 from reidlab.models.key_maps import KEY_MAPS, KeyMap
+from reidlab.models.reading import file_digest, read_object, read_weights
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["KEY_MAPS", "LoadReport", "file_digest", "load_state", "load_weights", "read_object", "read_weights"]
-
-_NESTS = ("state_dict", "model_state_dict", "model_state", "model", "teacher", "network", "net")
-_PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.", "network.", "net.", "base.", "encoder.")
-_NUMPY_SCALARS: list[Any] = [
-    np.dtype,
-    *(type(np.dtype(kind)) for kind in ("float32", "float64", "int32", "int64", "bool")),
-    (numpy_scalar, "numpy.core.multiarray.scalar"),  # as NumPy 1 wrote it
-    numpy_scalar,
+__all__ = [
+    "KEY_MAPS",
+    "LoadReport",
+    "bare",
+    "check_exactly",
+    "file_digest",
+    "load_exactly",
+    "load_state",
+    "load_weights",
+    "read_object",
+    "read_weights",
 ]
+
+_PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.", "network.", "net.", "base.", "encoder.")
+_COUNTER = "num_batches_tracked"
+_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class LoadReport:
         notes: what a reader should know.
         reshaped: names whose tensors have another shape in the file, with both shapes; they keep their initial values.
         source: where the weights are from.
+        loaded: names of the tensors that were copied, as the load called them.
     """
 
     matched: int
@@ -56,11 +60,12 @@ class LoadReport:
     notes: tuple[str, ...]
     reshaped: tuple[str, ...] = ()
     source: str = ""
+    loaded: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     def __str__(self) -> str:
-        head = f"{self.matched} tensors loaded, {len(self.missing)} missing, {len(self.unused)} unused"
+        head = f"{self.matched} tensors loaded, {_few(self.missing, 'missing')}, {_few(self.unused, 'unused')}"
         if self.reshaped:
-            head += f", {len(self.reshaped)} of another shape"
+            head += f", {_few(self.reshaped, 'of another shape')}"
         if self.source:
             head = f"{self.source}: {head}"
         return ". ".join([head, *self.notes])
@@ -72,59 +77,6 @@ class LoadReport:
         states = {"missing": self.missing, "other shape": self.reshaped, "unused": self.unused}
         rows = [(name, state) for state, names in states.items() for name in names]
         return pd.DataFrame(rows, columns=["tensor", "state"])
-
-
-def file_digest(path: Path) -> str:
-    """Give the SHA-256 of a file's content, for keys of runs that depend on it."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def read_object(path: str | Path) -> Any:
-    """Read what torch.save or safetensors wrote, on the CPU, without running code from it.
-
-    Beside tensors and plain values, NumPy scalars and argparse namespaces are read (published checkpoints keep scores
-    and options in them).
-
-    Raises:
-        UserError: the file is missing, damaged, or holds objects that only code could rebuild (it is refused unread).
-    """
-    path = Path(path)
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        with torch.serialization.safe_globals([*_NUMPY_SCALARS, argparse.Namespace]):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError(f"weights file {path} does not exist.") from None
-    except Exception as error:
-        # beside UnpicklingError, damaged files raise nearly anything: KeyError, struct.error, IndexError ...
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"weights file {path} is not readable as plain tensors ({reason}).") from error
-
-
-def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """Read tensors by name from a .pth, .pt or .safetensors file, also from inside a training checkpoint.
-
-    Raises:
-        UserError: as `read_object`, or no tensors by name are in it.
-    """
-    found = read_object(path)
-    while isinstance(found, Mapping):
-        nest = next((name for name in _NESTS if isinstance(found.get(name), Mapping)), None)
-        if nest is None:
-            break
-        found = found[nest]
-    if isinstance(found, Mapping):
-        named = {key: value for key, value in found.items() if isinstance(key, str) and isinstance(value, Tensor)}
-        if named:
-            return named
-        raise UserError(
-            f"weights file {path} holds no tensors by name; it has {', '.join(map(str, found)) or 'nothing'}."
-        )
-    raise UserError(f"weights file {path} holds a {type(found).__name__}, no tensors by name.")
 
 
 def load_weights(
@@ -145,6 +97,7 @@ def load_state(
     min_match: float = 0.5,
     key_map: str | None = None,
     source: str = "",
+    own: Mapping[str, Tensor] | None = None,
 ) -> LoadReport:
     """Copy those tensors of `state` into the model that fit it by name and shape.
 
@@ -157,57 +110,143 @@ def load_state(
         min_match: share of the model's tensors (counters of batch norms apart) that must match, in [0, 1].
         key_map: one of `KEY_MAPS`, to try no others; "" for none.
         source: what to call the weights in the report and in errors.
+        own: the tensors that are copied into, by the names that a file has for them; None: those of the model.
 
     Raises:
-        UserError: too little matches, `key_map` is unknown, or a key map knows that the weights do not belong here.
+        UserError: too little matches, a tensor that fits has NaN or infinite values or is of another kind, two names
+            stand for one tensor, `key_map` is unknown, or a key map knows that the weights do not belong here.
     """
     if not 0 <= min_match <= 1:
         raise UserError(f"min_match={min_match} is a share; it must be in [0, 1].")
     if key_map and key_map not in KEY_MAPS:
         raise UserError(f"key map {key_map!r} is none of {', '.join(KEY_MAPS)}.{nearest(key_map, KEY_MAPS)}")
     maps = KEY_MAPS if key_map is None else {key_map: KEY_MAPS[key_map]} if key_map else {}
-    own = model.state_dict()
-    renamed, how = _best_reading(model, own, state, maps)
+    own = model.state_dict() if own is None else own
+    what = source or "the weights"
+    renamed, how = _best_reading(model, own, state, maps, what)
     fits = {name: tensor for name, tensor in renamed.items() if name in own and tensor.shape == own[name].shape}
-    wanted = [name for name in own if not name.endswith("num_batches_tracked")]
+    wanted = [name for name in own if not name.endswith(_COUNTER)]
     missing = tuple(name for name in wanted if name not in renamed)
     unused = tuple(name for name in renamed if name not in own)
-    reshaped = tuple(
-        f"{name} {tuple(renamed[name].shape)} in the file, {tuple(own[name].shape)} in the model"
-        for name in own
-        if name in renamed and name not in fits
-    )
+    reshaped = _reshaped(own, renamed)
     share = sum(name in fits for name in wanted) / max(len(wanted), 1)
     if share < min_match:
-        raise UserError(_refusal(source or "the weights", share, min_match, missing, unused, reshaped))
-    model.load_state_dict(fits, strict=False)
-    return LoadReport(len(fits), unused, missing, (how,) if how else (), reshaped, source)
+        raise UserError(_refusal(what, share, min_match, missing, unused, reshaped))
+    _copy(own, fits, what)
+    return LoadReport(len(fits), unused, missing, (how,) if how else (), reshaped, source, tuple(fits))
+
+
+def check_exactly(own: Mapping[str, Tensor], state: Mapping[str, Tensor], source: str) -> None:
+    """Refuse a state that is not of the names and shapes of `own`, which may be on the device meta.
+
+    Raises:
+        UserError: naming what is missing, too much, or of another shape.
+    """
+    kinds = (
+        ("missing", tuple(name for name in own if name not in state)),
+        ("unknown", tuple(name for name in state if name not in own)),
+        ("of another shape", _reshaped(own, state)),
+    )
+    wrong = [_few(names, kind) for kind, names in kinds if names]
+    if wrong:
+        raise UserError(f"{source}: the weights do not fit the config: {'; '.join(wrong)}.")
+
+
+def load_exactly(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Copy tensors into a model that has all of them and no others.
+
+    Raises:
+        UserError: as `check_exactly`, or naming what is of another kind or not finite.
+    """
+    own = model.state_dict()
+    check_exactly(own, state, source)
+    _copy(own, state, source)
+
+
+def bare(name: str) -> str:
+    """Take wrappers' prefixes off a name."""
+    while prefix := next((p for p in _PREFIXES if name.startswith(p)), ""):
+        name = name.removeprefix(prefix)
+    return name
+
+
+def _reshaped(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> tuple[str, ...]:
+    return tuple(
+        f"{name} {tuple(state[name].shape)} in the file, {tuple(mine.shape)} in the model"
+        for name, mine in own.items()
+        if name in state and state[name].shape != mine.shape
+    )
+
+
+def _copy(own: Mapping[str, Tensor], state: Mapping[str, Tensor], source: str) -> None:
+    """Copy tensors of the same shapes, all or none."""
+    for name, tensor in state.items():
+        mine = own[name]
+        if name.endswith(_COUNTER):
+            continue
+        if mine.is_floating_point() != tensor.is_floating_point():
+            wanted = "floating-point" if mine.is_floating_point() else "whole"
+            raise UserError(
+                f"{source}: tensor {name!r} is of type {tensor.dtype}, and {wanted} numbers are wanted there. Was the "
+                "model quantised? Save it before."
+            )
+        if tensor.is_floating_point():
+            bad = int((~tensor.to(mine.dtype).isfinite()).sum())
+            if bad:
+                raise UserError(
+                    f"{source}: tensor {name!r} has {bad:,} NaN or infinite values of {tensor.numel():,}; its weights "
+                    "are damaged. Take an earlier checkpoint of that training."
+                )
+    with torch.no_grad():
+        for name, tensor in state.items():
+            own[name].copy_(tensor)
 
 
 def _best_reading(
-    model: nn.Module, own: Mapping[str, Tensor], state: Mapping[str, Tensor], maps: Mapping[str, KeyMap]
+    model: nn.Module, own: Mapping[str, Tensor], state: Mapping[str, Tensor], maps: Mapping[str, KeyMap], source: str
 ) -> tuple[Mapping[str, Tensor], str]:
     """Give the renamed state that matches most of `own`, and a sentence on how it was renamed ("" if it was not)."""
 
     def count(reading: Mapping[str, Tensor]) -> int:
         return sum(name in own and tensor.shape == own[name].shape for name, tensor in reading.items())
 
-    plain = {_bare(name): tensor for name, tensor in state.items()}
-    best, best_count, best_how = state, count(state), ""
+    plain = {bare(name): tensor for name, tensor in state.items()}
+    best, best_count, best_how, best_base = state, count(state), "", state
     for base, stripped in ((state, ""), (plain, "Wrappers' prefixes were taken off the names")):
-        translated = ((f"Translated by the key map {name!r}", maps[name].rename(base, model)) for name in maps)
+        translated = ((f"Translated by the key map {name!r}", _translated(maps[name], base, model)) for name in maps)
         readings = [(stripped, base), *translated]
         for how, reading in readings:
             if reading is not None and (matches := count(reading)) > best_count:
-                best, best_count, best_how = reading, matches, how
+                best, best_count, best_how, best_base = reading, matches, how, base
+    if best_base is plain:
+        _refuse_two_names(state, plain, source)
     return best, best_how
 
 
-def _bare(name: str) -> str:
-    """Take wrappers' prefixes off a name."""
-    while prefix := next((p for p in _PREFIXES if name.startswith(p)), ""):
-        name = name.removeprefix(prefix)
-    return name
+def _translated(key_map: KeyMap, state: Mapping[str, Tensor], model: nn.Module) -> Mapping[str, Tensor] | None:
+    try:
+        return key_map.rename(state, model)
+    except UserError:
+        raise
+    except Exception:  # names or shapes of another family, which a map (timm's own among them) does not expect
+        return None
+
+
+def _refuse_two_names(state: Mapping[str, Tensor], plain: Mapping[str, Tensor], source: str) -> None:
+    """Refuse a file in which two names without their prefixes are one, and their tensors are not."""
+    for name, tensor in state.items():
+        taken = plain[bare(name)]
+        if taken is not tensor and not (taken.shape == tensor.shape and torch.equal(taken, tensor)):
+            raise UserError(
+                f"{source} has two networks in one: {name!r} is not the only tensor that is {bare(name)!r} without its "
+                "wrapper's name. Save the one that is meant."
+            )
+
+
+def _few(names: Sequence[str], kind: str) -> str:
+    """Say how many there are, and name the first."""
+    shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+    return f"{len(names)} {kind}" + (f" ({shown})" if names else "")
 
 
 def _refusal(source: str, share: float, least: float, missing: Any, unused: Any, reshaped: Any) -> str:

@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 from reidlab.data.transforms import TRANSFORMS, build_transform
 from reidlab.errors import UserError
 from reidlab.plots.style import Chart, new_figure, set_alt, styled
+from reidlab.plots.text import plain
 
 __all__ = ["augmentation_figure"]
 
@@ -58,14 +59,15 @@ def augmentation_figure(
 def _drawn(strips: Mapping[str, npt.NDArray[np.uint8]], width: float, title: str) -> Chart:
     """Draw strips of `width` inches one below the other, their labels on the left and the title above."""
     between, edge = 0.05, 0.1
-    labels = 0.08 * max(map(len, strips)) + 2 * edge
+    names = [plain(label) for label in strips]
+    labels = 0.08 * max(map(len, names)) + 2 * edge
     heights = [width * strip.shape[0] / strip.shape[1] for strip in strips.values()]
     across = labels + width + edge
     tall = sum(heights) + between * (len(strips) - 1) + 2 * edge + (0.3 if title else 0)
     figure = new_figure(across, tall)
     figure.set_layout_engine("none")  # every place is known
     top = tall - edge - (0.3 if title else 0)
-    for (label, strip), height in zip(strips.items(), heights):
+    for label, strip, height in zip(names, strips.values(), heights):
         top -= height
         ax = figure.add_axes((labels / across, top / tall, width / across, height / tall))
         ax.imshow(strip, interpolation="bilinear", aspect="auto")
@@ -73,7 +75,9 @@ def _drawn(strips: Mapping[str, npt.NDArray[np.uint8]], width: float, title: str
         figure.text((labels - edge) / across, (top + height / 2) / tall, label, ha="right", va="center", fontsize=10)
         top -= between
     if title:
-        figure.text((labels + width / 2) / across, 1 - edge / tall, title, ha="center", va="top", fontsize=11)
+        figure.text(
+            (labels + width / 2) / across, 1 - edge / tall, plain(title, 100), ha="center", va="top", fontsize=11
+        )
     return figure
 
 

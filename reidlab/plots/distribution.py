@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from reidlab.errors import UserError
 from reidlab.plots.style import PALETTE, Chart, ChartAxes, axes_or_new, new_figure, set_alt, styled
+from reidlab.plots.text import plain
 
 __all__ = [
     "distribution_overview", "identity_camera_map", "image_sizes", "images_by_camera", "images_by_identity",
@@ -87,7 +88,7 @@ def images_by_camera(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
             color=colour,
             hatch=hatch,
             edgecolor="white",
-            label=str(name),
+            label=plain(name),
         )
         bottom += heights
     _name_ticks(ax, counts.index)
@@ -102,7 +103,7 @@ def images_by_camera(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 def _name_ticks(ax: Axes, names: Any) -> None:
     """Write one name a bar: turned where they would touch, and then only every n-th."""
-    labels = [str(name) if len(str(name)) <= 24 else f"{str(name)[:23]}…" for name in names]
+    labels = [plain(name, 24) for name in names]
     room = ax.get_window_extent().width / ax.get_figure(root=True).dpi  # type: ignore[union-attr]
     turned = len(labels) * (max(map(len, labels)) + 2) * 0.09 > room
     step = max(1, int(np.ceil(len(labels) * 0.22 / room))) if turned else 1
@@ -135,7 +136,7 @@ def images_by_split(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
             va="center",
             fontsize=9,
         )
-    ax.set_yticks(np.arange(len(counts)), [str(name) for name in counts.index])
+    ax.set_yticks(np.arange(len(counts)), [plain(name, 24) for name in counts.index])
     ax.invert_yaxis()
     ax.set(xlabel="images (count)", ylabel="split", xlim=(0, 1.45 * counts.max()))
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
@@ -159,7 +160,7 @@ def identity_camera_map(table: pd.DataFrame, *, ax: Axes | None = None, top: int
     ax.figure.colorbar(drawn, ax=ax, label="images (count)", ticks=MaxNLocator(5, integer=True))
     _name_ticks(ax, counts.columns)
     step = -(-len(counts) // 25)
-    ax.set_yticks(np.arange(0, len(counts), step), [str(name) for name in counts.index[::step]])
+    ax.set_yticks(np.arange(0, len(counts), step), [plain(name, 24) for name in counts.index[::step]])
     ax.set(xlabel="identity (pid)", ylabel="camera (id)")
     blank = float((counts == 0).to_numpy().mean())
     set_alt(

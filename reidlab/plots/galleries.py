@@ -9,8 +9,9 @@ import pandas as pd
 from matplotlib.lines import Line2D
 
 from reidlab.errors import UserError, nearest
-from reidlab.plots.pictures import draw_image, image_of, short
+from reidlab.plots.pictures import draw_image, image_of
 from reidlab.plots.style import MARKS, Chart, new_figure, set_alt, styled
+from reidlab.plots.text import cut, plain
 from reidlab.retrieval.result import RetrievalResult
 
 __all__ = ["CHOICES", "choose_queries", "ranking_figure"]
@@ -43,10 +44,10 @@ def _caption(row: Any, table: pd.DataFrame, score: str) -> str:
 
 def _who(image: Any) -> str:
     """Write identity and camera of a row of an image table, on two lines where one is too short."""
-    pid = f"id {short(image['pid'], 13)}"
+    pid = f"id {cut(image['pid'], 13)}"
     if "camid" not in image:
         return pid
-    cam = f"cam {short(image['camid'], 12)}"
+    cam = f"cam {cut(image['camid'], 12)}"
     return f"{pid}, {cam}" if len(pid) + len(cam) <= 15 else f"{pid}\n{cam}"
 
 
@@ -121,4 +122,4 @@ def _legend(figure: Chart, title: str) -> None:
     ]
     figure.legend(handles=entries, loc="outside lower center", ncols=3, handlelength=3.5)
     if title:
-        figure.suptitle(title, fontsize=12)
+        figure.suptitle(plain(title, 100), fontsize=12)

@@ -14,6 +14,8 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.text import Annotation
 
+from reidlab.plots.text import plain
+
 __all__ = ["place_labels"]
 
 Array = npt.NDArray[np.float64]
@@ -57,7 +59,7 @@ def place_labels(
     crowds = np.exp(-(((at[:, None] - at) / 60) ** 2).sum(2)).sum(1)
     for i in np.argsort(-crowds, kind="stable"):  # those in a crowd first: they have the fewest places
         how: dict[str, Any] = {"xytext": (0, 0), "textcoords": "offset points", "annotation_clip": False}
-        label = ax.annotate(texts[i], tuple(spots[i]), fontsize=fontsize, **how)
+        label = ax.annotate(plain(texts[i]), tuple(spots[i]), fontsize=fontsize, **how)
         label.set_in_layout(False)
         extent = label.get_window_extent()
         box, lead = _best(at[i], np.array([extent.width, extent.height]) * scale, drawn, taken, inside, radius)

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 
 from reidlab.errors import UserError
 from reidlab.plots.style import PALETTE, Chart, axes_or_new, new_figure, set_alt, styled
+from reidlab.plots.text import plain
 
 if TYPE_CHECKING:  # it imports torch, which drawing does without
     from reidlab.losses.probe import Probe
@@ -91,7 +92,7 @@ def _panel(ax: Axes, at: npt.NDArray[np.float64], who: npt.NDArray[Any], found: 
         how: dict[str, Any] = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.01, "headwidth": 4}
         ax.quiver(at[moved, 0], at[moved, 1], arrows[:, 0], arrows[:, 1], color="#222222", zorder=2, **how)
     ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xticks=[-1, 0, 1], yticks=[-1, 0, 1])
-    ax.set_title(f"{found.name}\nactive {100 * found.stats['active_share']:.0f} %", fontsize=10)
+    ax.set_title(f"{plain(found.name, 30)}\nactive {100 * found.stats['active_share']:.0f} %", fontsize=10)
 
 
 @styled
@@ -117,7 +118,7 @@ def loss_shares(labels: npt.ArrayLike, probes: Mapping[str, Probe], *, ax: Axes 
     even = 100 / len(who)
     image = ax.imshow(shares, aspect="auto", cmap="viridis", vmin=0, vmax=3 * even, interpolation="nearest")
     ax.grid(False)
-    ax.set_yticks(range(len(probes)), list(probes))
+    ax.set_yticks(range(len(probes)), [plain(name) for name in probes])
     for border in np.flatnonzero(np.diff(np.unique(who[order], return_inverse=True)[1])):
         ax.axvline(border + 0.5, color="white", linewidth=0.8)
     ax.set(xlabel="image of the batch, by identity (white lines)", ylabel="loss")
@@ -150,7 +151,7 @@ def loss_progress(active: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.imshow(percent, aspect="auto", cmap="Greens", vmin=0, vmax=180, interpolation="nearest")
     ax.grid(False)
     ax.set_xticks(range(percent.shape[1]), [f"{100 * way:.0f} %" for way in active.columns])
-    ax.set_yticks(range(len(percent)), list(active.index))
+    ax.set_yticks(range(len(percent)), [plain(name) for name in active.index])
     for (row, column), value in np.ndenumerate(percent):
         ax.text(column, row, f"{value:.0f} %", ha="center", va="center", fontsize=9)
     ax.set(xlabel="way of every image to its identity's mean", ylabel="loss")

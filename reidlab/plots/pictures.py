@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,10 +12,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
+from reidlab.data.images import decode
+from reidlab.data.scales import ranges_of
 from reidlab.errors import UserError
 from reidlab.plots.style import MARKS, Chart, new_figure, set_alt, styled
+from reidlab.plots.text import block, plain
 
-__all__ = ["contact_sheet", "draw_image", "image_of", "short"]
+__all__ = ["contact_sheet", "draw_image", "image_of"]
 
 
 def image_of(images: Any, row: int) -> npt.NDArray[np.uint8]:
@@ -30,6 +32,7 @@ def image_of(images: Any, row: int) -> npt.NDArray[np.uint8]:
     Raises:
         UserError: the row or its file is not there, or it is not a colour image.
     """
+    ranges = ranges_of(images) if isinstance(images, pd.DataFrame) else None
     if isinstance(images, pd.DataFrame):
         images = images["path"].to_numpy()
     elif isinstance(images, pd.Series):
@@ -38,12 +41,7 @@ def image_of(images: Any, row: int) -> npt.NDArray[np.uint8]:
         raise UserError(f"Image {row} is wanted, but only {len(images)} images were given.")
     item = images.image(row) if hasattr(images, "image") else images[row]
     if isinstance(item, (str, os.PathLike)):
-        from PIL import Image
-
-        if not Path(item).is_file():
-            raise UserError(f"The image file {item} is not there.")
-        with Image.open(item) as opened:
-            item = opened.convert("RGB")
+        item = decode(item, value_range=None if ranges is None else float(ranges[row]))
     pixels = np.asarray(item)
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
         raise UserError(
@@ -51,12 +49,6 @@ def image_of(images: Any, row: int) -> npt.NDArray[np.uint8]:
             "Batches made for a network are floats [3, height, width]: give the pixels before that."
         )
     return pixels
-
-
-def short(value: Any, length: int = 10) -> str:
-    """Cut the middle out of a long identity so that captions do not run into each other."""
-    text = str(value)
-    return text if len(text) <= length else f"{text[: length // 3]}…{text[length // 3 + 1 - length :]}"
 
 
 def draw_image(ax: Axes, pixels: npt.NDArray[np.uint8] | None, kind: str | None = None, caption: str = "") -> None:
@@ -83,7 +75,9 @@ def draw_image(ax: Axes, pixels: npt.NDArray[np.uint8] | None, kind: str | None 
         )  # fmt: skip
         ax.add_patch(border)
     sign = f"{mark.sign} " if mark is not None else ""
-    ax.set_xlabel(f"{sign}{caption}", fontsize=8, color=mark.colour if mark is not None else "black", labelpad=4)
+    ax.set_xlabel(
+        f"{sign}{block(caption, 24)}", fontsize=8, color=mark.colour if mark is not None else "black", labelpad=4
+    )
 
 
 @styled
@@ -128,6 +122,6 @@ def contact_sheet(
         )
     left = f" (first {shown} of {count:,})" if shown < count else ""
     if title or left:
-        figure.suptitle(f"{title}{left}".strip(), fontsize=11)
+        figure.suptitle(f"{plain(title, 100)}{left}".strip(), fontsize=11)
     set_alt(figure, f"{title or 'Contact sheet'}: {shown} of {count:,} images in a grid.")
     return figure

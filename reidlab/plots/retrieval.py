@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from reidlab.errors import UserError
 from reidlab.plots.style import PALETTE, RIGHT, WRONG, axes_or_new, set_alt, styled
+from reidlab.plots.text import plain
 from reidlab.retrieval.result import RetrievalResult
 
 __all__ = ["cmc_curve", "distance_histogram"]
@@ -38,7 +39,7 @@ def cmc_curve(
     for at, (name, result) in enumerate(named.items()):
         cmc = 100 * result.cmc[:max_rank]
         colour = PALETTE[at % len(PALETTE)]
-        label = f"{name}: " if name else ""
+        label = f"{plain(name)}: " if name else ""
         label += f"R1 {100 * result.rank(1):.1f} %, mAP {100 * result.mean_ap:.1f} %"
         marks = [k - 1 for k in (1, 5, 10) if k <= len(cmc)]
         ax.plot(
@@ -106,7 +107,9 @@ def distance_histogram(
     )
     if threshold is not None:
         ax.axvline(threshold, color="black", linewidth=1.2, linestyle="-.", label=f"threshold {threshold:.3f}")
-    ax.set(xlabel=f"distance ({unit})", ylabel="pairs of that kind (%)", ylim=(0, 1.05 * max(map(np.max, shares))))
+    ax.set(
+        xlabel=f"distance ({plain(unit)})", ylabel="pairs of that kind (%)", ylim=(0, 1.05 * max(map(np.max, shares)))
+    )
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)  # above: the threshold may stand anywhere
     text = (
         f"Histograms of distance: same identity, median {np.median(same):.3f}; different, median {np.median(other):.3f}"

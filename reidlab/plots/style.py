@@ -19,6 +19,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from reidlab.plots.text import printable
+
 __all__ = [
     "IGNORED", "MARKS", "PALETTE", "QUERY", "RIGHT", "WRONG", "Chart", "ChartAxes", "Mark", "axes_or_new", "describe",
     "new_figure", "reidlab_style", "save_figure", "set_alt", "styled",
@@ -41,6 +43,7 @@ _RC: Any = {
     "grid.alpha": 0.3,
     "legend.fontsize": 9,
     "legend.frameon": False,
+    "text.usetex": False,  # TeX would read names as commands
 }
 
 P = ParamSpec("P")
@@ -70,9 +73,10 @@ def _light(png: bytes) -> bytes:
         return png
     from PIL import Image
 
+    from reidlab.data.images import open_bytes, to_rgb
+
     out = io.BytesIO()
-    with Image.open(io.BytesIO(png)) as opened:
-        opened.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(out, format="PNG", optimize=True)
+    to_rgb(open_bytes(png)).quantize(256, dither=Image.Dither.NONE).save(out, format="PNG", optimize=True)
     return min(png, out.getvalue(), key=len)
 
 
@@ -124,7 +128,7 @@ def axes_or_new(ax: Axes | None, width: float = 6.4, height: float = 3.8) -> Axe
 
 def set_alt(target: Axes | Figure, text: str) -> None:
     """Say in words what axes or a figure show, for readers who cannot see them."""
-    setattr(target, _ALT, text)
+    setattr(target, _ALT, printable(text))
 
 
 def describe(target: Axes | Figure) -> str:

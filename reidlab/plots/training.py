@@ -11,6 +11,7 @@ from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from reidlab.errors import UserError
 from reidlab.plots.style import PALETTE, Chart, ChartAxes, new_figure, set_alt, styled
+from reidlab.plots.text import plain
 
 __all__ = ["training_history"]
 
@@ -28,7 +29,7 @@ def _draw(ax: Axes, history: pd.DataFrame, columns: dict[str, str], scale: float
         rows = history[history[column].notna()]
         marker = _MARKERS[at % len(_MARKERS)] if len(rows) <= 30 else ""
         ax.plot(
-            rows["epoch"], rows[column] * scale, label=label, color=PALETTE[at % len(PALETTE)],
+            rows["epoch"], rows[column] * scale, label=plain(label), color=PALETTE[at % len(PALETTE)],
             linestyle=_LINES[at % len(_LINES)], marker=marker, markersize=4,
         )  # fmt: skip
 
@@ -105,6 +106,6 @@ def training_history(history: pd.DataFrame, *, title: str = "") -> Chart:
     for ax in axes[len(panels) :]:
         ax.remove()
     if title:
-        figure.suptitle(title, fontsize=12)
+        figure.suptitle(plain(title, 100), fontsize=12)
     set_alt(figure, alt)
     return figure

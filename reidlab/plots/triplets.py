@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from reidlab.errors import UserError
-from reidlab.plots.pictures import draw_image, short
+from reidlab.plots.pictures import draw_image
 from reidlab.plots.style import MARKS, Chart, new_figure, set_alt, styled
+from reidlab.plots.text import block, cut
 
 __all__ = ["triplet_rows"]
 
@@ -64,7 +65,7 @@ def triplet_rows(
             caption = _caption(pids[at], camids, distances, at, place)
             draw_image(ax, images[at, place], kind, caption)
             if place and (pids[at, place] == pids[at, 0]) != (role == "positive"):
-                ax.set_xlabel(f"label fault\n{caption}", fontsize=8, color=MARKS["wrong"].colour)
+                ax.set_xlabel(f"label fault\n{block(caption)}", fontsize=8, color=MARKS["wrong"].colour)
             if row == 0:
                 ax.set_title(role, fontsize=10, color=MARKS[kind].colour)
     left = f" (first {shown} of {count:,})" if shown < count else ""
@@ -74,9 +75,9 @@ def triplet_rows(
 
 def _caption(pids: Any, camids: Any, distances: Any, at: int, place: int) -> str:
     """Write identity and camera, and below them the distance."""
-    text = f"id {short(pids[place])}"
+    text = f"id {cut(pids[place])}"
     if camids is not None:
-        text += f", cam {short(np.asarray(camids)[at, place], 6)}"
+        text += f", cam {cut(np.asarray(camids)[at, place], 6)}"
     if distances is None:
         return text
     return f"{text}\n" + ("" if place == 0 else f"distance {np.asarray(distances)[at, place - 1]:.3f}")

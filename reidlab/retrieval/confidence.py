@@ -12,9 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from reidlab.errors import UserError
+from reidlab.errors import UserError, shown
+from reidlab.ids import codes
+from reidlab.retrieval.checks import check_real, check_seed, check_whole
 
-__all__ = ["bootstrap_intervals"]
+__all__ = ["MOST_DRAWS", "bootstrap_intervals"]
+
+MOST_DRAWS = 1_000_000
 
 
 def bootstrap_intervals(
@@ -31,24 +35,36 @@ def bootstrap_intervals(
         values: name -> one value a query (an AP, or 1.0 where the first match is within rank 5).
         groups: the identity of each query.
         count: number of draws; 1,000 is enough for two digits.
-        seed: of the draws; equal seeds give equal intervals.
+        seed: of the draws; equal seeds give equal intervals, to rounding (the means are products of matrices).
         level: the share of draws inside the interval, between 0 and 1.
 
     Raises:
-        UserError: no draws, a level outside (0, 1), lengths that differ, or no values.
+        UserError: no draws, a level outside (0, 1), lengths that differ, no values, or some that are no numbers.
     """
-    if count < 1 or not 0 < level < 1:
-        raise UserError(f"bootstrap={count} and level={level}: at least 1 draw and a level between 0 and 1 needed.")
-    table = np.column_stack([np.asarray(value, dtype=np.float64) for value in values.values()])
-    _, codes = np.unique(np.asarray(groups), return_inverse=True)
-    if len(codes) != len(table) or not len(codes):
-        raise UserError(f"{len(codes)} groups for {len(table)} values; one group a value, and at least one, needed.")
-    n_groups = int(codes.max()) + 1
-    sums = np.column_stack([np.bincount(codes, column, minlength=n_groups) for column in table.T])
-    sizes = np.bincount(codes, minlength=n_groups).astype(np.float64)
+    count, level = check_whole("count", count, 1, MOST_DRAWS), check_real("level", level, 0, 1, open_ends=True)
+    seed = check_seed(seed)
+    group = codes(groups, name="groups")[0]
+    columns = [_finite(name, value, len(group)) for name, value in values.items()]
+    if not columns or not len(group):
+        raise UserError(f"{len(group)} groups and {len(columns)} lists of values; at least one of each needed.")
+    n_groups = int(group.max()) + 1
+    sums = np.column_stack([np.bincount(group, column, minlength=n_groups) for column in columns])
+    sizes = np.bincount(group, minlength=n_groups).astype(np.float64)
     means = _draw(sums, sizes, count, np.random.default_rng(seed))
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return {name: (float(a), float(b)) for name, a, b in zip(values, low, high)}
+
+
+def _finite(name: str, given: npt.ArrayLike, length: int) -> npt.NDArray[np.float64]:
+    """Give a list of values as floats, one a group."""
+    try:
+        values = np.asarray(given)
+        values = values.astype(np.float64) if values.dtype.kind in "fiub" else np.zeros(0)
+    except (TypeError, ValueError, RuntimeError, ArithmeticError):
+        values = np.zeros(0)
+    if values.shape != (length,) or not np.isfinite(values).all():
+        raise UserError(f"{name} must be {length:,} finite numbers, one for each group; got {shown(given)}.")
+    return values
 
 
 def _draw(sums: npt.NDArray[Any], sizes: npt.NDArray[Any], count: int, generator: np.random.Generator) -> Any:

@@ -1,7 +1,8 @@
 """Count nearer images by plain comparison, compiled: for large galleries, where it beats sorting several times.
 
 numba comes with umap-learn. It is imported and compiled at the first large evaluation (about a second, kept on disk
-for later processes); without it, or for small problems, `ranking` counts with NumPy and gives the same numbers.
+for later processes); without it, or for small problems, `ranking` counts with NumPy. From the same products both give
+the same numbers, to the bit: a product is scaled by one rounded operation, and comparing and counting are exact.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ Counter = Callable[..., None]
 
 def _count_block(
     dots: npt.NDArray[Any],
+    lines: npt.NDArray[np.int64],
     factor: npt.NDArray[Any],
     cosine: bool,
     ends: npt.NDArray[np.int64],
@@ -42,7 +44,8 @@ def _count_block(
     compiler turns into vector instructions (14 times quicker than integers here) and which are exact up to `EXACT`.
 
     Args:
-        dots: dot products [query, gallery].
+        dots: dot products [line, gallery].
+        lines: the line of each query [query]; equal queries share one.
         factor: what `ranking.Scorer` scales them by (cosine) or takes off (euclidean) [gallery].
         cosine: which of the two.
         ends: images of query q's identity are `ends[q]` to `ends[q + 1]` of the lists below [query + 1].
@@ -55,8 +58,8 @@ def _count_block(
         wrong: written, the largest score of a wrong image [query], -infinity for none.
     """
     lanes = np.empty(LANES, dots.dtype)
-    for query in range(len(dots)):
-        line = dots[query]
+    for query in range(len(lines)):
+        line = dots[lines[query]]
         if cosine:
             for at in range(len(line)):
                 scores[at] = line[at] * factor[at]
@@ -99,8 +102,8 @@ def compiled_counter() -> Counter | None:
         # sums may be reordered (they are exact whole numbers) and no score is NaN; infinities keep their meaning
         counter: Counter = numba.njit(nogil=True, cache=True, fastmath={"reassoc", "nsz", "nnan"})(_count_block)
         for kind in (np.float32, np.float64):
-            pair, two, none = np.zeros(2, kind), np.zeros(2, np.int64), np.zeros(0, np.int64)
-            counter(pair[None], pair, True, two, none, none, none, pair, pair, none, pair)
+            pair, one, two, none = np.zeros(2, kind), *(np.zeros(n, np.int64) for n in (1, 2, 0))
+            counter(pair[None], one, pair, True, two, none, none, none, pair, pair, none, pair)
     except Exception:  # of many kinds: no numba, no cache folder, a processor that LLVM does not know
         return None
     return counter

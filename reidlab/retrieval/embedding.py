@@ -18,6 +18,7 @@ from reidlab.devices import plan
 from reidlab.errors import UserError
 from reidlab.models.inference import embed_rows
 from reidlab.paths import data_root
+from reidlab.retrieval.checks import check_whole
 
 __all__ = ["Embeddings", "embed"]
 
@@ -35,8 +36,10 @@ class Embeddings:
     table: pd.DataFrame
 
     def __post_init__(self) -> None:
-        if self.vectors.ndim != 2 or len(self.vectors) != len(self.table):
-            shape = self.vectors.shape
+        if not isinstance(self.table, pd.DataFrame) or not {"pid", "split"} <= set(self.table.columns):
+            raise UserError("Embeddings need an image table (a frame with the columns pid and split).")
+        shape = np.shape(self.vectors) if isinstance(self.vectors, np.ndarray) else type(self.vectors).__name__
+        if not isinstance(self.vectors, np.ndarray) or self.vectors.ndim != 2 or len(self.vectors) != len(self.table):
             raise UserError(f"vectors of shape {shape} do not belong to a table of {len(self.table)} images.")
 
     def __len__(self) -> int:
@@ -53,8 +56,8 @@ class Embeddings:
         """
         rows = np.flatnonzero(self.table["split"].isin(names).to_numpy())
         if not len(rows):
-            there = ", ".join(sorted(self.table["split"].unique()))
-            raise UserError(f"no embedding is in split {' or '.join(names)}; there is {there}.")
+            there = ", ".join(sorted(map(str, self.table["split"].unique())))
+            raise UserError(f"no embedding is in split {' or '.join(map(str, names))}; there is {there or 'none'}.")
         return Embeddings(self.vectors[rows], self.table.iloc[rows].reset_index(drop=True))
 
     @property
@@ -99,6 +102,9 @@ def embed(
 ) -> Embeddings:
     """Embed every image of a table.
 
+    The last bits of a vector depend on the machine, its libraries, the number of threads and the batch size; where
+    `batch_size` is None, on what memory was free.
+
     Args:
         model: gives embeddings in eval mode and has `.preprocess` (`reidlab.models.build`, `load_model`).
         table: image table.
@@ -120,12 +126,14 @@ def embed(
     if not isinstance(preprocess, Preprocess):
         kind = type(model).__name__
         raise UserError(f"{kind} has no `preprocess` (a Preprocess): how would pixels become its input?")
-    if batch_size is not None and batch_size < 1:
-        raise UserError(f"batch_size={batch_size} must be 1 or more.")
+    if batch_size is not None:
+        batch_size = check_whole("batch_size", batch_size, 1, 2**31)
     compute = plan(device, precision)
     if pixels is None:
         size = (preprocess.height, preprocess.width)
         pixels = PixelStore.build(table, data_root() / "cache" / "pixels", size=size, progress=progress)
+    if not isinstance(pixels, PixelStore):
+        raise UserError(f"pixels must be a PixelStore, not {type(pixels).__name__}.")
     if pixels.n_images != len(table):
         raise UserError(f"the pixel store has {pixels.n_images} images, the table {len(table)}.")
     rows = np.arange(len(table))

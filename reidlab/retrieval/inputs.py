@@ -2,116 +2,114 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
-from reidlab.errors import UserError, nearest
+from reidlab.errors import UserError, shown
+from reidlab.ids import as_ids, shared_codes
+from reidlab.retrieval.checks import check_choice
 
-__all__ = ["METRICS", "Problem", "as_vectors", "check_choice", "encode", "ids_array", "on_cpu", "prepare"]
+__all__ = ["METRICS", "Problem", "as_vectors", "is_junk_id", "prepare"]
 
 METRICS = ("cosine", "euclidean")
-MISSING = "the pids of a table are its column 'pid', the camids its column 'camid'"
+
+Ids = npt.NDArray[Any]
+Codes = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Problem:
     """A ranking task that has passed every check; junk is out, or has code -1.
 
-    `*_codes` and `*_cams` are small integers; `gallery_rows` gives each gallery row's row in the caller's array.
+    `*_codes`, `*_cams` and `*_images` are small integers; `gallery_rows` gives each gallery row's row in the caller's
+    array. `query_ids` and `query_cam_ids` are the queries' identities and cameras as they were given, in normal form.
     """
 
     query: npt.NDArray[Any]
     gallery: npt.NDArray[Any]
-    query_codes: npt.NDArray[np.int64]
-    gallery_codes: npt.NDArray[np.int64]
-    query_cams: npt.NDArray[np.int64] | None
-    gallery_cams: npt.NDArray[np.int64] | None
-    gallery_rows: npt.NDArray[np.int64]
+    query_codes: Codes
+    gallery_codes: Codes
+    query_cams: Codes | None
+    gallery_cams: Codes | None
+    query_images: Codes | None
+    gallery_images: Codes | None
+    gallery_rows: Codes
+    query_ids: Ids
+    query_cam_ids: Ids | None
     metric: str
     n_junk: int
+    notes: tuple[str, ...] = ()
 
-
-def check_choice(what: str, given: str, choices: Sequence[str]) -> None:
-    """Refuse a word that is not among `choices`, naming the nearest."""
-    if given not in choices:
-        raise UserError(f"{what}={given!r} is not one of {', '.join(choices)}.{nearest(str(given), choices)}")
-
-
-def on_cpu(given: Any) -> Any:
-    """Take a torch tensor from its device; it is told by its manners so that torch need not be imported."""
-    return given.detach().cpu() if hasattr(given, "detach") else given
+    @property
+    def n_same_image(self) -> int | None:
+        """Count the queries that stand in the gallery themselves; None where nobody said which images are the same."""
+        if self.query_images is None or self.gallery_images is None:
+            return None
+        return int(np.isin(self.query_images, self.gallery_images).sum())
 
 
 def as_vectors(name: str, given: Any, metric: str = "euclidean") -> npt.NDArray[Any]:
     """Give `given` as a C-contiguous float32 or float64 [image, dim] array without NaN or infinity.
 
-    float16 and float32 become float32, everything else float64; a torch tensor is taken from its device.
+    float16 and float32, and torch's smaller floats, become float32, everything else float64; a torch tensor is taken
+    from its device.
 
     Raises:
         UserError: not a filled table of finite numbers, or (cosine) a row of zeros; names the first such row.
     """
-    given = on_cpu(given)
-    given = given.float() if str(getattr(given, "dtype", "")) in ("torch.bfloat16", "torch.float16") else given
-    vectors = np.asarray(given)
+    vectors = _array(name, given)
     if vectors.ndim != 2 or 0 in vectors.shape or vectors.dtype.kind not in "fiub":
         raise UserError(
             f"{name} must be numbers of shape [image, dim] with at least one row and column; "
             f"got shape {list(vectors.shape)} of {vectors.dtype}."
         )
-    vectors = np.ascontiguousarray(vectors, np.float32 if vectors.dtype in (np.float16, np.float32) else np.float64)
-    squares = np.einsum("ij,ij->i", vectors, vectors)
-    if not np.isfinite(squares).all():
+    with np.errstate(over="ignore", under="ignore"):  # both are looked for below
+        narrow = vectors.dtype in (np.float16, np.float32)
+        vectors = np.ascontiguousarray(vectors, np.float32 if narrow else np.float64)
+        squares = np.einsum("ij,ij->i", vectors, vectors)
+    limits = np.finfo(vectors.dtype)
+    if not (squares < limits.max / 4).all():  # a fourth: distances add up a few of them
         bad = ~np.isfinite(vectors).all(axis=1)
         if not bad.any():
-            row = int(np.flatnonzero(~np.isfinite(squares))[0])
+            row = int(np.flatnonzero(~(squares < limits.max / 4))[0])
             raise UserError(f"{name} row {row} is too long for {vectors.dtype}: its squared length overflows.")
         raise UserError(
             f"{name} has NaN or infinity in {bad.sum()} of {len(bad)} rows, first in row {np.flatnonzero(bad)[0]}. "
             "The network that made it diverged, or its input had such values."
         )
-    if metric == "cosine" and not squares.all():
-        rows = np.flatnonzero(squares == 0)
+    if metric == "cosine" and not (squares >= limits.tiny).all():
+        rows = np.flatnonzero(squares < limits.tiny)
+        zero = not vectors[rows[0]].any()
+        what = "all zeros" if zero else f"so short that its squared length is lost in {vectors.dtype}"
         raise UserError(
-            f"{name} row {rows[0]} is all zeros ({len(rows)} such rows): it has no direction, so no cosine. "
-            "Leave it out or use metric='euclidean'."
+            f"{name} row {rows[0]} is {what} ({len(rows)} such rows): it has no direction, so no cosine. "
+            f"{'Leave it out' if zero else 'Scale it up'} or use metric='euclidean'."
         )
     return vectors
 
 
-def ids_array(name: str, given: Any, length: int, vectors: str) -> npt.NDArray[Any]:
-    """Give identities or cameras as an int64 or object-of-str array of the wanted length."""
-    ids = np.asarray(on_cpu(given))
-    if ids.ndim != 1 or len(ids) != length:
-        raise UserError(f"{name} has shape {list(ids.shape)}, but {vectors} has {length} rows; {MISSING}.")
-    missing = pd.isna(ids)
-    if missing.any():
-        raise UserError(f"{name} is missing in row {np.flatnonzero(missing)[0]} ({missing.sum()} rows in all).")
-    if ids.dtype.kind == "f":
-        if (ids != np.floor(ids)).any():
-            raise UserError(f"{name} has the number {ids[ids != np.floor(ids)][0]}; give integers or strings.")
-        return ids.astype(np.int64)
-    if ids.dtype.kind in "iub":
-        return ids.astype(np.int64)
-    if all(isinstance(value, (int, np.integer)) for value in ids):
-        return ids.astype(np.int64)
-    return np.array([str(value) for value in ids], dtype=object)
+def _array(name: str, given: Any) -> npt.NDArray[Any]:
+    """Make a NumPy array of whatever came."""
+    if isinstance(given, np.ma.MaskedArray) and np.ma.getmaskarray(given).any():
+        raise UserError(f"{name} is a masked array with masked values. Fill them in, or leave those images out.")
+    if not isinstance(given, np.ndarray) and hasattr(given, "toarray"):
+        raise UserError(f"{name} is sparse ({type(given).__name__}): give {name}.toarray().")
+    try:
+        if hasattr(given, "detach"):  # a torch tensor, told by its manners: torch need not be imported
+            given = given.detach().cpu()
+            kind = str(getattr(given, "dtype", ""))
+            given = given.float() if kind == "torch.bfloat16" or kind.startswith("torch.float8") else given
+        return np.asarray(given)
+    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{name} must be numbers of shape [image, dim], every row of one length ({first}).") from None
 
 
-def encode(query: npt.NDArray[Any], gallery: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Give both lists of identities as codes 0, 1, ... (equal where equal); numbers meet strings as strings."""
-    if query.dtype != gallery.dtype:
-        query, gallery = (np.array([str(value) for value in ids], dtype=object) for ids in (query, gallery))
-    codes, _ = pd.factorize(np.concatenate([query, gallery]))
-    codes = codes.astype(np.int64)
-    return codes[: len(query)], codes[len(query) :]
-
-
-def _is_junk(ids: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+def is_junk_id(ids: Ids) -> npt.NDArray[np.bool_]:
+    """Say which identities are junk: -1, or "-1"."""
     return np.asarray(ids == (-1 if ids.dtype.kind == "i" else "-1"), dtype=bool)
 
 
@@ -124,6 +122,8 @@ def prepare(
     gallery_pids: Any,
     gallery_camids: Any,
     metric: str,
+    query_images: Any = None,
+    gallery_images: Any = None,
     keep_junk: bool = False,
 ) -> Problem:
     """Check the arguments of `evaluate` together and take the junk out of the gallery.
@@ -139,33 +139,68 @@ def prepare(
             "they must come from the same model."
         )
     n_query, n_gallery = len(vectors["query"]), len(vectors["gallery"])
-    q_pids = ids_array("query_pids", query_pids, n_query, "query")
-    g_pids = ids_array("gallery_pids", gallery_pids, n_gallery, "gallery")
-    if _is_junk(q_pids).any():
-        row = int(np.flatnonzero(_is_junk(q_pids))[0])
+    pids = (
+        as_ids("query_pids", query_pids, n_query, "query"),
+        as_ids("gallery_pids", gallery_pids, n_gallery, "gallery"),
+    )
+    if is_junk_id(pids[0]).any():
+        row = int(np.flatnonzero(is_junk_id(pids[0]))[0])
         raise UserError(f"query row {row} has pid -1 (junk), which cannot be looked for. Leave such rows out.")
-    q_cams = g_cams = None
-    if query_camids is not None and gallery_camids is not None:
-        q_cams, g_cams = encode(
-            ids_array("query_camids", query_camids, n_query, "query"),
-            ids_array("gallery_camids", gallery_camids, n_gallery, "gallery"),
-        )
-    junk = _is_junk(g_pids)
+    cams = _both("camids", query_camids, gallery_camids, n_query, n_gallery)
+    images = _both("images", query_images, gallery_images, n_query, n_gallery)
+    junk = is_junk_id(pids[1])
     rows = np.arange(n_gallery) if keep_junk else np.flatnonzero(~junk)
     if not len(rows):
         raise UserError(f"All {n_gallery} gallery images are junk (pid -1): nothing is left to rank.")
-    q_codes, g_codes = encode(q_pids, g_pids)
-    g_codes[junk] = -1
+    query_codes, gallery_codes = shared_codes(*pids)
+    gallery_codes[junk] = -1
+    query_cams, gallery_cams = _shared_codes(*cams)
+    query_keys, gallery_keys = _shared_codes(*images)
     common = np.result_type(vectors["query"], vectors["gallery"])
     kept = vectors["gallery"] if len(rows) == n_gallery else vectors["gallery"][rows]
     return Problem(
         query=vectors["query"].astype(common, copy=False),
         gallery=kept.astype(common, copy=False),
-        query_codes=q_codes,
-        gallery_codes=g_codes[rows],
-        query_cams=q_cams,
-        gallery_cams=None if g_cams is None else g_cams[rows],
+        query_codes=query_codes,
+        gallery_codes=gallery_codes[rows],
+        query_cams=query_cams,
+        gallery_cams=None if gallery_cams is None else gallery_cams[rows],
+        query_images=query_keys,
+        gallery_images=None if gallery_keys is None else gallery_keys[rows],
         gallery_rows=rows,
+        query_ids=pids[0],
+        query_cam_ids=cams[0],
         metric=metric,
         n_junk=int(junk.sum()),
+        notes=_notes(cams),
+    )
+
+
+def _both(what: str, query: Any, gallery: Any, n_query: int, n_gallery: int) -> tuple[Ids | None, Ids | None]:
+    """Check the cameras or the images of both sides; one that is not given is None."""
+    return (
+        None if query is None else as_ids(f"query_{what}", query, n_query, "query"),
+        None if gallery is None else as_ids(f"gallery_{what}", gallery, n_gallery, "gallery"),
+    )
+
+
+def _shared_codes(query: Ids | None, gallery: Ids | None) -> tuple[Codes | None, Codes | None]:
+    """Give codes of both sides, or None for both where one is not known."""
+    if query is None or gallery is None:
+        return None, None
+    of_query, of_gallery = shared_codes(query, gallery)
+    return of_query, of_gallery
+
+
+def _notes(cams: tuple[Ids | None, Ids | None]) -> tuple[str, ...]:
+    """Say what a reader of any score on this problem has to know."""
+    query, gallery = _shared_codes(*cams)
+    if query is None or gallery is None or np.isin(query, gallery).any():
+        return ()
+    names = [
+        ", ".join(shown(name) for name in list(dict.fromkeys(side.tolist()))[:3]) for side in cams if side is not None
+    ]
+    return (
+        f"query and gallery have no camera in common (query {names[0]}; gallery {names[1]}), so that no image was "
+        "ignored for its camera: if one camera is written in two ways, write it in one",
     )

@@ -12,13 +12,17 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from reidlab.errors import UserError
-from reidlab.retrieval.confidence import bootstrap_intervals
-from reidlab.retrieval.inputs import Problem, check_choice, on_cpu, prepare
+from reidlab.errors import UserError, shown
+from reidlab.ids import as_ids
+from reidlab.retrieval.checks import check_choice, check_real, check_seed, check_whole
+from reidlab.retrieval.confidence import MOST_DRAWS, bootstrap_intervals
+from reidlab.retrieval.inputs import Problem, prepare
 from reidlab.retrieval.ranking import BLOCK_MIB, RULES, Matches, rank_matches
 from reidlab.retrieval.result import AP_FORMS, RetrievalResult
 
 __all__ = ["average_precision", "evaluate", "inverse_negative_penalty", "per_query_frame", "summarize"]
+
+LONGEST_CMC = 1_000_000
 
 Floats = npt.NDArray[np.float64]
 
@@ -33,10 +37,14 @@ def _precisions(ranks: npt.NDArray[Any], position: npt.NDArray[Any], ap: str) ->
 
 
 def _checked(ranks: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    values = np.asarray(ranks)
-    if values.ndim != 1 or not len(values) or (values < 1).any() or (np.diff(values) <= 0).any():
-        raise UserError(f"ranks must be positions from 1, each larger than the last; got {values.tolist()}.")
-    return values.astype(np.int64)
+    why = f"got {shown(ranks)}"
+    try:
+        values = as_ids("ranks", ranks)  # whole numbers, by the same rule
+    except UserError as error:
+        values, why = np.zeros(0, np.int64), str(error)
+    if values.dtype != np.int64 or not len(values) or (values < 1).any() or (np.diff(values) <= 0).any():
+        raise UserError(f"ranks must be positions from 1, each larger than the last; {why}")
+    return values
 
 
 def average_precision(ranks: npt.ArrayLike, ap: str = "plain") -> float:
@@ -47,6 +55,9 @@ def average_precision(ranks: npt.ArrayLike, ap: str = "plain") -> float:
 
     >>> round(average_precision([2, 3, 5]), 6), round(average_precision([2, 3, 5], ap="trapezoid"), 6)
     (0.588889, 0.461111)
+
+    Raises:
+        UserError: ranks that are not whole numbers from 1, each larger than the last; another name of a form.
     """
     check_choice("ap", ap, AP_FORMS)
     values = _checked(ranks)
@@ -58,6 +69,9 @@ def inverse_negative_penalty(ranks: npt.ArrayLike) -> float:
 
     >>> inverse_negative_penalty([2, 3, 5])
     0.6
+
+    Raises:
+        UserError: as `average_precision`.
     """
     values = _checked(ranks)
     return len(values) / int(values[-1])
@@ -78,10 +92,15 @@ def evaluate(
     seed: int = 0,
     rule: str = "official",
     block_mib: float = BLOCK_MIB,
+    query_images: Any = None,
+    gallery_images: Any = None,
 ) -> RetrievalResult:
     """Rank the gallery for each query and score the ranking.
 
-    float32 vectors are compared in float32, anything wider in float64. At most `block_mib` of scores are held.
+    float32 vectors are compared in float32, anything wider in float64. At most `block_mib` of scores are held. Equal
+    gallery images tie, and stand in gallery order; equal queries have equal scores. That holds on every machine. Two
+    different images whose scores differ in their last bits may change places on another one, or with another number of
+    threads.
 
     Args:
         query: vectors [query, dim], a NumPy array or a torch tensor.
@@ -98,14 +117,18 @@ def evaluate(
         seed: of those draws.
         rule: "official", "no_camera" or "drop_same_camera" (see `ranking.rank_matches`).
         block_mib: memory for scores.
+        query_images: what each query is [query]: a digest of its pixels, or its path. A gallery image that has the
+            same is the query itself and is ignored, whatever its labels; the result counts such queries.
+        gallery_images: the same of the gallery; with one of the two alone nothing is ignored.
 
     Raises:
         UserError: the arrays do not fit together, cannot be ranked, or no query has a valid match.
     """
     check_choice("ap", ap, AP_FORMS)
     check_choice("rule", rule, RULES)
-    if max_rank < 1 or bootstrap < 0:
-        raise UserError(f"max_rank={max_rank} must be at least 1 and bootstrap={bootstrap} at least 0.")
+    max_rank = check_whole("max_rank", max_rank, 1, LONGEST_CMC)
+    bootstrap, seed = check_whole("bootstrap", bootstrap, 0, MOST_DRAWS), check_seed(seed)
+    block_mib = check_real("block_mib", block_mib, 0, 2**30, open_ends=True)
     problem = prepare(
         query,
         gallery,
@@ -113,12 +136,14 @@ def evaluate(
         query_camids=query_camids,
         gallery_pids=gallery_pids,
         gallery_camids=gallery_camids,
+        query_images=query_images,
+        gallery_images=gallery_images,
         metric=metric,
     )
     if rule == "no_camera" or problem.query_cams is None:
         rule = "no_camera"
     matches = rank_matches(problem, rule=rule, block_mib=block_mib)
-    frame = per_query_frame(matches, ap=ap, pids=query_pids, camids=query_camids)
+    frame = per_query_frame(matches, ap=ap, pids=problem.query_ids, camids=problem.query_cam_ids)
     return summarize(frame, problem, rule=rule, ap=ap, max_rank=max_rank, bootstrap=bootstrap, seed=seed)
 
 
@@ -136,9 +161,9 @@ def per_query_frame(matches: Matches, *, ap: str, pids: Any, camids: Any = None)
     value[valid] = total[valid] / n_matches[valid]
     inp[valid] = n_matches[valid] / matches.rank[starts[valid] + n_matches[valid] - 1]
     distance[valid] = matches.distance[starts[valid]]
-    columns: dict[str, Any] = {"query": np.arange(n_query), "pid": np.asarray(on_cpu(pids))}
+    columns: dict[str, Any] = {"query": np.arange(n_query), "pid": pids}
     if camids is not None:
-        columns["camid"] = np.asarray(on_cpu(camids))
+        columns["camid"] = camids
     columns |= {"n_matches": n_matches, "n_ignored": matches.n_ignored, "valid": valid, "first_rank": first}
     columns |= {"ap": value, "inp": inp, "match_distance": distance, "wrong_distance": matches.wrong_distance}
     return pd.DataFrame(columns)
@@ -169,6 +194,8 @@ def summarize(
         rule=rule,
         n_gallery=len(problem.gallery),
         n_junk=problem.n_junk,
+        n_same_image=problem.n_same_image,
+        notes=problem.notes if rule != "no_camera" else (),
         intervals=intervals,
         bootstrap=bootstrap,
         seed=seed,
@@ -183,7 +210,10 @@ def _why_none(problem: Problem, rule: str) -> str:
             f"None of the {n_query} queries can be scored: no query identity is in the gallery. "
             "Are both pids written the same way ('0001' is not '1')?"
         )
+    if rule == "no_camera":
+        return f"None of the {n_query} queries can be scored: of their identities the gallery has the queries alone."
+    itself = ", and the query itself, are" if problem.n_same_image else " is"
     return (
         f"None of the {n_query} queries can be scored under the rule {rule!r}: each identity is seen by one camera "
-        "only (a gallery image of the query's own camera is ignored). Give no camids to count every image."
+        f"only (a gallery image of the query's own camera{itself} ignored). Give no camids to count every image."
     )

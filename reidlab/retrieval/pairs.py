@@ -9,10 +9,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from reidlab.errors import UserError
+from reidlab.retrieval.checks import check_seed, check_whole
 from reidlab.retrieval.inputs import Problem, prepare
-from reidlab.retrieval.ranking import Scorer
+from reidlab.retrieval.scoring import Scorer
 
 __all__ = ["sample_pairs"]
+
+MOST = 10_000_000  # pairs: their vectors are held
 
 
 def sample_pairs(
@@ -26,10 +29,13 @@ def sample_pairs(
     metric: str = "cosine",
     count: int = 20_000,
     seed: int = 0,
+    query_images: Any = None,
+    gallery_images: Any = None,
 ) -> pd.DataFrame:
     """Give up to `count` pairs of the same identity and as many of different ones, all valid under the protocol.
 
-    Pairs of the same identity and camera, and junk, are never drawn. Drawing is without replacement among the
+    Pairs of the same identity and camera, an image with itself (`query_images`, `gallery_images` as in `evaluate`) and
+    junk are never drawn. Drawing is without replacement among the
     same-identity pairs and with replacement among the others.
 
     Returns:
@@ -38,8 +44,7 @@ def sample_pairs(
     Raises:
         UserError: no valid pair of one of the two kinds, or as `evaluate`.
     """
-    if count < 1:
-        raise UserError(f"count={count} must be at least 1.")
+    count, seed = check_whole("count", count, 1, MOST), check_seed(seed)
     problem = prepare(
         query,
         gallery,
@@ -47,6 +52,8 @@ def sample_pairs(
         query_camids=query_camids,
         gallery_pids=gallery_pids,
         gallery_camids=gallery_camids,
+        query_images=query_images,
+        gallery_images=gallery_images,
         metric=metric,
     )
     rng = np.random.default_rng(seed)
@@ -57,10 +64,11 @@ def sample_pairs(
     if problem.query_cams is not None and problem.gallery_cams is not None:
         valid = problem.query_cams[rows] != problem.gallery_cams[columns]
         rows, columns = rows[valid], columns[valid]
+    rows, columns = _not_itself(problem, rows, columns)
     if len(rows) > count:
         chosen = rng.choice(len(rows), count, replace=False)
         rows, columns = rows[chosen], columns[chosen]
-    other_rows, other_columns = _different(problem, count, rng)
+    other_rows, other_columns = _not_itself(problem, *_different(problem, count, rng))
     if not len(rows) or not len(other_rows):
         kind = "same identity (in another camera)" if not len(rows) else "different identities"
         raise UserError(f"There is no valid pair of {kind} among the queries and the gallery.")
@@ -72,6 +80,16 @@ def sample_pairs(
     same = np.arange(len(q)) < len(rows)
     distance = scorer.distance(q, score)
     return pd.DataFrame({"query": q, "gallery": problem.gallery_rows[g], "same": same, "distance": distance})
+
+
+def _not_itself(
+    problem: Problem, rows: npt.NDArray[Any], columns: npt.NDArray[Any]
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Leave out the pairs of an image with itself."""
+    if problem.query_images is None or problem.gallery_images is None:
+        return rows, columns
+    apart = problem.query_images[rows] != problem.gallery_images[columns]
+    return rows[apart], columns[apart]
 
 
 def _different(problem: Problem, count: int, rng: np.random.Generator) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:

@@ -8,6 +8,9 @@ import numpy as np
 import scipy.linalg
 
 from reidlab.errors import UserError
+from reidlab.ids import as_ids, codes
+from reidlab.retrieval.checks import check_real, check_whole
+from reidlab.retrieval.inputs import as_vectors
 
 __all__ = ["PROJECTION_DIM", "Projection", "fit_lda"]
 
@@ -32,7 +35,15 @@ class Projection:
         return int(self.matrix.shape[1])
 
     def __call__(self, vectors: np.ndarray) -> np.ndarray:
-        """Project embeddings [image, dim] to L2-normalised float32 [image, new dim]."""
+        """Project embeddings [image, dim] to L2-normalised float32 [image, new dim].
+
+        Raises:
+            UserError: another width, or no finite numbers.
+        """
+        none = isinstance(vectors, np.ndarray) and vectors.ndim == 2 and not len(vectors)
+        vectors = vectors if none else as_vectors("vectors", vectors)
+        if vectors.shape[1] != len(self.mean):
+            raise UserError(f"The projection takes {len(self.mean)} dims; vectors have {vectors.shape[1]}.")
         found = (vectors - self.mean) @ self.matrix
         lengths = np.linalg.norm(found, axis=1, keepdims=True)
         return (found / np.maximum(lengths, np.finfo(np.float32).tiny)).astype(np.float32)
@@ -58,23 +69,26 @@ def fit_lda(vectors: np.ndarray, pids: np.ndarray, *, dim: int = PROJECTION_DIM,
     Raises:
         UserError: fewer than two identities, none with two different images, values out of range.
     """
-    if dim < 1:
-        raise UserError(f"dim={dim} of a projection must be 1 or more.")
-    if not 0 < shrinkage <= 1:
-        raise UserError(f"shrinkage={shrinkage} must be above 0 and at most 1.")
-    names, codes = np.unique(pids.astype(str), return_inverse=True)
-    if len(names) < 2:
-        raise UserError(f"A discriminant projection needs two training identities or more; there is {len(names)}.")
-    wide = np.asarray(vectors, dtype=np.float64)
-    means = np.zeros((len(names), wide.shape[1]))
-    np.add.at(means, codes, wide)
-    means /= np.bincount(codes)[:, None]
-    apart = wide - means[codes]
+    dim = check_whole("dim", dim, 1, 2**31)
+    if check_real("shrinkage", shrinkage, 0, 1) == 0:
+        raise UserError(f"shrinkage={shrinkage} must be above 0.")
+    wide = as_vectors("vectors", vectors).astype(np.float64)
+    who = codes(as_ids("pids", pids, len(wide), "vectors"))[0]
+    n_people = int(who.max()) + 1
+    if n_people < 2:
+        raise UserError(f"A discriminant projection needs two training identities or more; there is {n_people}.")
+    means = np.zeros((n_people, wide.shape[1]))
+    np.add.at(means, who, wide)
+    means /= np.bincount(who)[:, None]
+    apart = wide - means[who]
     within = apart.T @ apart / len(wide)
     level = np.trace(within) / len(within)
     if not level > 0:
         raise UserError("A discriminant projection needs training identities with two different images.")
     shrunk = (1 - shrinkage) * within + shrinkage * level * np.eye(len(within))
-    _, directions = scipy.linalg.eigh(np.atleast_2d(np.cov(means.T)), shrunk)
-    kept = min(dim, len(names) - 1, wide.shape[1])
+    try:
+        _, directions = scipy.linalg.eigh(np.atleast_2d(np.cov(means.T)), shrunk)
+    except (np.linalg.LinAlgError, ValueError):
+        raise UserError("The training embeddings differ by too much or too little for a projection.") from None
+    kept = min(dim, n_people - 1, wide.shape[1])
     return Projection(wide.mean(0), directions[:, ::-1][:, :kept])

@@ -9,7 +9,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from reidlab.errors import UserError
-from reidlab.retrieval.inputs import Problem, as_vectors, encode, ids_array, prepare
+from reidlab.ids import as_ids, codes
+from reidlab.retrieval.inputs import Problem, as_vectors, prepare
 from reidlab.retrieval.metrics import per_query_frame
 from reidlab.retrieval.ranking import Matches, rank_matches
 
@@ -36,8 +37,12 @@ def protocol_audit(
     gallery_pids: Any,
     gallery_camids: Any,
     metric: str = "cosine",
+    query_images: Any = None,
+    gallery_images: Any = None,
 ) -> pd.DataFrame:
     """Score one set of features under each of `PROTOCOLS`; the first row is the one to report.
+
+    Images that are the query itself (`query_images` and `gallery_images`, as in `evaluate`) are ignored in all rows.
 
     Returns:
         A frame with a row a protocol: protocol, rank1, rank5, rank10, mAP, mINP, n_valid, mAP_excess (over the
@@ -53,6 +58,8 @@ def protocol_audit(
         "query_camids": query_camids,
         "gallery_pids": gallery_pids,
         "gallery_camids": gallery_camids,
+        "query_images": query_images,
+        "gallery_images": gallery_images,
         "metric": metric,
     }
     clean = prepare(query, gallery, **common)
@@ -133,15 +140,18 @@ def pool_multi_query(
 
     Returns:
         The pooled vectors [query, dim] of unit length, and how many images went into each (0: the query's own).
+
+    Raises:
+        UserError: arrays that do not fit together, rows of zeros, or identities that cannot be one.
     """
     pool, own = (_unit(as_vectors(name, value, "cosine")) for name, value in (("vectors", vectors), ("query", query)))
     if pool.shape[1] != own.shape[1]:
         raise UserError(f"The pool's vectors have {pool.shape[1]} dims, the queries' {own.shape[1]}.")
     keys = []
     for name, of_query, of_pool in (("pids", query_pids, pids), ("camids", query_camids, camids)):
-        queries = ids_array(f"query_{name}", of_query, len(own), "query")
-        keys.append(encode(queries, ids_array(name, of_pool, len(pool), "vectors")))
-    width = max(int(codes.max()) for codes in keys[1]) + 1
+        queries = as_ids(f"query_{name}", of_query, len(own), "query")
+        keys.append(codes(queries, as_ids(name, of_pool, len(pool), "vectors")))
+    width = max(int(part.max()) for part in keys[1]) + 1
     wanted, there = (pid * width + cam for pid, cam in zip(*keys))
     groups, slot = np.unique(wanted, return_inverse=True)
     place = np.minimum(np.searchsorted(groups, there), len(groups) - 1)

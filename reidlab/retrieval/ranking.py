@@ -2,9 +2,12 @@
 
 No index sort of whole rows and no full distance matrix: the rank of a match is 1 + the number of valid gallery images
 nearer to the query. Large problems count them by compiled comparison (`counting`). Small ones, and all where numba is
-missing, sort a row's *values* in place (SIMD in NumPy 2, a tenth of the time of an argsort) and look each match up by
-bisection. Ties stand in gallery order. Inside, a score is larger-is-closer: the
-dot product scaled by the gallery norm (cosine) or less half its square (euclidean); both rank as the distance does.
+missing, sort a row's values (`sorting`). Ties stand in gallery order. Inside, a score is larger-is-closer: the dot
+product scaled by the gallery norm (cosine) or less half its square (euclidean); both rank as the distance does.
+
+What holds to the bit: equal gallery images have one score for a query, and equal queries have one row of scores,
+because it is computed once and copied (`equal`). Comparing and counting are exact. All other last bits of a score hold
+for one machine, one version of the BLAS, one number of threads and one block size only.
 """
 
 from __future__ import annotations
@@ -22,13 +25,14 @@ from threadpoolctl import threadpool_limits
 
 from reidlab.retrieval.counting import EXACT, LARGE, Counter, compiled_counter
 from reidlab.retrieval.inputs import Problem
+from reidlab.retrieval.scoring import Scorer
+from reidlab.retrieval.sorting import count_nearer, equal_before
 
-__all__ = ["BLOCK_MIB", "RULES", "Matches", "Scorer", "rank_matches"]
+__all__ = ["BLOCK_MIB", "RULES", "Matches", "rank_matches"]
 
 RULES = ("official", "no_camera", "drop_same_camera")
 BLOCK_MIB = 128
 CHUNK = 8  # rows sorted at a time: they stay in the second-level cache
-LANES = 16  # BLAS kernels take so many columns at a time, or a divisor of it; the rest goes to others
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[Any]
@@ -49,93 +53,41 @@ class Matches:
     wrong_distance: Floats
 
 
-class Scorer:
-    """Score blocks of queries against the gallery; gallery factors are applied row by row, in the cache.
+class _Spans:
+    """The gallery columns ordered by a code and, for each query, where its code begins and ends among them."""
 
-    BLAS multiplies the last few columns by another kernel, which rounds otherwise: where they hold an image that stands
-    further left too, its column is taken, so that equal images tie.
-    """
+    def __init__(self, query: Ints, gallery: Ints) -> None:
+        self.order = np.argsort(gallery, kind="stable")
+        codes = gallery[self.order]
+        self.start, self.stop = np.searchsorted(codes, query), np.searchsorted(codes, query, "right")
 
-    def __init__(self, problem: Problem) -> None:
-        self.problem = problem
-        self.cosine = problem.metric == "cosine"
-        squares = np.einsum("ij,ij->i", problem.gallery, problem.gallery)
-        self.factor = 1 / np.sqrt(squares) if self.cosine else squares / 2
-        self._twins = _twins(problem.gallery)
-        self.query_squares = np.einsum("ij,ij->i", problem.query, problem.query).astype(np.float64)
-
-    def multiply(self, query: Floats, out: Floats | None = None) -> Floats:
-        """Give the dot products of queries [row, dim] with the gallery, [row, gallery]."""
-        product: Floats = np.matmul(query, self.problem.gallery.T, out=out)
-        for column, first in self._twins:
-            product[..., column] = product[..., first]
-        return product
-
-    def finish(self, dots: Floats, out: Floats) -> Floats:
-        """Turn dot products [row, gallery] into scores."""
-        return (np.multiply if self.cosine else np.subtract)(dots, self.factor, out=out)
-
-    def distance(self, query: Ints, score: Floats) -> Floats:
-        """Turn scores into distances (float64): 1 - cosine, or Euclidean."""
-        squares = self.query_squares[query]
-        score = score.astype(np.float64)
-        if self.cosine:
-            return 1 - score / np.sqrt(squares)
-        return np.sqrt(np.maximum(squares - 2 * score, 0))
+    def listed(self, queries: Ints) -> tuple[Ints, Ints]:
+        """List all gallery images of the queries' codes: row in `queries`, column."""
+        counts = self.stop[queries] - self.start[queries]
+        row = np.repeat(np.arange(len(queries)), counts)
+        within = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
+        return row, self.order[np.repeat(self.start[queries], counts) + within]
 
 
-def _twins(gallery: Floats) -> list[tuple[int, int]]:
-    """Find those of the last columns whose image stands further left as well: (column, the first one of the image)."""
-    found = []
-    for column in range(len(gallery) - len(gallery) % LANES, len(gallery)):
-        telling = int(np.abs(gallery[column]).argmax())  # few other images share the largest value
-        alike = np.flatnonzero(gallery[:column, telling] == gallery[column, telling])
-        equal = alike[(gallery[alike] == gallery[column]).all(axis=1)]
-        found += [(column, int(equal[0]))] if len(equal) else []
-    return found
+class _Lines:
+    """The different query vectors: `rows` are the first of each; queries come in the order of their vectors."""
 
+    def __init__(self, problem: Problem, first: Ints) -> None:
+        self.vectors = problem.query
+        self.rows, self.line = np.unique(first, return_inverse=True)
+        self.order = np.argsort(self.line, kind="stable")
+        self.ends = np.searchsorted(self.line[self.order], np.arange(len(self.rows) + 1))
 
-def _by_identity(problem: Problem) -> tuple[Ints, Ints, Ints]:
-    """Give the gallery columns ordered by identity and, for each query, where its identity begins and ends."""
-    order = np.argsort(problem.gallery_codes, kind="stable")
-    codes = problem.gallery_codes[order]
-    return order, np.searchsorted(codes, problem.query_codes), np.searchsorted(codes, problem.query_codes, "right")
+    def __len__(self) -> int:
+        return len(self.rows)
 
-
-def _equal_before(row: Floats, column: int, score: Any) -> int:
-    """Count images of the same score that stand earlier in the gallery."""
-    return int(np.count_nonzero(row[:column] == score))
-
-
-def _count_nearer(scores: Floats, row: Ints, score: Floats) -> tuple[Ints, Floats]:
-    """Count for each match the values of its row above its score; also give the largest value not above it.
-
-    `scores` [row, gallery] is sorted or left alone, `row` is ascending. Where the matches stand far forward only
-    the part of a row that reaches the hardest of them is sorted; a sample of columns tells.
-    """
-    ends = np.searchsorted(row, np.arange(len(scores) + 1)).tolist()
-    lowest = np.full(len(scores), np.inf, scores.dtype)
-    np.minimum.at(lowest, row, score)
-    if np.count_nonzero(scores[:, ::97] >= lowest[:, None]) * 97 * 2 < scores.size:
-        return _count_in_front(scores, lowest, ends, score)
-    scores.sort(axis=1)
-    below = np.empty(len(row), np.int64)
-    for line, begin, end in zip(scores, ends, ends[1:]):
-        below[begin:end] = line.searchsorted(score[begin:end], "right")
-    return scores.shape[1] - below, scores[row, below - 1]  # with nothing below, -1 is the largest: no tie either
-
-
-def _count_in_front(scores: Floats, lowest: Floats, ends: list[int], score: Floats) -> tuple[Ints, Floats]:
-    """Do the work of `_count_nearer` on the values from the hardest match upwards."""
-    nearer, edge = np.zeros(len(score), np.int64), np.full(len(score), -np.inf, scores.dtype)
-    for line, begin, end, low in zip(scores, ends, ends[1:], lowest):
-        front = line.compress(line >= low)  # a fifth of the time of line[mask]
-        if len(front):
-            front.sort()
-            below = front.searchsorted(score[begin:end], "right")
-            nearer[begin:end] = len(front) - below
-            edge[begin:end] = front[below - 1]
-    return nearer, edge
+    def block(self, begin: int, end: int) -> tuple[Floats, Ints, Ints]:
+        """Give the vectors of lines [line, dim], their queries [query] and the line of each of these [query]."""
+        queries = self.order[self.ends[begin] : self.ends[end]]
+        rows = self.rows[begin:end]
+        dense = rows[-1] - rows[0] + 1 == len(rows)  # nothing is copied where queries differ, as they do
+        vectors = self.vectors[rows[0] : rows[-1] + 1] if dense else self.vectors[rows]
+        return vectors, queries, self.line[queries] - begin
 
 
 class _Ranker:
@@ -144,77 +96,98 @@ class _Ranker:
     def __init__(self, problem: Problem, rule: str) -> None:
         self.problem, self.rule = problem, rule
         self.scorer = Scorer(problem)
-        self.order, self.start, self.stop = _by_identity(problem)
+        self.people = _Spans(problem.query_codes, problem.gallery_codes)
+        self.images = None
+        if problem.query_images is not None and problem.gallery_images is not None:
+            self.images = _Spans(problem.query_images, problem.gallery_images)
         cams = problem.gallery_cams
         self.cameras = rule != "no_camera" and cams is not None
         self.by_camera = {}
         if rule == "drop_same_camera" and cams is not None:
             self.by_camera = {int(cam): np.flatnonzero(cams == cam) for cam in np.unique(cams)}
 
-    def same_identity(self, queries: Ints) -> tuple[Ints, Ints, npt.NDArray[np.bool_]]:
-        """List all gallery images of the queries' identities: row in `queries`, column, ignored or not."""
-        counts = self.stop[queries] - self.start[queries]
-        row = np.repeat(np.arange(len(queries)), counts)
-        within = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
-        column = self.order[np.repeat(self.start[queries], counts) + within]
+    def listed(self, queries: Ints) -> tuple[Ints, Ints, npt.NDArray[np.bool_]]:
+        """List all gallery images of the queries' identities, and those that are the query itself, whoever they show.
+
+        Gives row in `queries` (ascending), column, ignored or not.
+        """
+        problem = self.problem
+        row, column = self.people.listed(queries)
         ignored = np.zeros(len(row), bool)
         if self.cameras:
-            assert self.problem.query_cams is not None and self.problem.gallery_cams is not None
-            ignored = self.problem.query_cams[queries][row] == self.problem.gallery_cams[column]
+            assert problem.query_cams is not None and problem.gallery_cams is not None
+            ignored = problem.query_cams[queries][row] == problem.gallery_cams[column]
+        if self.images is not None:
+            assert problem.query_images is not None and problem.gallery_images is not None
+            ignored |= problem.query_images[queries][row] == problem.gallery_images[column]
+            row_too, column_too = self.images.listed(queries)
+            strange = problem.gallery_codes[column_too] != problem.query_codes[queries][row_too]
+            if strange.any():
+                row, column = np.append(row, row_too[strange]), np.append(column, column_too[strange])
+                ignored = np.append(ignored, np.ones(strange.sum(), bool))
+                order = np.argsort(row, kind="stable")
+                row, column, ignored = row[order], column[order], ignored[order]
         return row, column, ignored
 
-    def mask_camera(self, scores: Floats, queries: Ints) -> int:
+    def mask_camera(self, scores: Floats, queries: Ints) -> None:
         """Take every image of the query's own camera out (the rule of some published code, not the official one)."""
         assert self.problem.query_cams is not None
         for row, query in zip(scores, queries.tolist()):
             row[self.by_camera.get(int(self.problem.query_cams[query]), [])] = -np.inf
-        return 0
 
-    def chunk(self, dots: Floats, first: int, buffer: Floats) -> tuple[Floats, ...]:
+    def chunk(self, dots: Floats, queries: Ints, buffer: Floats) -> tuple[Floats, ...]:
         """Rank the matches of a few queries.
 
         Gives the queries; for each match query, column, score and wrong images nearer; by query ignored, best wrong.
         """
-        queries = np.arange(first, first + len(dots))
         scores = self.scorer.finish(dots, buffer[: len(dots)])
-        row, column, ignored = self.same_identity(queries)
+        row, column, ignored = self.listed(queries)
         score = scores[row, column]
         scores[row, column] = -np.inf
         if self.by_camera:
             self.mask_camera(scores, queries)
         n_ignored = np.bincount(row[ignored], minlength=len(queries))
-        row, column, score = row[~ignored], column[~ignored], score[~ignored]
         wrong = scores.max(axis=1)
-        nearer = self._by_sorting(dots, scores, queries, row, column, score)
-        return queries, queries[row], column, score, nearer, n_ignored, wrong
+        nearer = self._by_sorting(
+            dots, scores, queries, (row, column), (row[~ignored], column[~ignored], score[~ignored])
+        )
+        return queries, queries[row[~ignored]], column[~ignored], score[~ignored], nearer, n_ignored, wrong
 
-    def counted(self, counter: Counter, dots: Floats, first: int) -> tuple[Floats, ...]:
-        """Do what `chunk` does by compiled comparison: many queries in one call, the interpreter free meanwhile."""
-        problem, queries, kind = self.problem, np.arange(first, first + len(dots)), dots.dtype
-        row, column, ignored = self.same_identity(queries)
-        ends = np.searchsorted(row, np.arange(len(dots) + 1))
+    def counted(self, counter: Counter, dots: Floats, queries: Ints, line: Ints) -> tuple[Floats, ...]:
+        """Do what `chunk` does by compiled comparison: many queries in one call, the interpreter free meanwhile.
+
+        `line` is the row of `dots` for each query.
+        """
+        problem, kind = self.problem, dots.dtype
+        row, column, ignored = self.listed(queries)
+        ends = np.searchsorted(row, np.arange(len(queries) + 1))
         none = np.empty(0, np.int64)
         cams, dropped = none, none
         if self.by_camera:
             assert problem.query_cams is not None and problem.gallery_cams is not None
             cams, dropped = problem.gallery_cams, problem.query_cams[queries]
-        score, nearer, wrong = np.empty(len(row), kind), np.empty(len(row), np.int64), np.empty(len(dots), kind)
+        score, nearer, wrong = np.empty(len(row), kind), np.empty(len(row), np.int64), np.empty(len(queries), kind)
         factor = self.scorer.factor.astype(kind, copy=False)
         room = np.empty(len(factor), kind)
-        counter(dots, factor, self.scorer.cosine, ends, column, cams, dropped, room, score, nearer, wrong)
-        n_ignored = np.bincount(row[ignored], minlength=len(dots))
+        counter(dots, line, factor, self.scorer.cosine, ends, column, cams, dropped, room, score, nearer, wrong)
+        n_ignored = np.bincount(row[ignored], minlength=len(queries))
         return queries, queries[row[~ignored]], column[~ignored], score[~ignored], nearer[~ignored], n_ignored, wrong
 
-    def _by_sorting(self, dots: Floats, scores: Floats, queries: Ints, row: Ints, column: Ints, score: Floats) -> Ints:
-        """Count the images in front of each match; `scores` is spent."""
-        nearer, edge = _count_nearer(scores, row, score)
+    def _by_sorting(
+        self, dots: Floats, scores: Floats, queries: Ints, listed: tuple[Ints, Ints], matches: tuple[Ints, Ints, Floats]
+    ) -> Ints:
+        """Count the images in front of each match; `scores` is spent, `listed` holds those without a rank too."""
+        row, column, score = matches
+        nearer, edge = count_nearer(scores, row, score)
         tied = np.flatnonzero(edge == score)
+        begins = np.searchsorted(listed[0], np.arange(len(queries) + 1))
         for index in tied.tolist():
-            values = self.scorer.finish(dots[row[index]], np.empty_like(scores[0]))
-            values[self.order[self.start[queries[row[index]]] : self.stop[queries[row[index]]]]] = -np.inf
+            at = row[index]
+            values = self.scorer.finish(dots[at], np.empty_like(scores[0]))
+            values[listed[1][begins[at] : begins[at + 1]]] = -np.inf
             if self.by_camera:
-                self.mask_camera(values[None], queries[row[index] : row[index] + 1])
-            nearer[index] += _equal_before(values, int(column[index]), score[index])
+                self.mask_camera(values[None], queries[at : at + 1])
+            nearer[index] += equal_before(values, int(column[index]), score[index])
         return nearer
 
 
@@ -235,38 +208,50 @@ def rank_matches(problem: Problem, *, rule: str = "official", block_mib: float =
     """
     n_query, n_gallery = len(problem.query), len(problem.gallery)
     ranker = _Ranker(problem, rule)
+    lines = _Lines(problem, ranker.scorer.query_first)
     counter = compiled_counter() if n_query * n_gallery >= LARGE and n_gallery < EXACT else None
-    threads = min(n_threads(), n_query)
+    threads = min(n_threads(), len(lines))
     rows = max(1.0, block_mib * 2**20 / (threads * n_gallery * problem.gallery.itemsize))
-    blocks = min(threads * math.ceil(n_query / (rows * threads)), n_query)
-    cuts = [n_query * part // blocks for part in range(blocks + 1)]
-    rows_held = math.ceil(n_query / blocks)
+    blocks = min(threads * math.ceil(len(lines) / (rows * threads)), len(lines))
+    cuts = [len(lines) * part // blocks for part in range(blocks + 1)]
+    rows_held = math.ceil(len(lines) / blocks)
 
     def work(thread: int) -> list[tuple[Floats, ...]]:
         held = np.empty((rows_held, n_gallery), problem.gallery.dtype)
-        buffer = np.empty((min(CHUNK, rows_held), n_gallery), problem.gallery.dtype)
+        buffer = np.empty((min(CHUNK, n_query), n_gallery), problem.gallery.dtype)
         pieces: list[tuple[Floats, ...]] = []
         for begin, end in list(pairwise(cuts))[thread::threads]:
-            dots = ranker.scorer.multiply(problem.query[begin:end], held[: end - begin])
+            vectors, queries, line = lines.block(begin, end)
+            dots = ranker.scorer.multiply(vectors, held[: end - begin])
             if counter is not None:
-                pieces.append(ranker.counted(counter, dots, begin))
+                pieces.append(ranker.counted(counter, dots, queries, line))
                 continue
-            starts = range(0, end - begin, CHUNK)
-            pieces += [ranker.chunk(dots[at : at + CHUNK], begin + at, buffer) for at in starts]
+            for at in range(0, len(queries), CHUNK):
+                few = line[at : at + CHUNK]
+                own = dots[few[0] : few[-1] + 1] if few[-1] - few[0] + 1 == len(few) else dots[few]
+                pieces.append(ranker.chunk(own, queries[at : at + CHUNK], buffer))
         return pieces
 
     # Each thread multiplies and sorts its own blocks: BLAS threads would go on spinning while the others sort
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
         pieces = [piece for pieces in pool.map(work, range(threads)) for piece in pieces]
-    pieces.sort(key=lambda piece: piece[0][0])
-    return _gather(ranker.scorer, *(np.concatenate(part) for part in list(zip(*pieces))[1:]))
+    return _gather(ranker.scorer, *(np.concatenate(part) for part in zip(*pieces)))
 
 
 def _gather(
-    scorer: Scorer, query: Ints, column: Ints, score: Floats, nearer: Ints, n_ignored: Ints, wrong: Floats
+    scorer: Scorer,
+    queries: Ints,
+    query: Ints,
+    column: Ints,
+    score: Floats,
+    nearer: Ints,
+    n_ignored: Ints,
+    wrong: Floats,
 ) -> Matches:
     """Order the matches of each query and add those that are nearer to the wrong ones that are."""
-    order = np.lexsort((-score, query))  # stable: equal scores stay in gallery order
+    place = np.argsort(queries)
+    n_ignored, wrong = n_ignored[place], wrong[place]
+    order = np.lexsort((column, -score, query))  # equal scores stand in gallery order
     query, column, score, nearer = query[order], column[order], score[order], nearer[order]
     starts = np.searchsorted(query, np.arange(len(n_ignored)))
     rank = nearer + np.arange(len(query)) - starts[query] + 1

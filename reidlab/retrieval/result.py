@@ -12,11 +12,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from reidlab.data.parquet import read_frame
+from reidlab.documents import read_json
 from reidlab.errors import UserError
+from reidlab.retrieval.checks import check_choice, check_real, check_whole
 
 __all__ = ["AP_FORMS", "RetrievalResult"]
 
 AP_FORMS = ("plain", "trapezoid")
+LONGEST = 64 * 2**20  # bytes of retrieval.json: a CMC curve of a million ranks has some 20 MB
 _RANKS = (1, 5, 10)
 
 
@@ -26,6 +30,8 @@ class RetrievalResult:
 
     `cmc[k - 1]` is the share of valid queries whose first match is within rank k. `per_query` has a row a query,
     those without a valid match too (valid False). `intervals` maps rank1, rank5, rank10, mAP, mINP to (low, high).
+    `n_same_image` counts the queries whose own image was in the gallery and was ignored there; None where it was not
+    said which images are the same. `notes` say what else a reader has to know.
     """
 
     mean_ap: float
@@ -40,16 +46,22 @@ class RetrievalResult:
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     bootstrap: int = 0
     seed: int = 0
+    n_same_image: int | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        cmc = np.array(self.cmc, dtype=np.float64)
-        if cmc.ndim != 1 or not len(cmc) or (np.diff(cmc) < 0).any() or cmc[0] < 0 or cmc[-1] > 1:
+        try:
+            cmc = np.array(self.cmc, dtype=np.float64)
+        except (TypeError, ValueError, OverflowError):
+            cmc = np.zeros(0)
+        rises = cmc.ndim == 1 and len(cmc) and np.isfinite(cmc).all() and (np.diff(cmc) >= 0).all()
+        if not rises or cmc[0] < 0 or cmc[-1] > 1:
             raise UserError("A CMC curve rises from rank 1 on and stays between 0 and 1; this one does not.")
         for name in ("mean_ap", "mean_inp"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"{name}={getattr(self, name)} is not between 0 and 1.")
-        if self.ap not in AP_FORMS:
-            raise UserError(f"ap={self.ap!r} is not one of {', '.join(AP_FORMS)}.")
+            check_real(name, getattr(self, name), 0, 1)
+        check_choice("ap", self.ap, AP_FORMS)
+        if not isinstance(self.per_query, pd.DataFrame) or not {"valid", "first_rank"} <= set(self.per_query.columns):
+            raise UserError("per_query must be a frame with a row a query and the columns valid and first_rank.")
         if not self.per_query["valid"].any():
             raise UserError("per_query has no valid query.")
         cmc.setflags(write=False)
@@ -77,8 +89,7 @@ class RetrievalResult:
 
     def rank(self, k: int) -> float:
         """Give CMC(k): the share of valid queries with a match among the first `k` (any k from 1)."""
-        if k < 1:
-            raise UserError(f"rank k={k} must be at least 1.")
+        k = check_whole("rank k", k, 1, 2**62)
         first = self.per_query.loc[self.per_query["valid"], "first_rank"]
         return float((first <= k).mean())
 
@@ -119,6 +130,7 @@ class RetrievalResult:
             "n_without_match": self.n_without_match,
             "n_gallery": self.n_gallery,
             "n_junk": self.n_junk,
+            "n_same_image": self.n_same_image,
             "bootstrap": self.bootstrap,
             "seed": self.seed,
         }
@@ -130,10 +142,12 @@ class RetrievalResult:
             "no_camera": "no camera rule: every gallery image counts",
             "drop_same_camera": "the query's whole camera left out",
         }.get(self.rule, self.rule)
+        itself = f"; {self.n_same_image:,} queries are in the gallery themselves: ignored" if self.n_same_image else ""
+        notes = "".join(f"; {note}" for note in self.notes)
         return (
             f"{self.metric} distance, {self.ap} AP, {camera}; {self.n_valid:,} of {self.n_query:,} queries valid, "
             f"{self.n_without_match:,} without a match; {self.n_gallery:,} gallery images, "
-            f"{self.n_junk:,} junk left out"
+            f"{self.n_junk:,} junk left out{itself}{notes}"
         )
 
     def save(self, folder: str | Path) -> Path:
@@ -141,7 +155,13 @@ class RetrievalResult:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         scores = {"mean_ap": self.mean_ap, "mean_inp": self.mean_inp, "cmc": self.cmc.tolist()}
-        content = {"scores": self.scores(), **scores, **self.conditions(), "intervals": self.intervals}
+        content = {
+            "scores": self.scores(),
+            **scores,
+            **self.conditions(),
+            "notes": self.notes,
+            "intervals": self.intervals,
+        }
         (folder / "retrieval.json").write_text(json.dumps(content, indent=2), encoding="utf-8")
         self.per_query.to_parquet(folder / "per_query.parquet", index=False)
         return folder
@@ -151,20 +171,28 @@ class RetrievalResult:
         """Read what `save` wrote.
 
         Raises:
-            UserError: a file is not there.
+            UserError: a file is not there, or is damaged.
         """
         folder = Path(folder)
         for name in ("retrieval.json", "per_query.parquet"):
             if not (folder / name).is_file():
                 raise UserError(f"{folder} has no {name}: it is not a saved retrieval result.")
-        content = json.loads((folder / "retrieval.json").read_text(encoding="utf-8"))
+        content = read_json(folder / "retrieval.json", f"{folder / 'retrieval.json'}", limit=LONGEST)
         names = ("mean_ap", "mean_inp", "metric", "ap", "rule", "n_gallery", "n_junk", "bootstrap", "seed")
-        return cls(
-            cmc=np.array(content["cmc"]),
-            per_query=pd.read_parquet(folder / "per_query.parquet"),
-            intervals={name: (low, high) for name, (low, high) in content["intervals"].items()},
-            **{name: content[name] for name in names},
-        )
+        try:
+            return cls(
+                cmc=content["cmc"],
+                per_query=read_frame(folder / "per_query.parquet"),
+                intervals={name: (float(low), float(high)) for name, (low, high) in content["intervals"].items()},
+                n_same_image=content.get("n_same_image"),  # results of earlier versions have neither
+                notes=tuple(content.get("notes", ())),
+                **{name: content[name] for name in names},
+            )
+        except (LookupError, TypeError, ValueError, AttributeError, OSError) as error:
+            first = (str(error).splitlines() or [type(error).__name__])[0]
+            raise UserError(
+                f"{folder} holds no readable retrieval result ({first}). Make it with notebook 04."
+            ) from None
 
     def __repr__(self) -> str:
         numbers = ", ".join(f"{name} {value:.2%}" for name, value in self.scores().items())

@@ -8,9 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from reidlab.errors import UserError
-from reidlab.retrieval.inputs import METRICS, Problem, as_vectors, check_choice, ids_array, prepare
-from reidlab.retrieval.ranking import Scorer
+from reidlab.errors import UserError, shown
+from reidlab.ids import as_ids
+from reidlab.retrieval.checks import check_choice, check_whole
+from reidlab.retrieval.inputs import METRICS, Problem, as_vectors, prepare
+from reidlab.retrieval.scoring import Scorer
 
 __all__ = ["FLAGS", "rank_gallery"]
 
@@ -29,8 +31,13 @@ def rank_gallery(
     k: int = 10,
     metric: str = "cosine",
     show_ignored: bool = True,
+    query_images: Any = None,
+    gallery_images: Any = None,
 ) -> pd.DataFrame:
     """List the `k` nearest gallery images of chosen queries.
+
+    Equal images tie and equal queries have equal lists, as in `evaluate`. Two different images whose scores differ in
+    their last bits may stand in another order than `evaluate` counted them in.
 
     Args:
         query: vectors [query, dim]; the other arrays as in `evaluate`.
@@ -42,7 +49,10 @@ def rank_gallery(
         queries: rows of `query` to list, all by default.
         k: images to list a query; fewer where the gallery has fewer.
         metric: "cosine" or "euclidean".
-        show_ignored: keep junk and images of the same identity and camera in their place, flagged "ignored".
+        show_ignored: keep junk, images of the same identity and camera and the query itself in their place, flagged
+            "ignored".
+        query_images: what each query is [query], as in `evaluate`.
+        gallery_images: what each gallery image is [gallery].
 
     Returns:
         A frame with a row a listed image: query, position (from 1), gallery (row), flag (right / wrong / ignored),
@@ -53,26 +63,52 @@ def rank_gallery(
     """
     check_choice("metric", metric, METRICS)
     query = as_vectors("query", query, metric)
-    pids = ids_array("query_pids", query_pids, len(query), "query")
-    camids = None if query_camids is None else ids_array("query_camids", query_camids, len(query), "query")
-    chosen = np.arange(len(query)) if queries is None else np.atleast_1d(np.asarray(queries))
-    if k < 1 or not len(chosen) or chosen.dtype.kind not in "iu" or chosen.min() < 0 or chosen.max() >= len(query):
-        raise UserError(f"k={k} must be at least 1, and queries must be row numbers from 0 to {len(query) - 1}.")
+    k = check_whole("k", k, 1, 2**31)
+    chosen = np.arange(len(query)) if queries is None else _chosen(queries, len(query))
+
+    def of_chosen(name: str, given: Any) -> Any:
+        return None if given is None else as_ids(name, given, len(query), "query")[chosen]
+
     problem = prepare(
         query[chosen],
         gallery,
-        query_pids=pids[chosen],
-        query_camids=None if camids is None else camids[chosen],
+        query_pids=as_ids("query_pids", query_pids, len(query), "query")[chosen],
+        query_camids=of_chosen("query_camids", query_camids),
+        query_images=of_chosen("query_images", query_images),
         gallery_pids=gallery_pids,
+        gallery_images=gallery_images,
         gallery_camids=gallery_camids,
         metric=metric,
         keep_junk=True,
     )
+    columns = ["query", "position", "gallery", "flag", "rank", "similarity" if metric == "cosine" else "distance"]
+    frames = [frame.assign(query=row) for frame, row in zip(_lists(problem, k, show_ignored), chosen.tolist())]
+    return pd.concat(frames, ignore_index=True)[columns]
+
+
+def _lists(problem: Problem, k: int, show_ignored: bool) -> list[pd.DataFrame]:
+    """List the nearest images of each query; equal queries share one row of products."""
     scorer = Scorer(problem)
-    return pd.concat(
-        [_nearest(problem, scorer, at, k, show_ignored).assign(query=row) for at, row in enumerate(chosen.tolist())],
-        ignore_index=True,
-    )[["query", "position", "gallery", "flag", "rank", "similarity" if metric == "cosine" else "distance"]]
+    frames: dict[int, pd.DataFrame] = {}
+    dots, whose = np.empty(0), -1
+    for at in np.argsort(scorer.query_first, kind="stable").tolist():
+        if scorer.query_first[at] != whose:
+            whose = int(scorer.query_first[at])
+            dots = scorer.multiply(problem.query[whose : whose + 1])[0]
+        frames[at] = _nearest(problem, scorer, at, dots, k, show_ignored)
+    return [frames[at] for at in range(len(problem.query))]
+
+
+def _chosen(queries: Any, n_query: int) -> npt.NDArray[np.int64]:
+    """Give row numbers of queries; a single one may stand alone."""
+    why = f"got {shown(queries)}"
+    try:
+        rows = as_ids("queries", [queries] if isinstance(queries, int | np.integer) else queries)
+    except UserError as error:
+        rows, why = np.zeros(0, np.int64), str(error)
+    if rows.dtype != np.int64 or not len(rows) or rows.min() < 0 or rows.max() >= n_query:
+        raise UserError(f"queries must be row numbers from 0 to {n_query - 1}, and one at least; {why}")
+    return rows
 
 
 def _top_columns(scores: npt.NDArray[Any], k: int) -> npt.NDArray[np.int64]:
@@ -83,14 +119,17 @@ def _top_columns(scores: npt.NDArray[Any], k: int) -> npt.NDArray[np.int64]:
     return candidates[np.argsort(-scores[candidates], kind="stable")[:k]]
 
 
-def _nearest(problem: Problem, scorer: Scorer, at: int, k: int, show_ignored: bool) -> pd.DataFrame:
-    """List the nearest images of one query."""
-    dots = scorer.multiply(problem.query[at])
+def _nearest(
+    problem: Problem, scorer: Scorer, at: int, dots: npt.NDArray[Any], k: int, show_ignored: bool
+) -> pd.DataFrame:
+    """List the nearest images of one query, given its products with the gallery."""
     scores = scorer.finish(dots, np.empty_like(dots))
     right = problem.gallery_codes == problem.query_codes[at]
     ignored = problem.gallery_codes == -1
     if problem.query_cams is not None:
         ignored |= right & (problem.gallery_cams == problem.query_cams[at])
+    if problem.query_images is not None:
+        ignored |= problem.gallery_images == problem.query_images[at]
     if not show_ignored:
         scores = np.where(ignored, -np.inf, scores)
         k = min(k, int((~ignored).sum()))

@@ -1,131 +1,28 @@
 """Checkpoints: weights in safetensors, state beside them, every file complete before a pointer names it.
 
 `last.json` names the newest checkpoint and is replaced atomically, so a kill at any moment leaves the checkpoint before
-it. A finished model is a folder: model.safetensors and config.json, which `load_model` turns back into a model.
+it. A finished model is a folder of its own: `reidlab.training.saved`.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import pickle
+import re
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from reidlab import __version__
-from reidlab.data.transforms import Preprocess
+from reidlab.documents import as_mapping, read_json
 from reidlab.errors import UserError
-from reidlab.models import build, without_weights
+from reidlab.models.weights import read_object, read_weights
+from reidlab.training.saved import WEIGHTS, load_model, save_model, saved_folder
+from reidlab.training.writing import check_room, save_state, save_weights, write_json, writing
 
 __all__ = ["WEIGHTS", "Checkpoint", "Checkpoints", "load_model", "save_model", "saved_folder", "write_json"]
 
-WEIGHTS = "model.safetensors"  # of a saved model
-_DAMAGED = (
-    OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, EOFError, pickle.UnpicklingError,
-    SafetensorError,
-)  # fmt: skip
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON so that the file is old or new at every moment, never half."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8") as file:
-        json.dump(content, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-
-
-def _save_weights(state: Mapping[str, Tensor], path: Path, about: Mapping[str, str] | None = None) -> None:
-    """Write tensors, complete on the disk before the file has its name."""
-    # an own copy of every tensor, plain row-major: safetensors stores no memory format and no shared memory
-    copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
-    partial = path.with_name(path.name + ".partial")
-    save_file(copies, partial, metadata=dict(about or {}))
-    _flush(partial)
-    partial.replace(path)
-
-
-def _flush(path: Path) -> None:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
-
-
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    """Say what to do where the disk is full or the folder read-only."""
-    try:
-        yield
-    except (OSError, RuntimeError, SafetensorError) as error:  # torch.save and safetensors have errors of their own
-        raise UserError(
-            f"{folder} cannot be written ({error}). Make it writable, or free disk space; then start again: "
-            f"the training goes on from its last checkpoint."
-        ) from error
-
-
-def save_model(model: nn.Module, folder: Path, config: Mapping[str, Any]) -> None:
-    """Write model.safetensors and config.json (spec, num_classes and whatever else describes the model).
-
-    The folder stands alone: pretrained weights are not asked for again, and the normalisation that came with them is
-    written down.
-    """
-    spec = config["spec"]
-    spec = spec if isinstance(spec, str) else without_weights(spec)
-    about = {**config, "spec": spec, "preprocess": asdict(model.preprocess)}  # type: ignore[call-overload]
-    with _writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        _save_weights(model.state_dict(), folder / WEIGHTS, {"format": "pt"})
-        write_json(folder / "config.json", {"reidlab": __version__, **about})
-
-
-def saved_folder(path: Path) -> Path:
-    """Find the folder of a saved model: the one given, or model/ in the folder of a training run.
-
-    Raises:
-        UserError: neither holds weights.
-    """
-    folder = path if (path / WEIGHTS).is_file() else path / "model"
-    if not (folder / WEIGHTS).is_file():
-        raise UserError(f"{path} holds no saved model (no {WEIGHTS}). Train one with notebook 03.")
-    return folder
-
-
-def load_model(folder: Path) -> nn.Module:
-    """Build the model that `save_model` wrote, in eval mode.
-
-    Raises:
-        UserError: the folder is no saved model, or its weights do not fit its config.
-    """
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        spec, num_classes = config["spec"], config["num_classes"]
-        state = load_file(folder / WEIGHTS)
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        reason = f"no {error} in config.json" if isinstance(error, KeyError) else error
-        raise UserError(f"{folder} holds no saved model ({reason}). Train one with notebook 03.") from error
-    try:
-        model = build(spec, num_classes)
-        model.load_state_dict(state)
-        if "preprocess" in config:  # models saved before did not have it
-            model.preprocess = _preprocess(config["preprocess"])  # type: ignore[assignment]
-    except (UserError, TypeError) as error:
-        raise UserError(f"{folder}: config.json describes no model that can be built ({error}).") from error
-    except RuntimeError as error:
-        raise UserError(f"{folder}: the weights do not fit the config ({str(error).splitlines()[0]}).") from error
-    return model.eval()
-
-
-def _preprocess(saved: Mapping[str, Any]) -> Preprocess:
-    return Preprocess(**{**saved, "mean": tuple(saved["mean"]), "std": tuple(saved["std"])})
+_PROGRESS_BYTES = 2**26  # of a history of many epochs
 
 
 @dataclass(frozen=True)
@@ -147,7 +44,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        with _writing(folder):
+        with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             write_json(folder / "probe.json", {})  # better now than after the first epoch
             (folder / "probe.json").unlink()
@@ -165,14 +62,18 @@ class Checkpoints:
             UserError: the folder cannot be written, or the disk is full.
         """
         name = f"epoch-{epochs_done:05d}"
-        target = self.folder / name
-        with _writing(self.folder):
+        target, weights = self.folder / name, model.state_dict()
+        check_room(self.folder, f"The checkpoint of epoch {epochs_done}", weights, state)
+        with writing(self.folder):
             shutil.rmtree(target, ignore_errors=True)  # left by a kill before the pointer named it
-            target.mkdir()
-            _save_weights(model.state_dict(), target / "model.safetensors")
-            torch.save(state, target / "state.pt")
-            _flush(target / "state.pt")
-            write_json(target / "progress.json", progress)
+            try:
+                target.mkdir()
+                save_weights(weights, target / WEIGHTS)
+                save_state(state, target / "state.pt")
+                write_json(target / "progress.json", progress)
+            except BaseException:
+                shutil.rmtree(target, ignore_errors=True)
+                raise
             write_json(self.folder / "last.json", {"checkpoint": name, "epochs_done": epochs_done})
         for other in self.folder.glob("epoch-*"):
             if other.name != name:
@@ -188,25 +89,28 @@ class Checkpoints:
         Raises:
             UserError: the checkpoint is damaged.
         """
-        pointer = self.folder / "last.json"
-        if not pointer.exists():
+        if not (self.folder / "last.json").exists():
             return None
         try:
-            last = json.loads(pointer.read_text(encoding="utf-8"))
-            source = self.folder / last["checkpoint"]
-            return Checkpoint(
-                last["epochs_done"],
-                load_file(source / "model.safetensors"),
-                torch.load(source / "state.pt", weights_only=True, map_location="cpu"),
-                json.loads((source / "progress.json").read_text(encoding="utf-8")),
-            )
-        except _DAMAGED as error:
-            # torch's own words advise to load such a file without its safety check
-            unpicklable = isinstance(error, pickle.UnpicklingError)
-            reason = "it holds more than tensors and plain values" if unpicklable else error
+            name, epochs_done = self._newest()
+            source = self.folder / name
+            state = read_object(source / "state.pt")
+            progress = read_json(source / "progress.json", "progress.json", limit=_PROGRESS_BYTES, finite=False)
+            if not isinstance(state, dict):
+                raise UserError("state.pt holds no mapping")
+            return Checkpoint(epochs_done, read_weights(source / WEIGHTS), state, as_mapping(progress, "progress.json"))
+        except UserError as error:
             raise UserError(
-                f"The checkpoint in {self.folder} is damaged ({reason}). Remove that folder to train from the start."
+                f"The checkpoint in {self.folder} is damaged ({error}). Remove that folder to train from the start."
             ) from error
+
+    def _newest(self) -> tuple[str, int]:
+        """Give the folder and the finished epochs that last.json names."""
+        last = as_mapping(read_json(self.folder / "last.json", "last.json"), "last.json")
+        name, epochs_done = last.get("checkpoint"), last.get("epochs_done")
+        if not isinstance(name, str) or not re.fullmatch(r"epoch-\d{5,}", name) or not isinstance(epochs_done, int):
+            raise UserError("last.json names no checkpoint")
+        return name, epochs_done
 
     def _best(self, epoch: float) -> Path:
         # the epoch is in the name: a kill between these weights and the next checkpoint leaves the older best in place
@@ -214,8 +118,10 @@ class Checkpoints:
 
     def save_best(self, model: nn.Module, epoch: int) -> None:
         """Write these weights as the best, beside the earlier ones until the next checkpoint names them."""
-        with _writing(self.folder):
-            _save_weights(model.state_dict(), self._best(epoch), {"epoch": str(epoch)})
+        weights = model.state_dict()
+        check_room(self.folder, f"The best model, of epoch {epoch},", weights)
+        with writing(self.folder):
+            save_weights(weights, self._best(epoch), {"epoch": str(epoch)})
 
     def load_best(self, epoch: int) -> dict[str, Tensor]:
         """Read the weights of the best epoch.
@@ -224,8 +130,8 @@ class Checkpoints:
             UserError: they are missing or damaged.
         """
         try:
-            return load_file(self._best(epoch))
-        except (OSError, SafetensorError) as error:
+            return read_weights(self._best(epoch))
+        except UserError as error:
             raise UserError(
                 f"The best weights in {self.folder} are damaged ({error}). Remove that folder to train from the start."
             ) from error

@@ -25,10 +25,9 @@ from reidlab.errors import UserError
 from reidlab.models import Output
 from reidlab.models.classifiers import CosineClassifier
 from reidlab.models.inference import embed_rows
-from reidlab.models.weights import file_digest
 from reidlab.paths import data_root
-from reidlab.training.checkpoints import WEIGHTS, load_model
 from reidlab.training.recipes import Recipe
+from reidlab.training.saved import load_model, saved_digest
 from reidlab.training.start import same_identities, saved_model
 from reidlab.training.task import Task
 
@@ -150,7 +149,10 @@ def make_teachers(
     loaded = []
     for given in recipe.teachers:  # all before the first of them looks at all images
         folder = saved_model(given, "teachers")
-        model: Any = load_model(folder)
+        try:
+            model: Any = load_model(folder)
+        except UserError as error:
+            raise UserError(f"teachers={given!r}: {error}") from error
         if wants_logits:
             _check_logits(given, model, folder, task)
         loaded.append((given, folder, model))
@@ -175,7 +177,7 @@ def make_teachers(
 
 def teacher_digests(given: Sequence[str]) -> list[str]:
     """Give the digests of the teachers' weights: other teachers under the same names make another run."""
-    return [file_digest(saved_model(name, "teachers") / WEIGHTS) for name in given]
+    return [saved_digest(saved_model(name, "teachers")) for name in given]
 
 
 def class_logits(

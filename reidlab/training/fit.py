@@ -1,4 +1,4 @@
-"""Train a model by a recipe: resumable to the bit, validated on held-out identities, stopped by alarms."""
+"""Train a model by a recipe: resumable to the bit (`fit` says on which grounds), validated, stopped by alarms."""
 
 from __future__ import annotations
 
@@ -6,19 +6,17 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from pydantic import ValidationError
 from torch import nn
 from tqdm.auto import tqdm
 
 from reidlab.data.pixels import PixelStore
 from reidlab.data.transforms import Augment
 from reidlab.data.triplets import Triplets
-from reidlab.devices import ComputePlan, plan
+from reidlab.devices import ComputePlan
 from reidlab.errors import UserError
 from reidlab.models import build, without_weights
 from reidlab.training.alarms import check_collapse, check_finite
@@ -26,6 +24,7 @@ from reidlab.training.batches import BatchMaker, Prefetcher, trimmed
 from reidlab.training.checkpoints import Checkpoints, save_model
 from reidlab.training.distill import check_student, make_teachers
 from reidlab.training.engine import Learner, Means
+from reidlab.training.grounds import begun_on, grounds_of, plan_of, refuse_other, say_changes
 from reidlab.training.loss_options import complete_terms, give_class_counts
 from reidlab.training.objective import Objective
 from reidlab.training.recipes import Recipe
@@ -57,9 +56,10 @@ def fit(
     """Train by `recipe` on the train split of `table`, choosing the best epoch on its val split.
 
     A run stopped at any moment goes on from its last finished epoch when called again with the same arguments, and ends
-    with the same bits as a run that was never stopped (on the CPU; on a GPU as far as its kernels are deterministic). A
-    finished one is read from its folder. Without a val split, or with one that cannot be scored (a warning says why),
-    the last epoch counts.
+    with the same bits as a run that was never stopped, provided that it goes on on the same grounds: machine, number of
+    threads, versions of torch and its libraries (on the CPU; on a GPU as far as its kernels are deterministic). On
+    others it keeps its precision, goes on, and a warning says what differs. A finished one is read from its folder.
+    Without a val split, or with one that cannot be scored (a warning says why), the last epoch counts.
 
     Args:
         recipe: the experiment.
@@ -104,7 +104,7 @@ class _Training:
         progress: bool,
     ) -> None:
         self.recipe, self.folder, self.progress = recipe, folder, progress
-        self.compute: ComputePlan = plan(device, recipe.precision)
+        self.compute: ComputePlan = plan_of(device, recipe.precision, begun_on(folder / "checkpoints"))
         needs_triplets = any(term.feature == "triplets" for term in recipe.losses)
         self.task = make_task(recipe, table, pixels, triplets, seed, needs_triplets=needs_triplets)
         needs_classes = any(term.feature == "logits" for term in recipe.losses)
@@ -132,13 +132,14 @@ class _Training:
             "data": self.task.digest,
             "classes": self.task.classes,
         }
+        self.grounds = [grounds_of(self.compute)]
         self.history: list[dict[str, float]] = []
         self.best: dict[str, float] = {"epoch": -1, "val_map": -1.0}
 
     def run(self, stop_after: int | None, tracked: Tracking) -> Run | None:
         finished = read_finished(self.folder)
         if finished is not None:
-            self._refuse_other(finished[1])
+            refuse_other(self.folder, finished[1], self.given, self.recipe)
             return finished[0]
         self.checkpoints = Checkpoints(self.folder / "checkpoints")
         self.teachers = self._make_teachers()
@@ -224,7 +225,7 @@ class _Training:
         return sum(epoch > self.best["epoch"] for epoch in scored) >= self.recipe.patience
 
     def _save(self, epochs_done: int) -> None:
-        progress = {"history": self.history, "best": self.best, **self.given}
+        progress = {"history": self.history, "best": self.best, "grounds": self.grounds, **self.given}
         self.checkpoints.save(epochs_done, self.learner.model, self.learner.state_dict(), progress)
 
     def _resume(self) -> int:
@@ -232,22 +233,14 @@ class _Training:
         if found is None:
             self.learner.start()
             return 0
-        self._refuse_other(found.progress)
+        refuse_other(self.folder, found.progress, self.given, self.recipe)
         self.learner.start(found.model, found.state)
         self.history, self.best = found.progress["history"], found.progress["best"]
+        before, now = found.progress.get("grounds", []), self.grounds[-1]  # trainings before kept none
+        if before and before[-1] != now:
+            say_changes(before[-1], now)
+            self.grounds = [*before, now]
         return found.epochs_done
-
-    def _refuse_other(self, progress: dict[str, Any]) -> None:
-        """Refuse to go on with another training; one that knew fewer options is the same if it had their defaults."""
-        other = [name for name in ("seed", "data") if progress.get(name) != self.given[name]]
-        try:
-            same = Recipe.model_validate(progress.get("recipe")).experiment() == self.recipe.experiment()
-        except ValidationError:
-            same = False
-        other = other if same else ["recipe", *other]
-        if other:
-            what = " and ".join(other)
-            raise UserError(f"{self.folder} holds a training with another {what}; choose another folder or remove it.")
 
     def _finish(self) -> Run:
         best_epoch, model = int(self.best["epoch"]), self.learner.model
@@ -269,6 +262,7 @@ class _Training:
             **({"teachers": self.teachers.note} if self.teachers is not None else {}),
             "device": str(self.compute.device),
             "precision": self.compute.precision,
+            **({"grounds": self.grounds} if len(self.grounds) > 1 else {}),
             "parameter_groups": [
                 "{group}: {tensors} tensors, {parameters:,} parameters, rate {lr:g}, decay {weight_decay:g}".format(
                     **row

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from reidlab.errors import UserError, nearest
-from reidlab.paths import RECIPES, find
+from reidlab.documents import as_mapping, read_yaml
+from reidlab.errors import UserError, nearest, shown
+from reidlab.paths import RECIPES, exists, find
 from reidlab.training.recipe_parts import (
     AugmentPart,
     EmaPart,
@@ -127,7 +127,7 @@ def _title(name: str | Path) -> str:
 def _content(name: str | Path, above: tuple[str, ...] = ()) -> dict[str, Any]:
     """Read a recipe's values, on top of those of its base; `above` are the recipes that it is the base of."""
     path = find(name) if _is_file(name) else RECIPES / f"{name}.yaml"
-    if not path.is_file():
+    if not exists(path) or not path.is_file():
         if _is_file(name):
             raise UserError(f"recipe {str(name)!r}: there is no such file, neither here nor in the workbook's folder.")
         known = list_recipes()
@@ -135,12 +135,7 @@ def _content(name: str | Path, above: tuple[str, ...] = ()) -> dict[str, Any]:
         raise UserError(
             f"recipe {str(name)!r} does not exist; choose from {', '.join(known)}, or give a .yaml file.{hint}"
         )
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"recipe {path.name} is no valid YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"recipe {path.name} must be a mapping of names to values.")
+    content = as_mapping(read_yaml(path, f"recipe {path.name}"), f"recipe {path.name}")
     base = content.pop("base", None)
     if base is None:
         return content
@@ -164,7 +159,7 @@ def _explain(name: str, error: ValidationError) -> str:
     for problem in error.errors():
         where = ".".join(str(part) for part in problem["loc"])
         hint = _nearest_field(problem["loc"]) if problem["type"] == "extra_forbidden" else ""
-        given = f", given {problem['input']!r}" if problem["type"] not in ("missing", "value_error") else ""
+        given = f", given {shown(problem['input'])}" if problem["type"] not in ("missing", "value_error") else ""
         message = problem["msg"].removeprefix("Value error, ")
         lines.append(f"  {where or 'together'}: {message}{given}.{hint}")
     return "\n".join(lines)

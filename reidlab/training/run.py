@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import pandas as pd
 from torch import nn
 
+from reidlab.documents import read_json
 from reidlab.training.checkpoints import load_model, write_json
 
 __all__ = ["Run", "read_finished", "summarise", "write_finished"]
@@ -58,8 +58,8 @@ def write_finished(run: Run, given: Mapping[str, Any]) -> None:
 def read_finished(folder: Path) -> tuple[Run, dict[str, Any]] | None:
     """Read a run that ended (and was killed before its folder got its name, say) and what it was made from."""
     try:
-        found = json.loads((folder / "finished.json").read_text(encoding="utf-8"))
+        found = read_json(folder / "finished.json", "finished.json", finite=False)
         history = pd.read_parquet(folder / "history.parquet")
         return Run(folder, history, found["summary"]["best_epoch"], found["summary"]), found
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):  # of a file that is cut short or edited
         return None

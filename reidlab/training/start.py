@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,8 @@ from reidlab.models.backbones import WEIGHT_FILES
 from reidlab.models.weights import load_state, read_weights
 from reidlab.paths import find
 from reidlab.runs import find_run
-from reidlab.training.checkpoints import WEIGHTS, saved_folder
 from reidlab.training.run import read_finished
+from reidlab.training.saved import WEIGHTS, read_config, saved_folder
 from reidlab.training.task import Task
 
 __all__ = ["begin_from", "same_identities", "saved_model"]
@@ -83,14 +82,11 @@ def begin_from(model: Any, given: str, task: Task) -> str:
     if not same:
         state = {name: tensor for name, tensor in state.items() if not name.startswith("classifiers.")}
     try:
+        config = read_config(folder)
         report = load_state(model, state, source=folder.parent.name if folder.name == "model" else folder.name)
     except UserError as error:
         raise UserError(f"start={given!r}: {error}") from error
-    try:
-        saved = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("preprocess")
-    except (OSError, ValueError) as error:
-        raise UserError(f"start={given!r}: config.json in {folder} cannot be read ({error}).") from error
-    if saved:
-        model.preprocess = replace(model.preprocess, mean=tuple(saved["mean"]), std=tuple(saved["std"]))
+    if config.preprocess is not None:
+        model.preprocess = replace(model.preprocess, mean=config.preprocess.mean, std=config.preprocess.std)
     known = isinstance(getattr(model, "classifiers", None), nn.ModuleList) and len(model.classifiers) > 0
     return f"{report}{'' if same or not known else '. Classifiers begin at random: other images or identities'}"

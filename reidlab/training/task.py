@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,12 @@ from reidlab.errors import UserError
 from reidlab.training.recipes import Recipe
 
 __all__ = ["Task", "make_task"]
+
+_SMALL = 0.5  # share of the images in an epoch; drawn with replacement it is 0.63
+_REMEDY = (
+    "Few identities have most of the images. Fewer identities in a batch (sampler.identities) or fewer images of each "
+    "(sampler.images) show more of them; sampler shuffle shows all, to losses that need no pairs."
+)
 
 
 @dataclass(frozen=True)
@@ -93,6 +100,8 @@ def make_task(
         sampler = build_sampler(recipe.sampler.name, labels[units[:, 0]], seed=seed, cameras=cameras, **options)
     except UserError as error:
         raise UserError(f"recipe {recipe.name}, sampler: {error}") from error
+    if sampler.share < _SMALL:
+        warnings.warn(f"recipe {recipe.name}, sampler {recipe.sampler.name}: {sampler.note} {_REMEDY}", stacklevel=2)
     return Task(labels, units, sampler, tuple(names.tolist()))
 
 

@@ -6,22 +6,25 @@ import ast
 import io
 import re
 import tokenize
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import nbformat
 from nbformat import NotebookNode
 from pydantic import Field, create_model
 
-from reidlab.errors import UserError, nearest
+from reidlab.errors import UserError, nearest, shown
 from reidlab.params import NOTEBOOKS, NotebookParams
-from reidlab.paths import root
+from reidlab.paths import exists, expanded, root
+from reidlab.workbook.annotations import check_plain, type_of
+from reidlab.workbook.files import read_notebook
 from reidlab.workbook.result import RESULT_TYPE
 
 __all__ = [
     "ParameterLine",
     "find_notebook",
+    "headings",
     "list_notebooks",
     "parameter_lines",
     "parameter_model",
@@ -30,8 +33,6 @@ __all__ = [
     "tags_of",
     "title_of",
 ]
-
-TYPES = {t.__name__: t for t in (str, int, float, bool, list, tuple, dict)} | {"Literal": Literal, "None": None}
 
 
 class ParameterLine:
@@ -52,12 +53,12 @@ def find_notebook(which: str) -> Path:
     Raises:
         UserError: there is none, or several.
     """
-    path = Path(which).expanduser()
-    if path.suffix == ".ipynb" and path.is_file():
+    path = expanded(which)
+    if path.suffix == ".ipynb" and exists(path) and path.is_file():
         return path.resolve()
     names = {p.stem: p for p in list_notebooks()}
     wanted = path.stem if path.suffix == ".ipynb" else which.strip()
-    number = f"{int(wanted):02d}" if wanted.isdecimal() else wanted
+    number = f"{int(wanted):02d}" if wanted.isdecimal() and len(wanted) < 10 else wanted
     fits = [stem for stem in names if wanted == stem or number == stem.partition("_")[0]]
     fits = fits or [stem for stem in names if stem.partition("_")[2] == wanted]
     if len(fits) == 1:
@@ -68,32 +69,26 @@ def find_notebook(which: str) -> Path:
     raise UserError(f"There is no notebook {which!r}.{hint} There are: {', '.join(names) or 'none'}.")
 
 
-def read_notebook(path: Path) -> NotebookNode:
-    """Read a notebook file.
-
-    Raises:
-        UserError: it is missing or is not a notebook.
-    """
-    try:
-        return nbformat.read(path, as_version=4)
-    except FileNotFoundError as error:
-        raise UserError(f"There is no notebook {path.name!r} in {path.parent}.") from error
-    except Exception as error:  # nbformat raises a dozen kinds for files that are not notebooks
-        raise UserError(f"{path.name} cannot be read as a notebook: {error}") from error
-
-
 def tags_of(cell: NotebookNode) -> list[str]:
     """Give the tags of a cell."""
     return list(cell.get("metadata", {}).get("tags", []))
 
 
+def headings(text: str, deepest: int = 6) -> list[str]:
+    """Give the headings of a Markdown text, without their marks."""
+    lines = (line.strip() for line in text.splitlines() if line.startswith("#"))
+    levels = [(line, len(line) - len(line.lstrip("#"))) for line in lines]
+    found = [line[level:].strip().rstrip("#").strip() for line, level in levels if level <= deepest]
+    return [re.sub(r"[*_`]", "", words) for words in found if words]
+
+
 def title_of(notebook: NotebookNode, otherwise: str = "") -> str:
     """Give the first heading."""
     for cell in notebook.cells:
-        if cell.cell_type == "markdown":
-            found = re.search(r"^#{1,2}\s+(.+?)\s*#*$", cell.source, flags=re.MULTILINE)
-            if found and "papermill-error-cell-tag" not in tags_of(cell):
-                return re.sub(r"[*_`]", "", found.group(1))
+        if cell.cell_type == "markdown" and "papermill-error-cell-tag" not in tags_of(cell):
+            found = headings(cell.source, 2)
+            if found:
+                return found[0]
     return otherwise
 
 
@@ -108,31 +103,43 @@ def result_of(notebook: NotebookNode) -> dict[str, Any]:
 
 
 def parameter_lines(notebook: NotebookNode) -> list[ParameterLine]:
-    """Read the parameters cell; no lines where there is no such cell.
+    """Read the parameters cell, without running it; no lines where there is no such cell.
 
     Raises:
         UserError: a line is not `name: type = literal  # description`.
     """
     source = next((c.source for c in notebook.cells if "parameters" in tags_of(c)), "")
     try:
-        body = ast.parse(source).body
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # "\\d" is a warning of Python and valid text here
+            body = ast.parse(source).body
         tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
-    except (SyntaxError, tokenize.TokenError) as error:
+        comments = {t.start[0]: t.string.lstrip("# ").strip() for t in tokens if t.type == tokenize.COMMENT}
+        return [_parameter_line(node, comments) for node in body]
+    except UserError:
+        raise
+    except (SyntaxError, tokenize.TokenError, ValueError) as error:  # a null character is a ValueError
         raise UserError(f"The parameters cell does not parse: {error}") from error
-    comments = {t.start[0]: t.string.lstrip("# ").strip() for t in tokens if t.type == tokenize.COMMENT}
-    lines = []
-    for node in body:
-        target = node.target if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [None])[0]
-        text = ast.unparse(node)
-        if not isinstance(node, (ast.Assign, ast.AnnAssign)) or not isinstance(target, ast.Name) or node.value is None:
-            raise UserError(f"The parameters cell holds literals only, not {text!r}. Compute in the next cell.")
-        try:
-            default = ast.literal_eval(node.value)
-        except ValueError as error:
-            raise UserError(f"In the parameters cell {text!r} is not a literal. Compute in the next cell.") from error
-        annotation = ast.unparse(node.annotation) if isinstance(node, ast.AnnAssign) else ""
-        lines.append(ParameterLine(target.id, annotation, default, comments.get(node.end_lineno or 0, "")))
-    return lines
+    except (RecursionError, MemoryError) as error:
+        raise UserError("The parameters cell does not parse: it is nested too deeply.") from error
+
+
+def _parameter_line(node: ast.stmt, comments: Mapping[int, str]) -> ParameterLine:
+    target = node.target if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [None])[0]
+    text = shown(ast.unparse(node), 200)
+    if not isinstance(node, (ast.Assign, ast.AnnAssign)) or not isinstance(target, ast.Name) or node.value is None:
+        raise UserError(f"The parameters cell holds literals only, not {text}. Compute in the next cell.")
+    try:
+        default = ast.literal_eval(node.value)
+        check_plain(default)
+    except (ValueError, TypeError) as error:  # of the latter kind: a list as a name in a mapping
+        why = str(error).partition(" on line ")[0].partition(": <ast.")[0]
+        raise UserError(
+            f"In the parameters cell {text} is not a literal of text, numbers, true, false, None, lists and mappings "
+            f"({why}). Compute in the next cell."
+        ) from error
+    annotation = ast.unparse(node.annotation) if isinstance(node, ast.AnnAssign) else ""
+    return ParameterLine(target.id, annotation, default, comments.get(node.end_lineno or 0, ""))
 
 
 def parameter_model(path: Path, notebook: NotebookNode) -> type[NotebookParams]:
@@ -148,7 +155,15 @@ def parameter_model(path: Path, notebook: NotebookNode) -> type[NotebookParams]:
         line.name: (_annotation(line), Field(line.default, description=line.description))
         for line in parameter_lines(notebook)
     }
-    model = create_model("CellParams", __base__=NotebookParams, **fields)
+    taken = [name for name in fields if name.startswith(("_", "model_")) or name in vars(NotebookParams)]
+    if taken:
+        raise UserError(f"{path.name}: a parameter cannot be called {taken[0]!r}; give it another name.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # "copy" or "json" hide a method that nobody calls
+            model = create_model("CellParams", __base__=NotebookParams, **fields)
+    except Exception as error:  # pydantic has a dozen kinds for types and names that it cannot use
+        raise UserError(f"{path.name}: its parameters cannot be read ({shown(str(error), 300)}).") from error
     model.notebook = path.stem
     return model
 
@@ -156,9 +171,4 @@ def parameter_model(path: Path, notebook: NotebookNode) -> type[NotebookParams]:
 def _annotation(line: ParameterLine) -> Any:
     if not line.annotation:
         return type(line.default) if line.default is not None else Any
-    try:
-        return eval(line.annotation, {"__builtins__": {}}, TYPES)  # the user's own notebook, run next anyway
-    except Exception as error:
-        allowed = ", ".join(TYPES)
-        message = f"Parameter {line.name!r}: the annotation {line.annotation!r} is not made of {allowed}."
-        raise UserError(message) from error
+    return type_of(line.annotation, line.name)

@@ -17,7 +17,8 @@ import nbformat
 from nbformat import NotebookNode
 
 from reidlab.errors import UserError
-from reidlab.workbook.cells import list_notebooks, read_notebook, tags_of
+from reidlab.workbook.cells import list_notebooks, tags_of
+from reidlab.workbook.files import parse_notebook, read_content, write_whole
 
 __all__ = ["clean", "clean_text", "main"]
 
@@ -53,9 +54,14 @@ def clean(notebook: NotebookNode) -> NotebookNode:
     return NotebookNode(nbformat=4, nbformat_minor=5, metadata=nbformat.from_dict(METADATA), cells=cells)
 
 
-def clean_text(text: str) -> str:
-    """Clean the text of a notebook file."""
-    notebook = clean(nbformat.reads(text, as_version=4))
+def clean_text(text: str | bytes, name: str = "the notebook") -> str:
+    """Clean the text of a notebook file.
+
+    Raises:
+        UserError: it holds no notebook; `name` names it.
+    """
+    content = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    notebook = clean(parse_notebook(content, name))
     return nbformat.writes(notebook, indent=1, ensure_ascii=False).rstrip("\n") + "\n"
 
 
@@ -68,16 +74,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     dirty = []
     for path in given.notebooks or list_notebooks():
         try:
-            read_notebook(path)
+            before = read_content(path)
+            after = clean_text(before, path.name)
+            if before.replace(b"\r\n", b"\n") != after.encode():
+                dirty.append(path)
+                if not given.check:
+                    write_whole(path, after)
         except UserError as error:
             print(error, file=sys.stderr)
             return 2
-        before = path.read_text(encoding="utf-8")
-        after = clean_text(before)
-        if before != after:
-            dirty.append(path)
-            if not given.check:
-                path.write_text(after, encoding="utf-8")
     for path in dirty:
         print(f"{path.name}: {'needs cleaning (make notebooks-clean)' if given.check else 'cleaned'}")
     return 1 if given.check and dirty else 0

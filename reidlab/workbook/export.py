@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from reidlab.data.pixels import decode
 from reidlab.data.schema import load_table
@@ -72,13 +72,20 @@ def find_source(given: str) -> ModelSource:
         UserError: neither is there.
     """
     if given in MODELS and not find(given).exists():
-        note = "random weights: good for trying a runtime, not for recognising anybody"
-        return ModelSource(given, "", lambda: build(given).eval(), {}, (note,))
+        note = "random weights of seed 0: good for trying a runtime, not for recognising anybody"
+        return ModelSource(given, "", lambda: _random(given), {}, (note,))
     try:
         return model_from(given)
     except UserError as error:
         hint = nearest(given, MODELS)
         raise UserError(f"{error}{' Among the registered models:' + hint if hint else ''}") from error
+
+
+def _random(name: str) -> nn.Module:
+    """Build a model with the same random weights at every call, and leave torch's generator as it is."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return build(name).eval()
 
 
 def _images(source: ModelSource, size: tuple[int, int], n: int) -> tuple[Tensor, str]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import base64
 import io
 import re
+import warnings
 from typing import Any
 
 __all__ = ["draw_formulas"]
 
 FORMULA = re.compile(r"\$\$(.+?)\$\$|\$(?!\s)([^$\n]+?)(?<!\s)\$", flags=re.DOTALL)
 SIZE = 12  # points, as the text
+LONGEST = 1000  # characters of a formula: the time to draw them grows faster than they do
+DEEPEST = 12  # braces in braces
 
 
 def draw_formulas(soup: Any) -> None:
@@ -33,11 +36,19 @@ def _picture(soup: Any, tex: str, display: bool) -> Any:
     from matplotlib.font_manager import FontProperties
     from matplotlib.mathtext import math_to_image
 
+    from reidlab.plots.text import has_glyph
+
+    if len(tex) > LONGEST or _depth(tex) > DEEPEST or not all(map(has_glyph, tex)):
+        return None
     target = io.BytesIO()
     try:
-        with rc_context({"svg.fonttype": "path", "svg.hashsalt": "reidlab", "savefig.transparent": True}):
+        with (
+            warnings.catch_warnings(),
+            rc_context({"svg.fonttype": "path", "svg.hashsalt": "reidlab", "savefig.transparent": True}),
+        ):
+            warnings.simplefilter("error")  # the text is better than a doubtful picture
             depth = math_to_image(f"${tex}$", target, prop=FontProperties(size=SIZE), dpi=72, format="svg")
-    except (ValueError, RuntimeError):
+    except Exception:  # the drawing of formulas raises what it likes; the text says the same
         return None
     data = base64.b64encode(target.getvalue()).decode()
     tag = soup.new_tag("img", attrs={"class": "formula display" if display else "formula", "alt": tex})
@@ -45,3 +56,12 @@ def _picture(soup: Any, tex: str, display: bool) -> Any:
     if not display:
         tag["style"] = f"vertical-align: {-depth:.1f}pt"
     return tag
+
+
+def _depth(tex: str) -> int:
+    """Give how deep braces stand in braces."""
+    deepest = depth = 0
+    for sign in tex:
+        depth += {"{": 1, "}": -1}.get(sign, 0)
+        deepest = max(deepest, depth)
+    return deepest

@@ -70,6 +70,13 @@ def _tracking(value: list[str]) -> None:
     check_tracking(value)
 
 
+def _device(value: str) -> None:
+    if value not in ("auto", "cpu"):  # these are everywhere, and torch need not be loaded to say so
+        from reidlab.devices import check_device
+
+        check_device(value)
+
+
 _CHECKS: dict[str, Callable[[Any], None]] = {
     "dataset": _dataset,
     "root": _root,
@@ -77,4 +84,5 @@ _CHECKS: dict[str, Callable[[Any], None]] = {
     "model": _model,
     "start": _start,
     "tracking": _tracking,
+    "device": _device,
 }

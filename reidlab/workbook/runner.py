@@ -23,8 +23,10 @@ import nbformat
 
 from reidlab import provenance
 from reidlab.errors import UserError, nearest
-from reidlab.paths import CALLED_FROM, reports_root
+from reidlab.paths import CALLED_FROM
 from reidlab.workbook.cells import parameter_model, read_notebook, title_of
+from reidlab.workbook.files import write_whole
+from reidlab.workbook.outputs import executed_root, make_way, publish
 
 __all__ = ["Failure", "Outcome", "executed_root", "run_notebook"]
 
@@ -56,11 +58,6 @@ class Outcome:
     def ok(self) -> bool:
         """Whether the notebook came to its end, or stopped by its own will."""
         return self.status in ("done", "stopped")
-
-
-def executed_root() -> Path:
-    """Give the folder of executed notebooks."""
-    return reports_root() / "executed"
 
 
 def run_notebook(
@@ -104,23 +101,27 @@ def run_notebook(
         raise UserError(f"The output {target.name} is the notebook itself. Give another --output.")
     if target.suffix != ".ipynb":
         raise UserError(f"The output {target.name} is to be a notebook: give --output a name that ends in .ipynb.")
-    _prepare(target)
+    beside = make_way(target)
     folder = (cwd or notebook.parent).resolve()
     request = {
         "input": os.path.relpath(notebook, folder),
-        "output": os.path.relpath(target, folder),
+        "output": os.path.relpath(beside, folder),
         "parameters": {name: _json(getattr(checked, name)) for name in given},
         "kernel": kernel,
         "cell_timeout": cell_timeout,
         "progress": progress,
     }
     began = time.time()
-    outcome = _supervise(request, folder, Outcome(notebook, target, "failed", 0.0), timeout)
-    outcome = replace(outcome, seconds=round(time.time() - began, 2))
-    values = {name: _json(value) for name, value in checked}
-    changed = {name: values[name] for name in checked.changed()}
-    _sign(outcome, {"parameters": values, "changed": changed, "began": began, "title": title_of(source)})
-    return outcome
+    try:
+        outcome = _supervise(request, folder, Outcome(notebook, beside, "failed", 0.0), timeout)
+        outcome = replace(outcome, seconds=round(time.time() - began, 2))
+        values = {name: _json(value) for name, value in checked}
+        changed = {name: values[name] for name in checked.changed()}
+        more = {"parameters": values, "changed": changed, "began": began, "title": title_of(source)}
+        _sign(outcome, more, os.path.relpath(target, folder))
+    finally:
+        publish(beside, target)
+    return replace(outcome, output=target)
 
 
 def check_kernel(name: str) -> None:
@@ -137,16 +138,6 @@ def check_kernel(name: str) -> None:
             f"There is no Jupyter kernel {name!r}.{nearest(name, known)} Installed: {', '.join(known) or 'none'}. "
             f"`python -m ipykernel install --sys-prefix --name {name}` installs this environment under that name."
         )
-
-
-def _prepare(target: Path) -> None:
-    if target.is_file() and "papermill" not in read_notebook(target).metadata:
-        raise UserError(f"{target} is no executed notebook, and would be lost. Give another --output.")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.unlink(missing_ok=True)  # what a run that died leaves must not look like this run's
-    except OSError as error:
-        raise UserError(f"{target} cannot be written ({error.strerror}). Give another --output.") from error
 
 
 def _supervise(request: dict[str, Any], folder: Path, outcome: Outcome, timeout: float | None) -> Outcome:
@@ -215,22 +206,25 @@ def _tail(log: Path) -> str:
     return "\n".join([line for line in text.splitlines() if not any(n in line for n in NOISE)][-15:])
 
 
-def _sign(outcome: Outcome, more: dict[str, Any]) -> None:
-    """Write into the executed notebook how it was made; the report reads it."""
-    with contextlib.suppress(UserError):
+def _sign(outcome: Outcome, more: dict[str, Any], name: str) -> None:
+    """Write into the executed notebook how it was made and its name to be; the report reads it."""
+    try:
         notebook = read_notebook(outcome.output)
-        began = more.pop("began")
-        notebook.metadata["reidlab"] = {
-            "status": outcome.status,
-            "seconds": outcome.seconds,
-            "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(began)),
-            "failure": asdict(outcome.failure) | {"traceback": ""} if outcome.failure else None,
-            "git": provenance.git_state(),
-            "versions": provenance.versions(),
-            "machine": provenance.machine(),
-            **more,
-        }
-        nbformat.write(notebook, outcome.output)
+    except UserError:  # the run died before there was one, or while it was written
+        return
+    notebook.metadata["reidlab"] = {
+        "status": outcome.status,
+        "seconds": outcome.seconds,
+        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(more.pop("began"))),
+        "failure": asdict(outcome.failure) | {"traceback": ""} if outcome.failure else None,
+        "git": provenance.git_state(),
+        "versions": provenance.versions(),
+        "machine": provenance.machine(),
+        **more,
+    }
+    if "papermill" in notebook.metadata:
+        notebook.metadata.papermill["output_path"] = name
+    write_whole(outcome.output, nbformat.writes(notebook))
 
 
 def _json(value: Any) -> Any:

@@ -13,11 +13,13 @@ import pytest
 from PIL import Image
 
 from reidlab.data import _measure
-from reidlab.data.audit import KINDS, audit, contact_sheet
+from reidlab.data.audit import KINDS, Audit, audit, contact_sheet
 from reidlab.data.datasets import read
+from reidlab.data.pixels import PixelStore, decode
 from reidlab.data.schema import notes_of
 from reidlab.errors import UserError
 from reidlab.paths import data_root
+from reidlab.plots.pictures import image_of
 
 
 def picture(number: int, size: tuple[int, int] = (48, 96)) -> Image.Image:
@@ -144,7 +146,8 @@ def test_junk_strangers_and_multi_query_are_no_conflict(sound: Maker) -> None:
         path = sound.add(picture(99 if pid == 0 else 71), pid, 3, "gallery")
         table.loc[len(table)] = {"path": str(path), "pid": pid, "camid": 3, "split": "gallery"}
     table["distractor"] = table["pid"] == 0
-    assert counts(table) == {"duplicate_exact": 2}  # junk = person, stranger = stranger
+    # junk = the query, junk = multi-query box, stranger = stranger
+    assert counts(table) == {"query_in_gallery": 1, "duplicate_exact": 2}
     table["distractor"] = False
     assert "one_camera" in counts(table)
     path = sound.add(picture(72), 0, 3, "gallery")
@@ -252,3 +255,138 @@ def test_what_is_known_of_cuhk01() -> None:
     audited = audit(read("cuhk01"))
     exact = audited.issues[audited.issues["kind"].isin(["leak_exact", "identity_conflict_exact", "duplicate_exact"])]
     assert len(exact) == 15 and audited.images["decodes"].all()
+
+
+# Images of more than 8 bits, EXIF, what is opened
+
+
+def ramp(high: float, kind: type = np.uint16, seed: int = 0) -> Image.Image:
+    """Make blocks of values up to `high`."""
+    blocks = np.random.default_rng(seed).random((12, 6)) * high
+    blocks[0, 0] = high
+    return Image.fromarray(np.kron(blocks, np.ones((8, 8))).astype(kind))
+
+
+def test_sixteen_bits_get_one_scale_for_the_whole_data_set(tmp_path: Path) -> None:
+    maker = Maker(tmp_path)
+    for i, high in enumerate((1000, 3900, 2000)):
+        for camid in (1, 2):
+            maker.add(ramp(high, seed=10 * i + camid), i, camid, "train", "tif")
+    maker.add(picture(7), 3, 1, "train")
+    audited = audit(maker.table(), workers=0)
+    assert audited.images["value_range"].tolist() == [4095.0] * 6 + [255.0]
+    assert audited.images["kind"].tolist() == ["whole"] * 6 + [""] and audited.images["high"].tolist()[2] == 3900
+    assert (audited.images["brightness"][:6] > 20).all() and audited.images["pixels"].nunique() == 7
+    clean = audited.clean_table
+    assert clean["value_range"].tolist() == audited.images["value_range"].tolist()
+    assert notes_of(clean) == [
+        "6 of 7 images hold whole numbers of 16 or 32 bits (the highest is 3900): values from 0 to 4095 became 0 to 255, "
+        "one scale for the whole data set."
+    ]
+    part = audit(clean[:2], workers=0)  # a part keeps the scale of the whole
+    assert part.images["value_range"].tolist() == [4095.0] * 2 and part.clean_table["value_range"].max() == 4095
+    assert part.images["brightness"].tolist() == audited.images["brightness"].tolist()[:2]
+    assert len(contact_sheet(audited, n=5).axes) > 0
+
+
+def test_floats_get_one_scale_and_what_does_not_fit_is_listed(tmp_path: Path) -> None:
+    maker = Maker(tmp_path)
+    for i, high in enumerate((1.0, 0.5, 0.9, 7.0, -1.0)):
+        maker.add(ramp(high, np.float32, seed=i), i, 1, "train", "tif")
+    audited = audit(maker.table(), workers=0)
+    assert audited.images["decodes"].tolist() == [True, True, True, False, False]
+    reasons = audited.images["error"].tolist()
+    assert "highest value is 7, and the data set's scale is 0 to 1" in reasons[3] and "from -1 to" in reasons[4]
+    assert audited.clean_table["value_range"].tolist() == [1.0] * 3
+    assert audited.images["brightness"][0] > 50
+
+
+def test_eight_bit_tables_have_no_column_more(sound: Maker) -> None:
+    audited = audit(sound.table(), workers=0)
+    assert "value_range" not in audited.clean_table and (audited.images["value_range"] == 255).all()
+
+
+def test_audit_decode_and_pictures_agree_on_what_is_up(tmp_path: Path) -> None:
+    maker, exif = Maker(tmp_path), Image.Exif()
+    exif[0x0112] = 6
+    lying = picture(3).rotate(90, expand=True)  # the camera was held sideways: stored wider than tall
+    maker.add(lying, 1, 1, "train", exif=exif)
+    maker.add(picture(3), 1, 2, "train")
+    table = maker.table()
+    audited = audit(table, workers=0)
+    assert audited.images[["width", "height"]].to_numpy().tolist() == [[48, 96], [48, 96]]
+    assert audited.images["pixels"].nunique() == 1 and audited.summary["count"]["duplicate_exact"] == 1
+    wanted = np.asarray(picture(3))
+    store = PixelStore.build(table, tmp_path / "store", size=None, progress=False)
+    for row in range(2):
+        for seen in (decode(table["path"][row]), store.image(row), image_of(table, row)):
+            assert np.array_equal(seen, wanted)
+
+
+def test_pictures_of_deep_images_use_the_scale_of_the_table(tmp_path: Path) -> None:
+    maker = Maker(tmp_path)
+    maker.add(ramp(4095), 1, 1, "train")
+    clean = audit(maker.table(), workers=0).clean_table
+    assert image_of(clean, 0).max() == 255
+    with pytest.raises(UserError, match=r"000\.png does not decode .*more than 8 bits"):
+        image_of(maker.table(), 0)
+
+
+def test_transparent_pixels_are_said(sound: Maker) -> None:
+    sound.add(Image.new("RGBA", (48, 96), (90, 80, 70, 20)), 1, 1, "train")
+    assert notes_of(audit(sound.table(), workers=0).clean_table) == [
+        "1 of 17 images have transparent pixels, whose colours are used as stored."
+    ]
+
+
+def test_no_image_that_decodes_is_an_error_with_names(tmp_path: Path) -> None:
+    maker = Maker(tmp_path)
+    for number in range(7):
+        maker.add(b"" if number else b"no picture", number, 1, "train")
+    audited = audit(maker.table(), workers=0)
+    assert len(audited.clean_table) == 0
+    with pytest.raises(UserError) as error:
+        _ = audited.usable_table
+    lines = str(error.value).splitlines()
+    assert lines[0].startswith("Not one of the 7 images decodes") and len(lines) == 6
+    assert "000.png: cannot identify it" in lines[1] and "004.png: the file is empty" in lines[5]
+
+
+def test_an_audit_that_lost_columns_is_said(sound: Maker) -> None:
+    audited = audit(sound.table(), workers=0)
+    folder = audited.save(sound.folder / "audit")
+    loaded = Audit.load(folder, audited.table)
+    pd.testing.assert_frame_equal(loaded.images, audited.images)
+    pd.read_parquet(folder / "images.parquet").drop(columns="high").to_parquet(folder / "images.parquet")
+    with pytest.raises(UserError, match="an audit without high"):
+        Audit.load(folder, audited.table)
+    whole = (folder / "images.parquet").read_bytes()
+    (folder / "images.parquet").write_bytes(whole[:-30])
+    with pytest.raises(UserError, match="no readable audit"):
+        Audit.load(folder, audited.table)
+    (folder / "images.parquet").unlink()
+    with pytest.raises(UserError, match="no readable audit"):
+        Audit.load(folder, audited.table)
+
+
+def test_a_query_in_its_own_gallery(sound: Maker) -> None:
+    table = sound.table()
+    first, second = table.index[table["split"] == "query"]
+    again = table.loc[[first]].assign(split="gallery")  # the same file; its path may stand in two splits
+    other = str(
+        sound.add(Image.open(table["path"][second]), 12345, 1, "gallery", "bmp")
+    )  # the same pixels, another pid
+    table = pd.concat([table, again, table.loc[[second]].assign(split="gallery", path=other)], ignore_index=True)
+    audited = audit(table, workers=0)
+    found = audited.issues[audited.issues["kind"] == "query_in_gallery"]
+    assert found["row"].tolist() == [first, second] and found["other"].tolist() == [16, 17]
+    assert (found["path"] == found["other_path"]).tolist() == [True, False]
+    assert "Scores ignore it" in audited.summary.loc["query_in_gallery", "what to do"]
+    table.loc[17, "pid"] = 12345  # one of the two labels is wrong, which is worse
+    assert counts(table)["query_in_gallery"] == counts(table)["identity_conflict_exact"] == 1
+
+
+def test_every_query_in_the_gallery_is_named_once(sound: Maker) -> None:
+    for split in ("query", "query", "gallery", "query", "gallery"):
+        sound.add(picture(500), 50, 1, split)
+    assert counts(sound.table())["query_in_gallery"] == 3

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from reidlab import space
 from reidlab.data.prepare import group_copies
 from reidlab.errors import UserError
 
@@ -64,3 +66,36 @@ def test_refusals_write_nothing(tmp_path: Path, table: pd.DataFrame) -> None:
     with pytest.raises(UserError, match=r"1 images are missing, the first is /nowhere/1\.jpg"):
         group_copies(table, tmp_path / "empty")
     assert not any((tmp_path / "empty").iterdir())
+
+
+def test_copies_are_compared_with_the_free_space(
+    tmp_path: Path, table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Path, target: Path) -> None:
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    monkeypatch.setattr(space, "free_bytes", lambda folder: space.RESERVE)
+    before = tree(tmp_path / "raw")
+    with pytest.raises(UserError, match=r"Copying 5 images needs 6 bytes"):
+        group_copies(table, tmp_path / "new")
+    assert not (tmp_path / "new").exists() and tree(tmp_path / "raw") == before
+
+
+def test_a_disk_that_fills_leaves_nothing(tmp_path: Path, table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "hardlink_to", full)
+    monkeypatch.setattr(shutil, "copy2", full)
+    before = tree(tmp_path / "raw")
+    with pytest.raises(UserError, match=r"cannot be written \(No space left on device\)"):
+        group_copies(table, tmp_path / "new")
+    assert not (tmp_path / "new").exists() and tree(tmp_path / "raw") == before
+
+
+def test_identities_longer_than_a_file_name(tmp_path: Path, table: pd.DataFrame) -> None:
+    table["pid"] = ["ä" * 300 + "1", "ä" * 300 + "2", "b" * 900, "c", "d"]
+    grouped = group_copies(table, tmp_path / "new")
+    assert [Path(path).read_text() for path in grouped["path"]] == ["x", "y", "x2", "z", "w"]
+    assert len({Path(path).parent for path in grouped["path"]}) == 5

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -151,6 +152,36 @@ def test_parquet_with_numbers(tmp_path: Path) -> None:
     assert set(table["split"]) == {"train"} and "No split" in notes_of(table)[0]
 
 
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"pid": [1.0, float("inf")]}, r"'pid' is not a whole number in 1 of 2 rows: row 1: inf"),
+        ({"pid": [1, 2], "camid": [1.0, float("-inf")]}, r"'camid' is not a whole number .* row 1: -inf"),
+        ({"pid": pd.array([1, None], dtype="Int64")}, r"'pid' is null in 1 of 2 rows: row 1"),
+        ({"pid": [1, 2], "camid": pd.array([None, 1], dtype="Int64")}, r"'camid' is empty .* row 0"),
+        ({"pid": [1, 2], "path": [5, 6]}, r"'path' is not text in 2 of 2 rows: row 0: 5"),
+        ({"pid": [1e300, 1.0]}, r"'pid' is too large a float .* row 0: 1e\+300"),
+        ({"pid": np.array([1, 2**64 - 1], dtype=np.uint64)}, r"'pid' is beyond the 64-bit whole numbers"),
+        ({"pid": [[1], [2]]}, r"'pid' is neither a number nor text"),
+        ({"pid": [0.5, 1.0]}, r"'pid' is not a whole number"),
+    ],
+)
+def test_bad_parquet(tmp_path: Path, columns: dict[str, object], words: str) -> None:
+    put(tmp_path, "a.jpg", "b.jpg")
+    pd.DataFrame({"path": ["a.jpg", "b.jpg"]} | columns).to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(UserError, match=words):
+        read("table", tmp_path / "t.parquet")
+
+
+def test_blanks_around_ids(tmp_path: Path) -> None:
+    put(tmp_path, "a.jpg", "b.jpg", "c.jpg")
+    (tmp_path / "t.csv").write_text("path,pid,camid\na.jpg,7 ,1\nb.jpg, 7,1 \nc.jpg,7,01\n")
+    table = read("table", tmp_path / "t.csv")
+    assert table["pid"].tolist() == ["7", "7", "7"] and table["camid"].tolist() == ["1", "1", "01"]
+    (tmp_path / "t.csv").write_text("path,pid,camid\na.jpg,7, \nb.jpg,7,\n")
+    assert "camid" not in read("table", tmp_path / "t.csv")
+
+
 def test_bad_tables(tmp_path: Path) -> None:
     file = tmp_path / "t.csv"
     cases = [
@@ -161,6 +192,12 @@ def test_bad_tables(tmp_path: Path) -> None:
         ("path,pid,split\na.jpg,1,test\n", r"'split' is none of"),
         ("path,pid,camid\na.jpg,1,1\nb.jpg,1,\n", r"'camid' is empty .*row 1"),
         ("", "cannot be read"),
+        ("path,pid\n", r"lists no image: it has the columns path, pid and no row"),
+        ("path,pid\na.jpg,1,2\n", r"cannot be read: Length of header or names does not match"),
+        ("path,pid\na.jpg,1\nb.jpg,2,3\n", r"cannot be read: .*Expected 2 fields in line 3, saw 3"),
+        ("path,pid\na.jpg,1\x00\n", r"'pid' holds a null character"),
+        ("path,pid\na\x00.jpg,1\n", r"'path' holds a null character"),
+        ('path,pid\n"a.jpg,1\n', r"cannot be read: .*EOF inside string"),
     ]
     for text, words in cases:
         file.write_text(text)
@@ -168,7 +205,7 @@ def test_bad_tables(tmp_path: Path) -> None:
             read("table", file)
     assert len(read("table", file.with_name("t.csv"), check_files=False)) if file.write_text("path,pid\na,1") else None
     (tmp_path / "t.parquet").write_text("no")
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="not a readable parquet file"):
         read("table", tmp_path / "t.parquet")
     (tmp_path / "t.xlsx").write_text("no")
     with pytest.raises(UserError, match=r"neither \.csv"):

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from reidlab import space
 from reidlab.data.pedestrians import (
     PedestriansSpec,
+    built_in,
     draw_pedestrian,
     draw_person,
     hsv_histogram,
@@ -357,3 +359,44 @@ def test_a_colour_histogram_stays_below_35_percent():
         scores[name] = naive_map(cells[rows["query"]], cells[rows["gallery"]], ids["query"], ids["gallery"])
     assert 0.01 < scores["whole"] < 0.35
     assert scores["whole"] < scores["person"] < 0.35  # the palette alone does not tell who it is either
+
+
+# What was drawn and lost files
+
+
+@pytest.mark.parametrize("damage", ["picture", "mask", "emptied", "table", "card"])
+def test_a_drawn_set_that_lost_files_is_drawn_again_in_the_cache_and_refused_elsewhere(
+    tmp_path, own_data, monkeypatch, caplog, damage
+):
+    monkeypatch.setattr("reidlab.data.pedestrians.make.PedestriansSpec", lambda seed: replace(SMALL, seed=seed))
+    folder = built_in(0, workers=1)
+    assert folder.parent == own_data / "cache" and "drawn again" not in caplog.text
+    everything = {path.relative_to(folder): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+    victims = {
+        "picture": next((folder / "bounding_box_train").iterdir()),
+        "mask": next((folder / "masks" / "query").iterdir()),
+        "emptied": next((folder / "query").iterdir()),
+        "table": folder / "images.csv",
+        "card": folder / "spec.json",
+    }
+    victims[damage].unlink()
+    if damage == "emptied":
+        victims[damage].write_bytes(b"")
+    with pytest.raises(UserError, match="complete"):
+        make_pedestrians(folder, SMALL if damage == "card" else replace(SMALL, seed=0), workers=1)
+    assert built_in(0, workers=1) == folder and "is drawn again: 1 of" in caplog.text
+    assert {p.relative_to(folder): p.stat().st_size for p in folder.rglob("*") if p.is_file()} == everything
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_a_set_larger_than_the_disk_is_refused_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(space, "free_bytes", lambda folder: space.RESERVE)
+    with pytest.raises(UserError, match=r"The pedestrians data set of [0-9,]+ pictures needs .* are free"):
+        make_pedestrians(tmp_path / "x", SMALL, workers=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_is_a_file_is_said(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written to"):
+        make_pedestrians(tmp_path / "file" / "x", SMALL, workers=1)

@@ -233,7 +233,7 @@ def test_weighted_by_image_gives_every_identity_alike() -> None:
         assert abs(share - 1 / 3) < 4 * np.sqrt(2 / 9 / len(rows))
         times = np.bincount(rows[labels[rows] == label])[np.flatnonzero(labels == label)]
         assert times.min() > 0.5 * times.mean()  # and every image of it
-    assert sampler.filled == 0 and sampler.note == ""
+    assert sampler.filled == 0 and sampler.note.endswith("%).")
 
 
 @settings(deadline=None, max_examples=60)
@@ -251,7 +251,8 @@ def test_shuffle_gives_every_image_once_and_none_alone(n: int, batch: int, epoch
 def test_shuffle_asks_for_no_identities() -> None:
     sampler = build_sampler("shuffle", np.zeros(10, np.int64), batch=4)  # one identity will do
     assert [len(each) for each in sampler.batches(0)] == [4, 4, 2]
-    assert (sampler.batch_size, sampler.filled, sampler.left_out, sampler.note) == (4, 0, 0, "")
+    assert (sampler.batch_size, sampler.filled, sampler.left_out) == (4, 0, 0)
+    assert sampler.note == "An epoch sees 10 of 10 images (100%)."
     first = Counter(ShuffleSampler(np.arange(5), batch=2).batches(epoch)[0][0] for epoch in range(1000))
     assert len(first) == 5 and all(140 < times < 260 for times in first.values())
 
@@ -260,11 +261,34 @@ def test_what_becomes_of_few_images_is_said() -> None:
     labels = labels_of(1, 3, 4, 9)
     pk = PKSampler(labels, 2, 4)
     assert (pk.filled, pk.left_out, pk.n_identities) == (2, 0, 4)
-    assert pk.note.startswith("2 of 4 identities have fewer than 4 rows: every row is used")
+    assert "%). 2 of 4 identities have fewer than 4 rows: every row is used" in pk.note
     ehtm = EHTMSampler(labels, 2, 4)
     assert (ehtm.filled, ehtm.left_out) == (0, 2)
-    assert ehtm.note == "2 of 4 identities have fewer than 4 rows and are left out."
-    assert PKSampler(labels, 2, 1).note == ""
+    assert ehtm.note.startswith("An epoch sees ") and " of 17 triplets (" in ehtm.note
+    assert ehtm.note.endswith("2 of 4 identities have fewer than 4 rows and are left out.")
+    assert PKSampler(labels, 1, 1).note == "An epoch sees 17 of 17 images (100%)."
+
+
+def test_the_share_of_images_that_an_epoch_sees_is_said() -> None:
+    labels = np.repeat(np.arange(8), [100, 100, 4, 4, 4, 4, 4, 8])
+    few = PKSampler(labels, 8, 4)  # fewer than 8 identities have a chunk left after the first batch
+    assert (few.seen, few.share) == (32, 32 / 228) and few.note == "An epoch sees 32 of 228 images (14%)."
+    assert PKSampler(labels, 2, 4).share > 0.8  # the remedy that the warning names
+    assert ShuffleSampler(labels).share == 1
+
+
+@settings(deadline=None, max_examples=40)
+@given(counts=COUNTS, p=st.integers(1, 4), k=st.integers(1, 5), name=st.sampled_from(sorted(SAMPLERS)))
+def test_the_share_is_that_of_the_first_epoch(counts: list[int], p: int, k: int, name: str) -> None:
+    labels = labels_of(*counts)
+    options = {} if name == "shuffle" else {"identities": p, "images": k}
+    try:
+        sampler = build_sampler(name, labels, seed=3, cameras=labels % 3, **options)
+    except UserError:
+        return
+    rows = {int(row) for batch in sampler.batches(0) for row in batch}
+    assert sampler.seen == len(rows) and sampler.share == len(rows) / len(labels)
+    assert f"sees {len(rows):,} of {len(labels):,}" in sampler.note
 
 
 def test_text_labels_give_the_batches_of_numbers() -> None:

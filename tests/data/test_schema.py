@@ -106,6 +106,22 @@ def test_attrs_are_kept() -> None:
             ["'distractor' is neither true nor false", "row 1: 'maybe'"],
         ),
         ({"distractor": [True, None, False]}, ["'distractor' is neither true nor false", "row 1"]),
+        ({"pid": [1, 2**70, 3]}, ["'pid' is beyond the 64-bit whole numbers", "row 1: 1180591620717411303424"]),
+        ({"pid": np.array([1, 2**64 - 1, 3], dtype=np.uint64)}, ["beyond the 64-bit", "row 1: 18446744073709551615"]),
+        ({"pid": [1.0, 1e300, 3.0]}, ["'pid' is too large a float", "row 1: 1e+300"]),
+        ({"pid": pd.array([1, None, 3], dtype="Int64")}, ["'pid' is null", "row 1: <NA>"]),
+        ({"camid": [1.0, np.inf, 3.0]}, ["'camid' is not a whole number", "row 1: inf"]),
+        ({"camid": [1, 2**70, 3]}, ["'camid' is beyond the 64-bit"]),
+        ({"pid": [1j, 2j, 3j]}, ["'pid' is neither a number nor text", "row 0: 1j"]),
+        ({"path": [1, 2, 3]}, ["'path' is not text", "in 3 of 3 rows: row 0: 1"]),
+        ({"path": [Path("/d/a"), b"/d/b", "/d/c"]}, ["'path' is not text", "row 1: b'/d/b'"]),
+        ({"path": ["/d/a", "/d/\0b", "/d/c"]}, ["'path' holds a null character", "row 1: '/d/\\x00b'"]),
+        ({"frame": [1, 2**70, 2]}, ["'frame' is too large a number"]),
+        ({"frame": [1.0, 1e300, 2.0]}, ["'frame' is too large a number", "1e+300"]),
+        ({"frame": [1, np.inf, 2]}, ["'frame' is not a whole number"]),
+        ({"frame": [1, (2,), 2]}, ["'frame' is not a number", "row 1: (2,)"]),
+        ({"frame": np.array([1, 2**63, 2], dtype=np.uint64)}, ["'frame' is beyond the 64-bit"]),
+        ({"pid": [10**5000, 2, 3]}, ["'pid' is beyond the 64-bit", "row 0: <int>"]),
     ],
 )
 def test_bad_tables_name_the_column_and_the_rows(columns: dict[str, object], words: list[str]) -> None:
@@ -115,9 +131,45 @@ def test_bad_tables_name_the_column_and_the_rows(columns: dict[str, object], wor
         assert word in str(error.value)
 
 
+@pytest.mark.parametrize("column", ["path", "pid", "camid", "split", "dataset", "note"])
+def test_text_that_no_file_can_hold(column: str) -> None:
+    """File names that are not UTF-8 come as halves of surrogate pairs; parquet would fail on them much later."""
+    bad = pd.Series(["/d/a", "/d/\udcffb", "/d/c"], dtype=object)
+    with pytest.raises(UserError, match=rf"{column}.* half a surrogate pair.* in 1 of 3 rows: row 1: '/d/\\udcffb'"):
+        check_table(table().assign(**{column: bad}))
+
+
+def test_ids_are_tidied() -> None:
+    checked = check_table(table(pid=["7 ", "7", "caf\u00e9"], camid=[" 1", "1", "cafe\u0301"]))
+    assert checked["pid"].tolist() == ["7", "7", "caf\u00e9"] and checked["camid"].tolist() == ["1", "1", "caf\u00e9"]
+    mixed = check_table(table(pid=pd.Series([1, 1.0, np.int8(2)], dtype=object)))
+    assert mixed["pid"].tolist() == [1, 1, 2] and mixed["pid"].dtype == np.int64
+
+
+def test_null_and_categorical_data_set_names() -> None:
+    assert check_table(table(dataset=pd.Categorical(["a", None, "b"])))["dataset"].tolist() == ["a", "", "b"]
+    assert check_table(table(frame=pd.array([1, None, 3], dtype="Int64")))["frame"].tolist() == [1, -1, 3]
+    assert check_table(table(frame=["1", "2.0", None]))["frame"].tolist() == [1, 2, -1]
+
+
+def test_notes_of_any_kind() -> None:
+    frame = table()
+    for notes, wanted in [("one", ["one"]), (("a", 1), ["a", "1"]), ([], []), (None, []), (3, ["3"]), (pd.NA, ["<NA>"])]:
+        frame.attrs["notes"] = notes
+        assert notes_of(check_table(frame)) == wanted
+
+
 def test_only_five_rows_are_named_and_the_index_of_the_user_is_kept() -> None:
     frame = pd.DataFrame({"path": [f"/{i}" for i in range(9)], "pid": None, "split": "train"}, index=range(100, 109))
     with pytest.raises(UserError, match=r"in 9 of 9 rows: row 100: None; .*row 104: None; and 4 more\.$"):
+        check_table(frame)
+
+
+@pytest.mark.parametrize("name", [3, None, ("a", "b"), "\udcff"])
+def test_names_of_columns_are_text(name: object) -> None:
+    frame = table()
+    frame.columns = pd.Index([*frame.columns[:-1], name], dtype=object)
+    with pytest.raises(UserError, match=r"has a column named .* The names of columns are text"):
         check_table(frame)
 
 
@@ -184,7 +236,7 @@ def test_the_digest_knows_the_content_and_not_the_place(tmp_path: Path) -> None:
     (tmp_path / "x" / "a.jpg").unlink()
     with pytest.raises(UserError, match=r"a\.jpg"):
         table_digest(here)
-    assert len(table_digest(here, sizes=False)) == 16
+    assert len(table_digest(here, contents=False)) == 16
     assert len(table_digest(check_table(here[:0]))) == 16
 
 
@@ -228,6 +280,30 @@ def test_foreign_and_damaged_files(tmp_path: Path) -> None:
     good.write_bytes(good.read_bytes()[:-40])
     with pytest.raises(UserError, match="not a readable parquet file"):
         load_table(good)
+
+
+@pytest.mark.parametrize(
+    "about",
+    [b"", b"no", b"[]", b"3", b'{"schema": 1}', b'{"schema": "1", "notes": []}', b'{"schema": 1, "notes": [3]}'],
+)
+def test_tables_with_damaged_words_about_themselves(tmp_path: Path, about: bytes) -> None:
+    pq.write_table(pa.Table.from_pandas(table()).replace_schema_metadata({b"reidlab": about}), tmp_path / "t.parquet")
+    with pytest.raises(UserError, match="says nothing readable about itself"):
+        load_table(tmp_path / "t.parquet")
+
+
+def test_tables_with_damaged_words_for_pandas(tmp_path: Path) -> None:
+    about = {b"reidlab": b'{"schema": 1, "notes": []}', b"pandas": b'{"columns": 3}'}
+    pq.write_table(pa.Table.from_pandas(table()).replace_schema_metadata(about), tmp_path / "t.parquet")
+    with pytest.raises(UserError, match="holds no readable table"):
+        load_table(tmp_path / "t.parquet")
+
+
+def test_what_parquet_cannot_hold(tmp_path: Path) -> None:
+    for other in ([object(), 1, 2], [1, "a", 2], [2**70, 1, 2], [1j, 1, 2]):
+        with pytest.raises(UserError, match="cannot be saved as parquet"):
+            save_table(table(other=pd.Series(other, dtype=object)), tmp_path / "t.parquet")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_bad_table_is_not_saved(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from reidlab.data.transforms import (
     random_erase,
     random_flip,
 )
+from reidlab.data.transforms.preprocess import MAX_SIDE
 from reidlab.errors import UserError
 
 RANDOM = {
@@ -259,7 +260,17 @@ def test_preprocess_keeps_channels_last(size: tuple[int, int]) -> None:
     [
         ({"height": 0}, "0 x 64"),
         ({"width": -3}, "128 x -3"),
+        ({"height": 1_000_000_000}, "1000000000 x 64 .* is above 8192 pixels a side"),
+        ({"width": MAX_SIDE + 1}, "128 x 8193"),
+        ({"height": 128.0}, "128.0 x 64 .*whole numbers"),
+        ({"width": "64"}, "128 x '64' .*whole numbers"),
+        ({"height": True}, "True x 64"),
         ({"std": (1.0, 0.0, 1.0)}, "std="),
+        ({"std": (1.0, float("nan"), 1.0)}, "std=.* three positive numbers"),
+        ({"mean": (0.5, 0.5)}, r"mean=\(0.5, 0.5\) must be three finite numbers"),
+        ({"mean": (0.5, "0.5", 0.5)}, "mean="),
+        ({"mean": 0.5}, "mean=0.5"),
+        ({"mean": (0.5, float("inf"), 0.5)}, "mean="),
         ({"interpolation": "nearest"}, "interpolation='nearest'"),
     ],
 )

@@ -160,3 +160,63 @@ def test_options() -> None:
 def test_refused(name: str, options: dict[str, Any], words: str) -> None:
     with pytest.raises(UserError, match=words):
         build(name, **options)
+
+
+@pytest.mark.parametrize("name", [*LABELLED, "ehtm"])
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.bool, torch.complex64])
+def test_labels_are_whole_numbers(name: str, kind: torch.dtype) -> None:
+    given = inputs(name, torch.randn(4, 6), torch.tensor([0, 0, 1, 1]))
+    given = tuple(x.to(kind) if x.dtype == torch.int64 else x for x in given)
+    with pytest.raises(
+        UserError, match=r"labels are identities 0, 1, ..., whole numbers .-1: nobody knows.; got \w+\d*"
+    ):
+        made(name)(*given)
+
+
+@pytest.mark.parametrize("name", [*LABELLED, "ehtm"])
+@pytest.mark.parametrize("kind", [torch.uint8, torch.int16, torch.int32])
+def test_labels_of_any_whole_kind_are_the_same(name: str, kind: torch.dtype) -> None:
+    features, labels = torch.randn(6, 6), torch.tensor([0, 0, 1, 1, 2, 2])
+    loss = made(name)
+    other = tuple(x.to(kind) if x.dtype == torch.int64 else x for x in inputs(name, features, labels))
+    assert torch.equal(loss(*other), loss(*inputs(name, features, labels)))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_features_that_are_no_real_batch_are_refused(name: str) -> None:
+    loss, labels = made(name), torch.tensor([0, 0, 1, 1])
+    for features, words in (
+        (torch.ones(4, 6, dtype=torch.int64), "must be real numbers"),
+        (torch.ones(4, 6, dtype=torch.complex64), "must be real numbers"),
+        (torch.ones(0, 6), "is empty: a batch has one row or more"),
+        (torch.ones(4, 6, device="meta"), "takes tensors of one device; got"),
+    ):
+        given = inputs(name, features, labels[: len(features)], torch.ones(4, 6))
+        with pytest.raises(UserError, match=words):
+            loss(*given)
+    with pytest.raises(UserError, match="must be a tensor, not"):
+        loss(*([[1.0]] for _ in given))
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "focal", "center", "kd"])
+def test_labels_beyond_the_classes_are_refused(name: str) -> None:
+    features = torch.randn(4, 6)
+    with pytest.raises(UserError, match=r"Labels are 0 to 5 for 6 classes, or -1 \(.*out of"):
+        made(name)(*inputs(name, features, torch.tensor([0, 1, 6, 2])))
+    unknown = made(name)
+    one, two = (unknown(*inputs(name, features, torch.tensor([0, 1, last, 2]))) for last in (-1, -7))
+    assert torch.equal(one, two)
+
+
+def test_triplets_of_different_shapes_are_refused() -> None:
+    a, labels = torch.randn(4, 6), torch.tensor([0, 0, 1, 1])
+    for given in ((a, a[:3], a, labels, labels), (a, a, a, labels, labels[:2]), (a, a, a[:, :2], labels, labels)):
+        with pytest.raises(UserError, match="ehtm takes anchors, positives and negatives of one shape"):
+            made("ehtm")(*given)
+
+
+def test_options_that_would_take_for_ever_are_refused() -> None:
+    with pytest.raises(UserError, match="iterations=1000000000 must be 1 or more, and at most"):
+        build("cross_orthogonality", iterations=10**9)
+    with pytest.raises(UserError, match="1000000000000 classes of dim 2 are more than"):
+        build("center", num_classes=10**12, dim=2)

@@ -92,3 +92,19 @@ def test_a_loss_without_a_force() -> None:
 def test_unknown_losses() -> None:
     with pytest.raises(UserError, match="Did you mean 'circle'"):
         probe_all(toy_batch(), ["cirlce"])
+
+
+@pytest.mark.parametrize(
+    ("features", "labels", "words"),
+    [
+        ([["a", "b"]] * 2, [0, 1], "cannot be read as numbers"),
+        ([[1.0], [1.0, 2.0]], [0, 1], "cannot be read as numbers"),
+        ([[1.0, np.nan]] * 2, [0, 1], "hold NaN or infinite numbers"),
+        ([[1.0, 2.0]] * 2, [0, np.nan], "labels"),
+        ([[1.0, 2.0]] * 2, [0.5, 1], "labels"),
+        ([[], []], [0, 1], "A batch is features"),
+    ],
+)
+def test_what_is_no_batch(features: list[list[float]], labels: list[float], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        ProbeBatch.of(features, labels)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from reidlab.errors import UserError
 from reidlab.models import build
+from reidlab.models.backbones import build_backbone
 from reidlab.models.custom_cnn import static_kernels
 from reidlab.models.custom_cnn_reid import CustomCNNReID
-from reidlab.models.published import LoadReport, load_custom_cnn_v32, read_state
+from reidlab.models.published import LoadReport, Published, load_custom_cnn_v32, load_published, read_state
 
 
 def published_shapes() -> dict[str, tuple[int, ...]]:
@@ -241,3 +242,144 @@ def test_garbage(tmp_path: Path, weights: Path) -> None:
             read_state(path)
     with pytest.raises(UserError, match="not readable"):
         read_state(tmp_path)
+
+
+# ------------------------------------------------------------------------------------------------ NAME:FILE, any model
+
+
+def write(path: Path, state: Mapping[str, Tensor]) -> Path:
+    torch.save(dict(state), path)
+    return path
+
+
+def embed(model: nn.Module) -> Tensor:
+    images = torch.rand(2, 3, 64, 32, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        return model(images)
+
+
+def published_osnet() -> Any:
+    """An OSNet as torchreid publishes it: backbone, `fc`, and a classifier."""
+    torch.manual_seed(5)
+    return stirred(build_backbone("osnet_x0_25", feature_dim=512))
+
+
+def stirred(network: Any) -> Any:
+    generator = torch.Generator().manual_seed(3)
+    for name, tensor in network.state_dict().items():
+        if tensor.is_floating_point() and tensor.dim() == 1:
+            low = 0.5 if name.endswith(("running_var", "weight")) else -0.5
+            tensor.add_(torch.empty_like(tensor).uniform_(low, low + 1, generator=generator))
+    return network.eval()
+
+
+def under_two_seeds(name: str, path: Path) -> Published:
+    """Load twice; what the random generator gives must not matter."""
+    found = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        found.append(load_published(name, path))
+    assert torch.equal(embed(found[0].model), embed(found[1].model))
+    return found[0]
+
+
+def test_a_whole_osnet(tmp_path: Path) -> None:
+    network = published_osnet()
+    state = {**network.state_dict(), "classifier.weight": torch.zeros(3, 512)}
+    found = under_two_seeds("osnet_x0_25", write(tmp_path / "w.pth", {f"module.{n}": t for n, t in state.items()}))
+    assert found.spec == {"name": "osnet_x0_25"} and not found.report.missing
+    torch.testing.assert_close(embed(found.model), F.normalize(embed(network).flatten(1)))
+    assert str(found.report).endswith("Not used of the file: classifier.*")
+
+
+def test_an_osnet_without_its_head(tmp_path: Path) -> None:
+    """Its layer of 512 is left out, and not made up: embeddings moved with torch's seed under one digest."""
+    network = published_osnet()
+    state = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith("fc.")}
+    found = under_two_seeds("osnet_x0_25", write(tmp_path / "w.pth", state))
+    assert found.spec == {"name": "osnet_x0_25", "feature_dim": 0} and not found.report.missing
+    assert "no layer of 512 behind the pooling (fc.*), which was left out" in str(found.report)
+    network.take_head()
+    torch.testing.assert_close(embed(found.model), F.normalize(embed(network).mean((2, 3))))
+
+
+def test_an_osnet_with_another_head(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    network = stirred(build_backbone("osnet_x0_25", feature_dim=48))
+    found = under_two_seeds("osnet_x0_25", write(tmp_path / "w.pth", network.state_dict()))
+    torch.testing.assert_close(embed(found.model), F.normalize(embed(network).flatten(1)))
+
+
+@pytest.mark.parametrize("lost", ["fc.0.weight", "fc.1.running_mean", "conv3.0.conv2b.1.bn.weight"])
+def test_an_osnet_that_lacks_a_tensor(tmp_path: Path, lost: str) -> None:
+    state = published_osnet().state_dict()
+    del state[lost]
+    ours = lost.replace("fc.", "reduce.") if lost.startswith("fc.") else f"backbone.{lost}"
+    with pytest.raises(
+        UserError, match=rf"w\.pth lacks 1 tensors that embeddings pass through .*: {ours}\. They would"
+    ):
+        load_published("osnet_x0_25", write(tmp_path / "w.pth", state))
+    state[lost] = torch.zeros(3)
+    with pytest.raises(UserError, match=rf"w\.pth lacks 1 tensors .*another shape\): {ours}"):
+        load_published("osnet_x0_25", write(tmp_path / "w.pth", state))
+
+
+@pytest.mark.parametrize(
+    ("base", "neck"), [("base.", "bottleneck."), ("backbone.", "heads.bottleneck.0."), ("backbone.", "neck.")]
+)
+def test_a_network_with_a_neck(tmp_path: Path, base: str, neck: str) -> None:
+    """As the strong baseline, fast-reid, and reidlab itself save theirs."""
+    torch.manual_seed(6)
+    trained = stirred(build({"name": "resnet18", "neck": "bnneck", "height": 64, "width": 32}))
+    state = {
+        name.replace("backbone.", base).replace("neck.", neck): tensor for name, tensor in trained.state_dict().items()
+    }
+    found = under_two_seeds("resnet18", write(tmp_path / "w.pth", state))
+    assert found.spec == {"name": "resnet18", "neck": "bnneck"} and not found.report.unused
+    assert "The file has a neck (bottleneck.*), behind which embeddings are taken" in str(found.report)
+    torch.testing.assert_close(embed(found.model), embed(trained))
+
+
+def test_a_neck_that_does_not_fit_is_named(tmp_path: Path) -> None:
+    torch.manual_seed(6)
+    state = stirred(build_backbone("resnet18")).state_dict()
+    state |= {"bottleneck.running_mean": torch.zeros(99), "bottleneck.weight": torch.zeros(99)}
+    found = under_two_seeds("resnet18", write(tmp_path / "w.pth", state))
+    assert found.spec == {"name": "resnet18"} and "Not used of the file: bottleneck.*" in str(found.report)
+
+
+def test_what_no_embedding_passes_through_may_be_missing(tmp_path: Path) -> None:
+    state = {name: tensor for name, tensor in fake_state().items() if not name.startswith("fc_parts")}
+    found = under_two_seeds("custom_cnn_v32", write(tmp_path / "w.pth", state))
+    assert len(found.report.missing) == 24
+    del state["fc_global.4.bias"]
+    with pytest.raises(UserError, match=r"w\.pth lacks 1 tensors .*network\.head\.4\.bias"):
+        load_published("custom_cnn_v32", write(tmp_path / "w.pth", state))
+
+
+def test_two_networks_in_one_file(tmp_path: Path) -> None:
+    state = published_osnet().state_dict()
+    both = {f"module.{name}": tensor for name, tensor in state.items()}
+    both |= {f"net.{name}": tensor for name, tensor in state.items()}
+    assert not under_two_seeds("osnet_x0_25", write(tmp_path / "w.pth", both)).report.missing, "the same twice"
+    both["net.conv1.conv.weight"] = torch.zeros_like(state["conv1.conv.weight"])
+    with pytest.raises(UserError, match=r"w\.pth has two networks in one: '\w+.conv1.conv.weight' is not the only"):
+        load_published("osnet_x0_25", write(tmp_path / "w.pth", both))
+
+
+@pytest.mark.parametrize("name", ["osnet_x0_25", "custom_cnn_v32"])
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (lambda t: t.index_fill(0, torch.tensor(0), float("nan")), "has .* NaN or infinite values"),
+        (lambda t: t.double() * 1e300, "has .* NaN or infinite values"),  # finite in the file, not in the model
+        (lambda t: t.to(torch.complex64), "is complex.* imaginary part"),
+        (lambda t: (t * 10).to(torch.int8), "is of type torch.int8, and floating-point numbers are wanted"),
+    ],
+)
+def test_numbers_that_are_none(tmp_path: Path, name: str, change: Callable[[Tensor], Tensor], match: str) -> None:
+    state = dict(fake_state() if name == "custom_cnn_v32" else published_osnet().state_dict())
+    first = next(key for key, tensor in state.items() if tensor.dim() == 4)
+    state[first] = change(state[first])
+    with pytest.raises(UserError, match=rf"w\.pth: tensor '.*weight' {match}"):
+        load_published(name, write(tmp_path / "w.pth", state))

@@ -54,7 +54,11 @@ def test_what_does_not_fit_is_named() -> None:
     report = load_state(network, state)
     assert (report.matched, report.missing, report.unused) == (6, ("1.bias",), ("fc.weight",))
     assert report.reshaped == ("2.weight (5, 4) in the file, (2, 4) in the model",)
-    assert str(report) == "6 tensors loaded, 1 missing, 1 unused, 1 of another shape"
+    assert str(report) == (
+        "6 tensors loaded, 1 missing (1.bias), 1 unused (fc.weight), 1 of another shape "
+        "(2.weight (5, 4) in the file, (2, 4) in the model)"
+    )
+    assert report.loaded == ("0.weight", "0.bias", "1.weight", "1.running_mean", "1.running_var", "2.bias")
     assert report.to_frame().to_numpy().tolist() == [
         ["1.bias", "missing"],
         ["2.weight (5, 4) in the file, (2, 4) in the model", "other shape"],

@@ -12,7 +12,7 @@ from PIL import Image
 from plot_cases import check_figure, people
 
 from reidlab.errors import UserError
-from reidlab.plots.pictures import contact_sheet, image_of, short
+from reidlab.plots.pictures import contact_sheet, image_of
 from reidlab.plots.style import MARKS
 from reidlab.plots.triplets import triplet_rows
 
@@ -71,7 +71,3 @@ def test_triplets() -> None:
     for change in ({"images": images[:0]}, {"images": images.astype(float)}, {"pids": pids[:2]}, {"camids": [[1]]}):
         with pytest.raises(UserError, match="must"):
             triplet_rows(**({"images": images, "pids": pids} | change))
-
-
-def test_short() -> None:
-    assert (short("abc"), short(12345678901), len(short("x" * 50, 7))) == ("abc", "123…678901", 7)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from retrieval_cases import random_data
@@ -47,11 +49,26 @@ def test_coverage() -> None:
 
 def test_one_identity_and_mistakes() -> None:
     assert bootstrap_intervals({"x": [0.0, 1.0]}, [7, 7])["x"] == (0.5, 0.5)
-    for options in ({"count": 0}, {"level": 1.0}):
-        with pytest.raises(UserError, match="between 0 and 1"):
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"count": 0}, "count=0 must be a whole number from 1"),
+        ({"count": 2.0}, "count=2.0 must be a whole number"),
+        ({"count": 10**12}, "must be a whole number from 1 to 1,000,000"),
+        ({"level": 1.0}, "level=1.0 must be a number above 0 and below 1"),
+        ({"level": float("nan")}, "level=nan"),
+        ({"seed": -1}, "seed=-1"),
+        ({"seed": None}, "seed=None"),
+    ]
+    for options, words in wrong:
+        with pytest.raises(UserError, match=words):
             bootstrap_intervals({"x": [1.0]}, [0], **options)
-    with pytest.raises(UserError, match="2 groups for 1 values"):
-        bootstrap_intervals({"x": [1.0]}, [0, 1])
+    for values in ([1.0], [1.0, np.nan], ["a", "b"], [[1.0, 2.0]], None, [[1], [2, 3]]):
+        with pytest.raises(UserError, match="x must be 2 finite numbers, one for each group"):
+            bootstrap_intervals({"x": values}, [0, 1])  # type: ignore[dict-item]
+    for given in ({"values": {}, "groups": [0]}, {"values": {"x": []}, "groups": []}):
+        with pytest.raises(UserError, match="at least one of each needed"):
+            bootstrap_intervals(**given)
+    with pytest.raises(UserError, match="groups is missing in row 1"):
+        bootstrap_intervals({"x": [1.0, 2.0]}, [0, None])  # type: ignore[list-item]
 
 
 def test_evaluate_reports_intervals() -> None:

@@ -48,7 +48,9 @@ def test_plain_python_of_the_kernel(dropped: bool) -> None:
     score, nearer, wrong = np.zeros(3), np.zeros(3, np.int64), np.zeros(1)
     cams, camera = (np.array([0, 1, 0, 0, 0, 0]), np.array([1])) if dropped else (np.zeros(0, np.int64),) * 2
     room, ends = np.empty(6), np.array([0, 3])
-    counting._count_block(dots, np.ones(6), True, ends, column, cams, camera, room, score, nearer, wrong)
+    counting._count_block(
+        dots, np.zeros(1, np.int64), np.ones(6), True, ends, column, cams, camera, room, score, nearer, wrong
+    )
     # at column 3 the 0.9 is in front and the tie at 2, at column 0 the tie stands behind; dropping camera 1 drops 0.9
     assert nearer.tolist() == ([1, 0, 0] if dropped else [2, 1, 0])
     assert score.tolist() == [0.5, 0.5, 1.0]

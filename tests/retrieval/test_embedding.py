@@ -131,6 +131,11 @@ def test_shapes_that_do_not_fit(table: pd.DataFrame) -> None:
     for vectors in (np.zeros((10, 3), np.float32), np.zeros(11, np.float32)):
         with pytest.raises(UserError, match="do not belong to a table of 11 images"):
             Embeddings(vectors, table)
+    with pytest.raises(UserError, match="vectors of shape list do not belong"):
+        Embeddings([[1.0]] * 11, table)  # type: ignore[arg-type]
+    for other in ([1], table.drop(columns="split")):
+        with pytest.raises(UserError, match="Embeddings need an image table"):
+            Embeddings(np.zeros((11, 3), np.float32), other)  # type: ignore[arg-type]
 
 
 class NoPreprocess(nn.Module):
@@ -149,8 +154,12 @@ def test_mistakes_are_named(own_data: Path, table: pd.DataFrame) -> None:
         run(table.drop(columns="pid"))
     with pytest.raises(UserError, match="NoPreprocess has no `preprocess`"):
         run(table, NoPreprocess())
-    with pytest.raises(UserError, match="batch_size=0 must be 1 or more"):
+    with pytest.raises(UserError, match="batch_size=0 must be a whole number from 1"):
         run(table, batch_size=0)
+    with pytest.raises(UserError, match=r"batch_size=2\.5 must be a whole number"):
+        run(table, batch_size=2.5)
+    with pytest.raises(UserError, match="pixels must be a PixelStore, not list"):
+        run(table, pixels=[1])
     with pytest.raises(UserError, match=r"NaN or infinite values \(first at row 0\)"):
         run(table, Broken())
     with pytest.raises(UserError, match="precision='half' is unknown"):

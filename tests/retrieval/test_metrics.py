@@ -6,7 +6,9 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from retrieval_cases import golden, naive, random_data
@@ -79,10 +81,37 @@ def test_worked_example() -> None:
     ] == pytest.approx(1)
 
 
-@pytest.mark.parametrize("ranks", [[], [0, 1], [2, 2], [[1]]])
-def test_impossible_ranks(ranks: list[Any]) -> None:
-    with pytest.raises(UserError, match="positions from 1"):
-        average_precision(ranks)
+@pytest.mark.parametrize(
+    "ranks",
+    [
+        [],
+        [0, 1],
+        [2, 2],
+        [3, 2],
+        [[1]],
+        [np.nan],
+        [1.5, 2.5],
+        [np.inf],
+        ["1"],
+        [1j],
+        [True],
+        None,
+        3,
+        "1",
+        [2**70],
+        [[1], [1, 2]],
+    ],
+)
+def test_impossible_ranks(ranks: Any) -> None:
+    for score in (average_precision, inverse_negative_penalty):
+        with pytest.raises(UserError, match="positions from 1"):
+            score(ranks)
+
+
+def test_whole_floats_are_ranks() -> None:
+    assert average_precision([2.0, 3.0]) == average_precision(np.array([2, 3], np.uint8)) == average_precision((2, 3))
+    with pytest.raises(UserError, match="ap='sum' is not one of plain, trapezoid"):
+        average_precision([1], "sum")
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
@@ -239,7 +268,41 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"metric": "cosin"}, "Did you mean 'cosine'"),
     ({"ap": "sklearn"}, "plain, trapezoid"),
     ({"rule": "none"}, "official"),
-    ({"max_rank": 0}, "max_rank"),
+    *[({"max_rank": v}, f"max_rank={v!r} must be a whole number") for v in (0, 2.5, "5", None, True, -1, 10**12)],
+    *[({"bootstrap": v}, f"bootstrap={v!r} must be a whole number") for v in (-1, 1.0, "x", None, 10**9, False)],
+    *[({"seed": v, "bootstrap": 3}, f"seed={v!r} must be a whole number") for v in (-1, 0.5, "a", None, 2**64)],
+    *[({"seed": v}, f"seed={v!r} must be a whole number") for v in (-1, None)],  # checked though nothing is drawn
+    *[({"block_mib": v}, f"block_mib={v!r} must be a number above 0") for v in (0, -1.0, "1", None)],
+    ({"block_mib": float("nan")}, "block_mib=nan must be a number above 0"),
+    ({"block_mib": float("inf")}, "block_mib=inf must be a number above 0"),
+    *[({name: 3}, f"{name}=3 is not one of") for name in ("metric", "ap", "rule")],
+    ({"metric": None}, "metric=None is not one of cosine, euclidean"),
+    ({"ap": ["plain"]}, "is not one of plain, trapezoid"),
+    ({"query": [[1.0] * 8] * 5 + [[1.0]]}, "every row of one length"),
+    ({"query": "abc"}, "query must be numbers of shape"),
+    ({"query": [["a"] * 8] * 6}, "query must be numbers of shape"),
+    ({"query": np.ones((6, 8), complex)}, "of complex128"),
+    ({"query": np.ones((6, 8), object)}, "of object"),
+    ({"query": None}, "query must be numbers of shape"),
+    ({"query": {"a": 1}}, "query must be numbers of shape"),
+    ({"query": [[10**400] * 8] * 6}, "query must be numbers of shape"),
+    ({"query": np.ma.array(np.ones((6, 8)), mask=np.eye(6, 8))}, "query is a masked array with masked values"),
+    ({"query": scipy.sparse.eye(6, 8)}, r"query is sparse \(dia_matrix\): give query.toarray\(\)"),
+    ({"gallery": scipy.sparse.csr_array((24, 8))}, "gallery is sparse"),
+    ({"query": np.full((6, 8), 1e-30, np.float32)}, "row 0 is so short that its squared length is lost in float32"),
+    ({"query": np.full((6, 8), 1e200)}, "row 0 is too long for float64"),
+    ({"query": np.full((6, 8), 4e18, np.float32)}, "row 0 is too long for float32"),
+    (
+        {"query_pids": np.full(6, 1e300), "gallery_pids": np.full(24, 1e300)},
+        r"query_pids is too large a float .*1e\+300",
+    ),
+    ({"gallery_pids": np.full(24, 2**64 - 1, np.uint64)}, "gallery_pids is beyond the 64-bit whole numbers"),
+    ({"query_pids": [0, 1, 2, 3, 4, np.inf]}, "query_pids is not a whole number in row 5: inf"),
+    ({"query_pids": [0, 1, 2, 3, 4, np.nan]}, "query_pids is missing in row 5"),
+    ({"query_pids": [0, 1, 2, 3, 4, 5j]}, "query_pids is neither a number nor text in row 5"),
+    ({"query_pids": np.ma.array(range(6), mask=[0, 0, 0, 1, 0, 0])}, "query_pids is masked in row 3"),
+    ({"query_camids": [0, 1, 2, 3, 4, np.nan]}, "query_camids is missing in row 5"),
+    ({"query_camids": [0, 1], "gallery_camids": None}, "query_camids has shape"),
     ({"query": np.zeros((6, 8))}, "row 0 is all zeros"),
     ({"query": np.full((6, 8), np.nan)}, "NaN"),
     ({"gallery": np.ones((24, 7))}, "8 dims"),
@@ -258,8 +321,46 @@ BAD: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("change", "message"), BAD)
 def test_mistakes_are_named(change: dict[str, Any], message: str) -> None:
-    with np.errstate(over="ignore"), pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=message):
         evaluate(**(golden() | change))
+
+
+def test_identities_of_every_kind_are_one_person() -> None:
+    """1 and 1.0 in one column, uint64, "7 " and "7": the same identity, whatever it came as."""
+    data = golden()
+    wanted = evaluate(**data).mean_ap
+    mixed = [float(pid) if at % 2 else int(pid) for at, pid in enumerate(data["gallery_pids"])]
+    texts = {
+        name: [f" {pid}" if at % 2 else f"{pid}\t" for at, pid in enumerate(data[name])]
+        for name in ("query_pids", "gallery_pids")
+    }
+    for change in ({"gallery_pids": np.array(mixed, dtype=object)}, {"gallery_pids": data["gallery_pids"].astype(np.uint64)}, texts,
+                   {"query_pids": pd.Series(data["query_pids"], dtype="Int64")}):  # fmt: skip
+        assert evaluate(**(data | change)).mean_ap == wanted
+
+
+def test_small_floats_of_torch() -> None:
+    torch = pytest.importorskip("torch")
+    data = random_data(3)
+    for kind in (torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2):
+        small = {side: torch.from_numpy(data[side]).to(kind) for side in ("query", "gallery")}
+        plain = {side: small[side].float().numpy() for side in small}
+        assert evaluate(**(data | small)).mean_ap == evaluate(**(data | plain)).mean_ap
+    for odd in (
+        torch.ones(17, 5).to_sparse(),
+        torch.ones(17, 5, device="meta"),
+        torch.ones(17, 5, dtype=torch.complex64),
+    ):
+        with pytest.raises(UserError, match="query must be numbers of shape"):
+            evaluate(**(data | {"query": odd}))
+
+
+def test_long_vectors_are_compared_to_the_end_of_float32() -> None:
+    data = {"query": [[2e18, 0]], "gallery": [[-3e18, 0], [3e18, 1e18]], "query_pids": [1], "gallery_pids": [2, 1]}
+    narrow = data | {side: np.array(data[side], np.float32) for side in ("query", "gallery")}
+    for metric in ("cosine", "euclidean"):
+        row = evaluate(**narrow, metric=metric).per_query.iloc[0]
+        assert row["first_rank"] == 1 and np.isfinite(row["wrong_distance"])
 
 
 def test_first_bad_row_is_named() -> None:

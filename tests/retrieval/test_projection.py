@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -97,12 +99,34 @@ def test_never_wider_than_it_can_be(n: int, images: int, dim: int, wanted: int, 
 def test_what_cannot_be() -> None:
     vectors, pids = people()
     for kwargs, words in [
-        ({"dim": 0}, "dim=0 of a projection"),
+        ({"dim": 0}, "dim=0 must be a whole number"),
         ({"shrinkage": 0.0}, "shrinkage=0"),
-        ({"shrinkage": 1.1}, "at most 1"),
+        ({"shrinkage": 1.1}, "shrinkage=1.1 must be a number from 0 to 1"),
     ]:
         with pytest.raises(UserError, match=words):
             fit_lda(vectors, pids, **kwargs)
+    bad: list[tuple[Any, Any, str]] = [
+        (vectors[:3], pids, "pids has shape"),
+        (vectors, np.arange(len(pids)) + 0.5, "pids is not a whole number"),
+        (vectors, np.full(len(pids), 1e300), "too large a float"),
+        (vectors * np.nan, pids, "vectors has NaN or infinity"),
+        ([["a"]], [1], "vectors must be numbers"),
+        (vectors[:0], pids[:0], "at least one row"),
+    ]
+    for these, who, words in bad:
+        with pytest.raises(UserError, match=words):
+            fit_lda(these, who)
+    projection = fit_lda(vectors, pids)
+    for other in (vectors[:, 1:], vectors[:0, 1:], vectors * np.nan, vectors[0], None):
+        with pytest.raises(UserError, match=r"dims|NaN|shape"):
+            projection(other)
+    for kwargs, words in [
+        ({"dim": 2.5}, "dim=2.5"),
+        ({"dim": None}, "dim=None"),
+        ({"shrinkage": "1"}, "shrinkage='1'"),
+    ]:
+        with pytest.raises(UserError, match=words):
+            fit_lda(vectors, pids, **kwargs)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="two training identities or more; there is 1"):
         fit_lda(vectors[:6], pids[:6])
     with pytest.raises(UserError, match="with two different images"):

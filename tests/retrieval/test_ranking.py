@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tracemalloc
@@ -16,6 +17,7 @@ from retrieval_cases import golden, random_data
 from reidlab.errors import UserError
 from reidlab.retrieval.inputs import prepare
 from reidlab.retrieval.metrics import evaluate
+from reidlab.retrieval.pairs import sample_pairs
 from reidlab.retrieval.protocol import PROTOCOLS, pool_multi_query, protocol_audit
 from reidlab.retrieval.ranking import rank_matches
 from reidlab.retrieval.result import RetrievalResult
@@ -84,9 +86,15 @@ def test_rank_gallery_ties_choice_and_mistakes() -> None:
     pd.testing.assert_frame_equal(rank_gallery(**lists, queries=[1], k=4), listed)
     with pytest.raises(UserError, match="query_pids has shape"):
         rank_gallery(**(data | {"query_pids": [1]}), queries=[1])
-    for change in ({"k": 0}, {"queries": [2]}, {"queries": []}):
+    for queries in ([2], [], [-1], 2, [0.5], [None], "0", [[0], [0, 1]], [True], [2**70]):
         with pytest.raises(UserError, match="row numbers from 0 to 1"):
-            rank_gallery(**data, **change)
+            rank_gallery(**data, queries=queries)
+    for k in (0, 1.0, "3", None, True, 2**70):
+        with pytest.raises(UserError, match=f"k={k!r} must be a whole number"):
+            rank_gallery(**data, k=k)  # type: ignore[arg-type]
+    assert (
+        set(rank_gallery(**data, queries=1)["query"]) == set(rank_gallery(**data, queries=np.int8(1))["query"]) == {1}
+    )
 
 
 @pytest.mark.parametrize("strings", [False, True])
@@ -115,7 +123,21 @@ def test_result_shows_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"cmc": [0.5, 0.4]}, {"cmc": [0.5, 1.2]}, {"cmc": []}, {"mean_ap": 1.1}, {"ap": "x"}]
+    "change",
+    [
+        {"cmc": [0.5, 0.4]},
+        {"cmc": [0.5, 1.2]},
+        {"cmc": []},
+        {"cmc": [0.5, float("nan")]},
+        {"cmc": ["a"]},
+        {"cmc": [[1], [1, 2]]},
+        {"mean_ap": 1.1},
+        {"mean_ap": float("nan")},
+        {"mean_inp": None},
+        {"ap": "x"},
+        {"per_query": [1]},
+        {"per_query": pd.DataFrame({"valid": [True]})},
+    ],
 )
 def test_result_refuses_the_impossible(change: dict[str, Any]) -> None:
     frame = pd.DataFrame({"valid": [True], "first_rank": [1]})
@@ -138,6 +160,56 @@ def test_audit() -> None:
     assert audit.loc["whole camera dropped", "mAP"] == pytest.approx(evaluate(**data, rule="drop_same_camera").mean_ap)
     with pytest.raises(UserError, match="camera"):
         protocol_audit(**(data | {"query_camids": None}))
+
+
+def test_bad_arguments_of_the_others() -> None:
+    data = random_data(0)
+    for count in (0, 1.5, None, "3", 10**12):
+        with pytest.raises(UserError, match=f"count={count!r} must be a whole number from 1"):
+            sample_pairs(**data, count=count)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="seed=-1 must be a whole number"):
+        sample_pairs(**data, seed=-1)
+    for metric in (None, 3, "l2"):
+        for call in (sample_pairs, protocol_audit, rank_gallery):
+            with pytest.raises(UserError, match=r"metric=.* is not one of cosine, euclidean"):
+                call(**data, metric=metric)  # type: ignore[arg-type]
+    result = evaluate(**data)
+    for k in (0, 1.5, None, "1"):
+        with pytest.raises(UserError, match=f"rank k={k!r} must be a whole number"):
+            result.rank(k)  # type: ignore[arg-type]
+    pool: dict[str, Any] = {"vectors": np.ones((3, 2)), "pids": [1, 1, 2], "camids": [1, 1, 1], "query": [[1.0, 0]]}
+    for change, words in [
+        ({"query_pids": [1, 2], "query_camids": [1]}, "query_pids has shape"),
+        ({"query_pids": [1e300], "query_camids": [1]}, "query_pids is too large a float"),
+        ({"query_pids": [1], "query_camids": [None]}, "query_camids is missing"),
+        ({"query_pids": [1], "query_camids": [1], "vectors": np.zeros((3, 2))}, "vectors row 0 is all zeros"),
+        ({"query_pids": [1], "query_camids": [1], "pids": [1]}, "pids has shape"),
+    ]:
+        with pytest.raises(UserError, match=words):
+            pool_multi_query(**(pool | change))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "no JSON", "[]", "3", '{"cmc": [1]}', "{" * 5000, '{"cmc": [1], "intervals": {"mAP": 3}}', '{"a": NaN}'],
+)
+def test_damaged_results(tmp_path: Path, text: str) -> None:
+    evaluate(**golden()).save(tmp_path)
+    (tmp_path / "retrieval.json").write_text(text)
+    with pytest.raises(UserError, match=r"retrieval\.json|no readable retrieval result"):
+        RetrievalResult.load(tmp_path)
+    evaluate(**golden()).save(tmp_path)
+    (tmp_path / "per_query.parquet").write_text(text)
+    with pytest.raises(UserError, match="no readable retrieval result"):
+        RetrievalResult.load(tmp_path)
+
+
+def test_results_of_earlier_versions(tmp_path: Path) -> None:
+    file = evaluate(**golden()).save(tmp_path) / "retrieval.json"
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps({name: content[name] for name in content if name not in ("n_same_image", "notes")}))
+    again = RetrievalResult.load(tmp_path)
+    assert again.n_same_image is None and again.notes == ()
 
 
 def test_audit_by_hand() -> None:

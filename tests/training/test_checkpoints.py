@@ -158,7 +158,7 @@ def test_damage_names_the_folder(tmp_path: Path, model: nn.Module, file: str, ki
 def test_a_state_that_runs_code_is_refused(tmp_path: Path, model: nn.Module) -> None:
     checkpoints = fill(tmp_path, model)
     torch.save({"evil": print}, next(tmp_path.rglob("state.pt")))
-    with pytest.raises(UserError, match=r"is damaged \(it holds more than tensors and plain values\)"):
+    with pytest.raises(UserError, match=r"is damaged .*state.pt .*builtins.print|print, which only code could rebuild"):
         checkpoints.load()
 
 
@@ -171,7 +171,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, model: nn.Module, monke
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("reidlab.training.checkpoints.torch.save", full)
+    monkeypatch.setattr("reidlab.training.writing.torch.save", full)
     with pytest.raises(UserError, match=r"No space left.* free disk space"):
         checkpoints.save(3, model, {}, {})
     monkeypatch.undo()
@@ -179,3 +179,43 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, model: nn.Module, monke
     assert found is not None and found.epochs_done == 2, "the checkpoint before the failure is still there"
     with pytest.raises(UserError, match="cannot be written"):
         save_model(model, tmp_path / "file" / "m", CONFIG)
+
+
+def test_a_disk_without_room(tmp_path: Path, model: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is written, and the checkpoint before stays."""
+    checkpoints = fill(tmp_path / "c", model)
+    before = sorted(p.name for p in (tmp_path / "c").rglob("*"))
+    monkeypatch.setattr("reidlab.space.free_bytes", lambda _folder: 18_000_000)
+    match = r"The checkpoint of epoch 3 needs \d+\.\d MB .* 18\.0 MB are free .*reidlab runs gc"
+    with pytest.raises(UserError, match=match):
+        checkpoints.save(3, model, {"optimizer": {"state": [{"momentum": torch.zeros(10**6)}]}}, {})
+    with pytest.raises(UserError, match=r"The best model, of epoch 3, needs \d+\.\d MB"):
+        checkpoints.save_best(model, 3)
+    assert sorted(p.name for p in (tmp_path / "c").rglob("*")) == before
+    found = checkpoints.load()
+    assert found is not None and found.epochs_done == 2
+
+
+def test_a_checkpoint_that_breaks_off_is_removed(
+    tmp_path: Path, model: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoints = fill(tmp_path / "c", model)
+
+    def half(_state: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("reidlab.training.writing.torch.save", half)
+    with pytest.raises(UserError, match="No space left"):
+        checkpoints.save(3, model, {}, {})
+    assert sorted(p.name for p in (tmp_path / "c").iterdir()) == ["epoch-00002", "last.json"]
+
+
+@pytest.mark.parametrize(
+    "last", [{"checkpoint": "../../x", "epochs_done": 1}, {"checkpoint": "epoch-00002", "epochs_done": "2"}, {"x": 1}]
+)
+def test_pointers_to_elsewhere(tmp_path: Path, model: nn.Module, last: dict[str, object]) -> None:
+    checkpoints = fill(tmp_path / "c", model)
+    (tmp_path / "c" / "last.json").write_text(json.dumps(last))
+    with pytest.raises(UserError, match=r"damaged \(last.json names no checkpoint\)"):
+        checkpoints.load()

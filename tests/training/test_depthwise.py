@@ -14,7 +14,7 @@ from reidlab.models import build
 from reidlab.training import depthwise
 from reidlab.training.depthwise import depthwise_conv2d, fast_depthwise
 
-CPU_BFLOAT16 = devices.plan("cpu", "bfloat16")
+CPU_BFLOAT16 = devices.ComputePlan(torch.device("cpu"), torch.bfloat16)
 NAME = "DepthwiseBackward"
 
 

@@ -85,7 +85,7 @@ def test_scientific_notation_without_a_point_is_a_number(tmp_path: Path) -> None
         ({"optimizer": {"name": "adma"}}, "optimizer.name: .*'adam', 'adamw' or 'sgd'.*given 'adma'"),
         ({"precision": "half"}, "precision"),
         ({"model": "custom_cnn_v32"}, "model: .*dictionary"),
-        ({1: 2}, "own.yaml cannot be used"),
+        ({1: 2}, "the name '1', read as 1, must be text"),
         ({"optimizer": {"nesterov": True}}, "optimizer: nesterov: true goes with name: sgd and a momentum above 0\\.$"),
         ({"optimizer": {"name": "sgd", "nesterov": True, "momentum": 0}}, "optimizer: nesterov: true goes with"),
         ({"optimizer": {"new_layer_factor": 2}}, "Did you mean 'new_layers_factor'"),
@@ -117,8 +117,8 @@ def test_mistakes_are_named(tmp_path: Path, changes: dict[Any, Any], words: str)
 def test_extras_are_read_and_off_by_default(tmp_path: Path) -> None:
     recipe = make_recipe()
     assert (recipe.freeze, recipe.ema, recipe.swa, recipe.precise_bn) == (None, None, None, 0)
-    text = yaml.safe_dump(plain()) + "freeze: {epochs: 2, modules: network}\nema: {}\nprecise_bn: 20\n"
-    recipe = load_recipe(write(tmp_path, text))
+    text = "{freeze: {epochs: 2, modules: network}, ema: {}, precise_bn: 20}"
+    recipe = load_recipe(write(tmp_path, plain() | yaml.safe_load(text)))
     assert recipe.freeze is not None and recipe.freeze.modules == ("network",)
     assert recipe.ema is not None and recipe.ema.decay == 0.9998 and recipe.ema.warmup and recipe.precise_bn == 20
     assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
@@ -133,11 +133,14 @@ def test_missing_values_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("losses: [", "no valid YAML"),
-        ("- a\n- b\n", "must be a mapping"),
-        ("", "must be a mapping"),
-        ("just text", "must be a mapping"),
-        ("!!python/object/apply:os.system ['true']", "no valid YAML"),
+        ("losses: [", "recipe own.yaml: is not YAML: .* in line 1"),
+        ("- a\n- b\n", "recipe own.yaml: holds a list; lines `name: value` are wanted"),
+        ("", "cannot be used:\n  source: Field required"),
+        ("just text", "holds a str"),
+        ("!!python/object/apply:os.system ['true']", "tag '!!python/object/apply:os.system' cannot be read"),
+        ("[" * 100_000, "nested more than 32 deep"),
+        ("epochs: 4\nepochs: 5\n", "'epochs' is given twice, in lines 1 and 2"),
+        ("optimizer: {lr: .nan}", "`optimizer.lr` is nan, which is no finite number"),
     ],
 )
 def test_files_that_are_no_recipe(tmp_path: Path, content: str, words: str) -> None:
@@ -147,7 +150,7 @@ def test_files_that_are_no_recipe(tmp_path: Path, content: str, words: str) -> N
 
 def test_a_file_that_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "own.yaml").write_bytes(b"name: \xff\xfe")
-    with pytest.raises(UserError, match="no valid YAML"):
+    with pytest.raises(UserError, match="recipe own.yaml: is no UTF-8 text"):
         load_recipe(tmp_path / "own.yaml")
 
 
@@ -159,6 +162,10 @@ def test_unknown_names(tmp_path: Path) -> None:
     (tmp_path / "folder.yaml").mkdir()
     with pytest.raises(UserError, match="there is no such file"):
         load_recipe(tmp_path / "folder.yaml")
+    with pytest.raises(UserError, match="does not exist"):
+        load_recipe("x" * 300)
+    with pytest.raises(UserError, match="there is no such file"):
+        load_recipe("x" * 300 + ".yaml")
 
 
 def test_a_recipe_is_frozen_and_knows_the_precisions() -> None:

@@ -7,7 +7,7 @@ import pytest
 from training_cases import World
 
 from reidlab.errors import UserError
-from reidlab.training.recipes import Recipe
+from reidlab.training.recipes import Recipe, SamplerPart
 from reidlab.training.task import make_task
 
 RECIPE = Recipe(
@@ -33,3 +33,18 @@ def test_it_refuses_a_table_without_cameras(world: World) -> None:
     bare = world.without("camid")
     with pytest.raises(UserError, match="camera"):
         make_task(RECIPE, bare.table, bare.pixels, None, 0, needs_triplets=False)
+
+
+def test_a_small_share_of_images_is_warned_of_with_the_remedy(world: World) -> None:
+    table = world.table
+    train = table["split"] == "train"
+    nth = table.groupby("pid").cumcount()
+    few = world.changed(split=table["split"].where(~train | (nth < 2) | (table["pid"] < 2), "query"))
+    recipe = RECIPE.model_copy(update={"sampler": SamplerPart(name="pk", identities=8, images=2)})
+    words = (
+        r"sampler pk: An epoch sees 16 of 36 images \(44%\)\. Few identities have most of the images.*sampler shuffle"
+    )
+    with pytest.warns(UserWarning, match=words):
+        make_task(recipe, few.table, few.pixels, None, 0, needs_triplets=False)
+    fewer = recipe.model_copy(update={"sampler": SamplerPart(name="pk", identities=2, images=2)})
+    make_task(fewer, few.table, few.pixels, None, 0, needs_triplets=False)  # warnings are errors: there is none

@@ -138,7 +138,7 @@ def test_what_a_page_cannot_show_is_replaced() -> None:
     assert (
         "onclick" not in html and "alert(1)" not in html and ".q {color: red}" in html and 'alt="A red field"' in html
     )
-    assert html.count("[not part of the page:") == 4
+    assert html.count("[not part of the page:") == 5
 
 
 def test_formulas_are_drawn_and_prices_are_not() -> None:

@@ -264,6 +264,39 @@ def test_user_data_without_query_or_cameras(tmp_path: Path, own_data: Path, spli
     assert other[0].made and np.array_equal(other[2].vectors, vectors.vectors), "other queries, the same embeddings"
 
 
+def test_a_query_in_its_own_gallery_is_no_answer(tmp_path: Path, own_data: Path) -> None:
+    """Noise without cameras, each query a copy of a gallery image: by chance, not all, are found."""
+    rows = []
+    for pid in range(12):
+        for i in range(3):
+            path = tmp_path / "noise" / f"{pid}_{i}.png"
+            path.parent.mkdir(exist_ok=True)
+            if i < 2:
+                pixels = np.random.default_rng(100 * pid + i).integers(0, 256, (32, 16, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(path)  # the third is a copy of the second
+            rows.append((str(path), pid, ("train", "gallery", "query")[i] if pid > 3 else "train"))
+        if pid > 3:
+            rows.append((str(path.with_name(f"{pid}_0.png")), pid, "gallery"))
+    pd.DataFrame(rows, columns=["path", "pid", "split"]).to_csv(tmp_path / "noise" / "table.csv", index=False)
+    data = prepared(tmp_path / "noise" / "table.csv", val_share=0)
+    source = stages.model_from(str(save_random_model(tmp_path / "m")))
+    made, result, vectors = evaluated(data, source)
+    assert result.n_same_image == 8 == made.result["conditions"]["n_same_image"] and result.rank1 < 0.9
+    assert (result.per_query["n_matches"] == 1).all() and (result.per_query["n_ignored"] == 1).all()
+    assert evaluate(**{k: v for k, v in stages.arrays_of(vectors).items() if "images" not in k}).rank1 == 1
+    assert stages.audit_of(data).summary["count"]["query_in_gallery"] == 8
+
+
+def test_cameras_written_in_two_ways_are_said(people: Path, tmp_path: Path) -> None:
+    frame = pd.read_csv(people)
+    frame.loc[frame["split"] == "query", "camid"] = frame["camid"].str.replace("c", "c0")
+    frame.to_csv(people, index=False)
+    made = evaluated(prepared(people), stages.model_from(str(save_random_model(tmp_path / "m"))))[0]
+    assert any(
+        note.startswith("Query and gallery have no camera in common (query 'c00'") for note in made.result["notes"]
+    )
+
+
 def test_nothing_to_score(tmp_path: Path, own_data: Path) -> None:
     data = prepared(make_people(tmp_path / "own", splits=False), val_share=0)
     with pytest.raises(UserError, match="0 validation identities; two are needed to score anything"):
@@ -605,3 +638,19 @@ def test_a_table_written_by_reidlab_is_read_by_the_stage(people: Path) -> None:
     data = prepared(people)
     save_table(data.table, people.parent / "saved.parquet")
     assert len(load_table(people.parent / "saved.parquet")) == len(prepared(people.parent / "saved.parquet").table)
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps", "gpu"])
+def test_an_impossible_device_is_refused_where_a_run_is_found_too(
+    people: Path, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    data = prepared(people)
+    source = stages.model_from_run(train(data))
+    evaluated(data, source)
+    words = f"device='{device}' is (not available on this machine|unknown)"
+    with pytest.raises(UserError, match=words):
+        stages.training_stage(data, make_recipe(), device=device, progress=False)
+    with pytest.raises(UserError, match=words):
+        stages.evaluation_stage(data, source, device=device, precision="float32", bootstrap=20, progress=False)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 
 import pandas as pd
 
+from reidlab.data._columns import labels, plain, refuse_unwritable, texts
 from reidlab.data.datasets._common import assemble
 from reidlab.data.datasets._own import NO_CAMERA, NO_SPLIT
+from reidlab.data.parquet import read_frame
 from reidlab.errors import UserError, nearest
 
 __all__ = ["read_table"]
@@ -35,14 +38,16 @@ def read_table(root: Path, *, check_files: bool = True) -> pd.DataFrame:
                 f"{root} has no column {column!r}.{nearest(column, rows.columns)} "
                 f"It has: {', '.join(map(str, rows.columns))}."
             )
-    rows = rows.copy()
+    if not len(rows):
+        raise UserError(f"{root} lists no image: it has the columns {', '.join(map(str, rows.columns))} and no row.")
+    refuse_unwritable(rows)
+    rows = rows.assign(path=texts(rows, "path"))
     for column in ("pid", "camid"):
         if column in rows:
-            rows[column] = _as_text(rows[column])
-    known = rows["path"].notna()
-    rows.loc[known, "path"] = [
-        os.path.normpath(root.parent / os.path.expanduser(str(path)))  # noqa: PTH111
-        for path in rows.loc[known, "path"]
+            rows[column] = _as_text(rows, column)
+    rows["path"] = [
+        os.path.normpath(root.parent / os.path.expanduser(path))  # noqa: PTH111
+        for path in rows["path"]
     ]
     notes = []
     if "split" not in rows or rows["split"].isna().all():
@@ -58,39 +63,43 @@ def read_table(root: Path, *, check_files: bool = True) -> pd.DataFrame:
 
 def _read(file: Path) -> pd.DataFrame:
     suffix = file.suffix.lower()
+    if suffix not in (".parquet", ".pq", ".csv", ".tsv", ".txt"):
+        raise UserError(f"{file} is neither .csv, .tsv nor .parquet.")
+    if suffix in (".parquet", ".pq"):
+        return read_frame(file)
     try:
-        if suffix in (".parquet", ".pq"):
-            return pd.read_parquet(file)
-        if suffix in (".csv", ".tsv", ".txt"):
-            with file.open(encoding="utf-8-sig") as lines:
-                head = lines.readline()
-            separator = max((",", ";", "\t"), key=head.count)
-            # "NA" and "None" may be names of people: only the empty field is missing
-            return pd.read_csv(
-                file,
-                sep=separator,
-                dtype=dict.fromkeys(_LABELS, str),
-                keep_default_na=False,
-                na_values=[""],
-                encoding="utf-8-sig",
-                skipinitialspace=True,
-            )
-    except (ValueError, OSError) as error:  # pandas' and pyarrow's own errors are ValueErrors
-        raise UserError(f"{file} cannot be read: {str(error).splitlines()[0]}") from None
-    raise UserError(f"{file} is neither .csv, .tsv nor .parquet.")
+        return _read_csv(file)
+    except (ValueError, OSError, pd.errors.ParserWarning) as error:  # pandas' own errors are ValueErrors
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{file} cannot be read: {first}") from None
 
 
-def _as_text(values: pd.Series) -> pd.Series:
+def _read_csv(file: Path) -> pd.DataFrame:
+    with file.open(encoding="utf-8-sig") as lines:
+        head = lines.readline()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
+        # "NA" and "None" may be names of people: only the empty field is missing
+        return pd.read_csv(
+            file,
+            sep=max((",", ";", "\t"), key=head.count),
+            dtype=dict.fromkeys(_LABELS, str),
+            index_col=False,
+            keep_default_na=False,
+            na_values=[""],
+            encoding="utf-8-sig",
+            skipinitialspace=True,
+            low_memory=False,
+        )
+
+
+def _as_text(rows: pd.DataFrame, column: str) -> pd.Series:
     """Write numbers as text, whole floats without their .0; nulls stay null for the check to name."""
-    if isinstance(values.dtype, pd.CategoricalDtype):
-        values = values.astype(values.cat.categories.dtype)
-
-    def text(value: object) -> object:
-        if isinstance(value, float) and value == value and value == int(value):  # not a NaN
-            return str(int(value))
-        return value if value is None or value != value else str(value)
-
-    return values.astype(object).map(text)
+    values = plain(rows[column])
+    known = values.notna() & ~values.map(lambda value: isinstance(value, str) and not value.strip()).astype(bool)
+    text = pd.Series(None, index=rows.index, dtype=object)
+    text[known] = labels(rows[known], column).astype(str).astype(object)
+    return text
 
 
 def _refuse_missing(file: Path, table: pd.DataFrame) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import multiprocessing
 import os
+import secrets
 import shutil
 import sys
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, astuple, fields
 from functools import partial
 from pathlib import Path
@@ -26,6 +28,7 @@ from reidlab.data.pedestrians.render import shoot
 from reidlab.data.pedestrians.spec import DRAWING, FOLDERS, PedestriansSpec, Picture, pictures
 from reidlab.errors import UserError
 from reidlab.paths import data_root
+from reidlab.space import check_space
 
 __all__ = ["make_pedestrians"]
 
@@ -48,25 +51,31 @@ def make_pedestrians(
         progress: show a bar.
 
     Raises:
-        UserError: the folder holds something else, or `workers` is below 1.
+        UserError: the folder holds something else or lacks pictures, `workers` is below 1, or the disk has too little
+            room or refuses to be written.
     """
     folder = Path(folder)
     if workers is not None and workers < 1:
         raise UserError(f"workers={workers!r} is not possible: give 1 or more, or None for one a core.")
     if _is_made(folder, spec):
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", suffix=".part", dir=folder.parent))
     try:
-        _write(draft, spec, workers or os.cpu_count() or 1, progress)
-        draft.chmod(0o755)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", suffix=".part", dir=folder.parent))
         try:
-            draft.rename(folder)
-        except OSError:  # somebody else finished first
-            if not _is_made(folder, spec):
-                raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+            _write(draft, spec, workers or os.cpu_count() or 1, progress)
+            draft.chmod(0o755)
+            try:
+                draft.rename(folder)
+            except OSError:  # somebody else finished first
+                if not _is_made(folder, spec):
+                    raise
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    except OSError as error:
+        raise UserError(
+            f"The pedestrians data set cannot be written to {folder} ({error.strerror or error})."
+        ) from error
     return folder
 
 
@@ -85,10 +94,26 @@ def _is_made(folder: Path, spec: PedestriansSpec) -> bool:
         raise UserError(f"{folder} exists and is no complete pedestrians data set. {remedy}") from None
     wanted = _card(spec)
     if found == wanted:
+        lacking = _lacking(folder, spec)
+        if lacking:
+            raise UserError(f"{folder} is not complete: {lacking}. {remedy}")
         return True
     found = found if isinstance(found, dict) else {}
     other = [f"{k}={found.get(k)!r} instead of {v!r}" for k, v in wanted.items() if found.get(k) != v]
     raise UserError(f"{folder} holds a pedestrians data set with {', '.join(other) or 'other fields'}. {remedy}")
+
+
+def _lacking(folder: Path, spec: PedestriansSpec) -> str:
+    """Say which files of a drawn data set are missing or empty; "" where all are there."""
+    wanted = {"images.csv", "persons.csv", "spec.json"}
+    for picture in pictures(spec):
+        place = Path(FOLDERS[picture.split]) / picture.name
+        wanted |= {place.as_posix(), ("masks" / place).with_suffix(".png").as_posix()}
+    there = {
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() and path.stat().st_size
+    }
+    lost = sorted(wanted - there)
+    return f"{len(lost):,} of {len(wanted):,} files are missing or empty, the first is {lost[0]}" if lost else ""
 
 
 def _write(draft: Path, spec: PedestriansSpec, workers: int, progress: bool) -> None:
@@ -97,6 +122,8 @@ def _write(draft: Path, spec: PedestriansSpec, workers: int, progress: bool) -> 
         (draft / name).mkdir()
         (draft / "masks" / name).mkdir(parents=True)
     plan = sorted(pictures(spec), key=lambda picture: picture.camid)  # a worker keeps its camera's scene at hand
+    room = len(plan) * (spec.height * spec.width + 2 * 4096)  # a picture and its mask, with what a block wastes
+    check_space(draft, room, f"The pedestrians data set of {len(plan):,} pictures")
     with _mapped(partial(_draw_file, draft, spec), plan, workers) as drawn:
         rows = sorted(_with_bar(drawn, len(plan), progress))
     with (draft / "images.csv").open("w", newline="", encoding="utf-8") as file:
@@ -153,7 +180,15 @@ def built_in(seed: int = 0, *, workers: int | None = None) -> Path:
     """Give the folder of the built-in data set, drawn now if it is not there.
 
     Its name holds a digest of the drawing code, so that changed drawing never passes off old pictures as new ones.
+    Where files of it were deleted or emptied, it is drawn again.
     """
     code = sources.code_digest(["reidlab.data.pedestrians"])[:8]
-    folder = data_root() / "cache" / f"pedestrians-{seed}-{code}"
-    return make_pedestrians(folder, PedestriansSpec(seed=seed), workers=workers)
+    folder, spec = data_root() / "cache" / f"pedestrians-{seed}-{code}", PedestriansSpec(seed=seed)
+    lacking = _lacking(folder, spec) if folder.is_dir() else ""
+    if lacking:
+        logging.getLogger(__name__).warning("%s is drawn again: %s.", folder, lacking)
+        old = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}.part")
+        with suppress(OSError):  # refused (a read-only cache), it is said below; another process may have been faster
+            folder.rename(old)
+        shutil.rmtree(old, ignore_errors=True)
+    return make_pedestrians(folder, spec, workers=workers)

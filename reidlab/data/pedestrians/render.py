@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from io import BytesIO
 from math import pi, radians
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from reidlab.data.images import open_bytes, to_rgb
 from reidlab.data.pedestrians.cameras import CAMERAS, FRAME, Camera
 from reidlab.data.pedestrians.figure import paint_figure
 from reidlab.data.pedestrians.optics import encode_jpeg, expose
@@ -73,8 +73,7 @@ def draw_pedestrian(
     check_picture(seed, pid, camid, index)
     check_size(height, width)
     shot = shoot(seed, pid, camid, index, height, width)
-    with Image.open(BytesIO(shot.jpeg)) as picture:
-        return np.asarray(picture.convert("RGB")), shot.mask
+    return np.asarray(to_rgb(open_bytes(shot.jpeg))), shot.mask
 
 
 def shoot(seed: int, pid: int, camid: int, index: int, height: int, width: int) -> Shot:

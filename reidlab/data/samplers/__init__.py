@@ -1,7 +1,8 @@
 """Which rows form a batch.
 
 Every sampler is a pure function of (seed, epoch), so a resumed run draws the same batches. What becomes of identities
-with few images is said by `filled`, `left_out` and, in words, `note`.
+with few images is said by `filled` and `left_out`, which part of the rows an epoch sees by `share`, both in words by
+`note`.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -35,7 +36,10 @@ class Sampler:
         images: K, rows of each.
         seed: any integer of 0 or more.
         groups: rows of every identity that is drawn from.
+        unit: what a row is, in words.
     """
+
+    unit: ClassVar[str] = "images"
 
     labels: np.ndarray
     identities: int = 16
@@ -79,9 +83,27 @@ class Sampler:
         """Identities with too few rows to be drawn at all."""
         return self.n_identities - len(self.groups)
 
+    @cached_property
+    def seen(self) -> int:
+        """Different rows in the batches of the first epoch; of the others it is about as many."""
+        found = np.zeros(len(self.labels), dtype=bool)
+        for batch in self.batches(0):
+            found[batch] = True
+        return int(found.sum())
+
+    @property
+    def share(self) -> float:
+        """Share of the rows that an epoch sees, 0 to 1."""
+        return self.seen / max(1, len(self.labels))
+
     @property
     def note(self) -> str:
-        """Say in a sentence what becomes of identities with fewer than K rows; empty where there are none."""
+        """Say how many rows an epoch sees, and what becomes of identities with fewer than K."""
+        seen = f"An epoch sees {self.seen:,} of {len(self.labels):,} {self.unit} ({self.share:.0%})."
+        return f"{seen} {self._few}".strip()
+
+    @property
+    def _few(self) -> str:
         few = f"of {self.n_identities} identities have fewer than {self.images} rows"
         if self.left_out:
             return f"{self.left_out} {few} and are left out."

@@ -1,4 +1,8 @@
-"""Samplers that deal out each identity's images in chunks: an image comes once an epoch."""
+"""Samplers that deal out each identity's images in chunks: an image comes once an epoch, or not at all.
+
+An epoch ends when fewer than P identities have images left. Where identities have equally many, nearly all images are
+seen; where few identities have most of them, most are not (`share` says it).
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,8 @@ class PKSampler(Sampler):
 
     Without replacement (the field's default): each identity's images are shuffled and cut in chunks of K (an identity
     with fewer than K images gives one chunk, in which every image comes before one repeats; a remainder waits for
-    another epoch), and batches take one chunk of P random identities until fewer than P identities have chunks left.
+    another epoch), and batches take one chunk of P random identities until fewer than P identities have chunks left:
+    what these have left is not seen in this epoch.
     With replacement: floor(rows / PK) independent batches.
 
     Args:

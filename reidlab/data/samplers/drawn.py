@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -64,6 +65,8 @@ class EHTMSampler(Sampler):
     Identities with fewer than K triplets are left out; an epoch is floor(triplets / PK) batches, and no identity is
     sure to be seen in it (as published with the custom CNN).
     """
+
+    unit: ClassVar[str] = "triplets"
 
     identities: int = 12
 

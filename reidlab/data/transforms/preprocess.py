@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from numbers import Real
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -10,10 +13,27 @@ from torch import Tensor
 
 from reidlab.errors import UserError
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Preprocess"]
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "MAX_SIDE", "Preprocess", "check_size"]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+MAX_SIDE = 8192  # pixels; people are 128 to 384 pixels high
+_INTERPOLATIONS = ("bilinear", "bicubic")
+
+
+def check_size(height: Any, width: Any, what: str = "input size") -> None:
+    """Refuse a size of images that is no height and width in pixels, each from 1 to `MAX_SIDE`.
+
+    Raises:
+        UserError: naming `what` and the size.
+    """
+    sides = (height, width)
+    if any(not isinstance(side, int) or isinstance(side, bool) for side in sides):
+        raise UserError(f"{what} {height!r} x {width!r} (height x width) must be whole numbers of pixels.")
+    if min(sides) < 1:
+        raise UserError(f"{what} {height} x {width} (height x width) must be positive.")
+    if max(sides) > MAX_SIDE:
+        raise UserError(f"{what} {height} x {width} (height x width) is above {MAX_SIDE} pixels a side.")
 
 
 @dataclass(frozen=True)
@@ -27,12 +47,14 @@ class Preprocess:
     interpolation: str = "bilinear"
 
     def __post_init__(self) -> None:
-        if self.height < 1 or self.width < 1:
-            raise UserError(f"input size {self.height} x {self.width} (height x width) must be positive.")
-        if min(self.std) <= 0:
-            raise UserError(f"std={self.std} must be positive.")
-        if self.interpolation not in ("bilinear", "bicubic"):
-            raise UserError(f"interpolation={self.interpolation!r} is unknown; choose bilinear or bicubic.")
+        check_size(self.height, self.width)
+        for name, lowest in (("mean", -1e6), ("std", 1e-6)):
+            values = getattr(self, name)
+            if not isinstance(values, tuple) or len(values) != 3 or not all(_within(value, lowest) for value in values):
+                what = "positive" if name == "std" else "finite"
+                raise UserError(f"{name}={values!r} must be three {what} numbers, one for each of R, G and B.")
+        if self.interpolation not in _INTERPOLATIONS:
+            raise UserError(f"interpolation={self.interpolation!r} is unknown; choose {' or '.join(_INTERPOLATIONS)}.")
 
     def __call__(self, images: Tensor) -> Tensor:
         """Map uint8 [batch, 3, any height, any width] to float32 [batch, 3, height, width]."""
@@ -46,3 +68,8 @@ class Preprocess:
         if not mean.any() and bool((std == 1).all()):
             return pixels.div_(255.0) if pixels is not images else pixels / 255.0
         return (pixels - mean * 255.0) / (std * 255.0)
+
+
+def _within(value: Any, lowest: float) -> bool:
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    return number and math.isfinite(value) and lowest <= value <= 1e6

@@ -13,6 +13,7 @@ import pandas as pd
 from reidlab import store
 from reidlab.data import audit as auditing
 from reidlab.data import prepare
+from reidlab.data.contents import shared_folder
 from reidlab.data.datasets import read
 from reidlab.data.pedestrians import built_in
 from reidlab.data.schema import load_table, notes_of, save_table, summarise, table_digest
@@ -71,18 +72,21 @@ def data_stage(
         found = auditing.audit(source, workers=1)
         found.save(folder / "audit")
         save_table(found.table, folder / "audit" / "table.parquet")
-        table = _split(found.clean_table, split, val_share, seed)
+        clean = found.usable_table
+        table = _split(clean, split, val_share, seed)
         save_table(table, folder / "table.parquet")
-        (folder / ROOT).write_text(_shared_folder(source), encoding="utf-8")
+        (folder / ROOT).write_bytes(
+            os.fsencode(shared_folder(source["path"].tolist()))
+        )  # bytes: as text, \r would become \n
         summarise(table).to_csv(folder / "summary.csv")
-        undecodable, held = len(source) - len(found.clean_table), table_digest(table)
-        own = split != "test_to_val" and bool((found.clean_table["split"] == "val").any())
+        undecodable, held = len(source) - len(clean), table_digest(table)
+        own = split != "test_to_val" and bool((clean["split"] == "val").any())
         notes = notes_of(table) + [OWN_VAL] * own
         return {"images": len(table), "undecodable": undecodable, "notes": notes, "provides": [held]}
 
     inputs = [table_digest(source), _columns_digest(source)]
     run = store.stage("data", dataset, params=params, inputs=inputs, make=make)
-    roots = ((run.path / ROOT).read_text(encoding="utf-8"), _shared_folder(source))
+    roots = (os.fsdecode((run.path / ROOT).read_bytes()), shared_folder(source["path"].tolist()))
     table = _moved(load_table(run.path / "table.parquet"), *roots)
     notes = tuple(dict.fromkeys([*notes_of(source), *run.result["notes"]]))
     return DataRun(run, table, notes, roots)
@@ -105,12 +109,6 @@ def _split(table: pd.DataFrame, split: str, val_share: float, seed: int) -> pd.D
         return table  # `OWN_VAL` says so
     cut = prepare.split_by_identity if split == "identity" else prepare.split_by_image
     return cut(table, val_share=val_share, seed=seed)
-
-
-def _shared_folder(table: pd.DataFrame) -> str:
-    """Give the deepest folder that holds all images, or an empty text where there are none."""
-    folders = {str(Path(path).parent) for path in table["path"]}
-    return os.path.commonpath(folders) if folders else ""
 
 
 def _moved(table: pd.DataFrame, old: str, new: str) -> pd.DataFrame:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
-from PIL import Image
 
+from reidlab.data.images import decode_mask
 from reidlab.data.pedestrians import hsv_histogram
 from reidlab.data.pixels import PixelStore
-from reidlab.errors import UserError
 from reidlab.paths import data_root
 from reidlab.retrieval.embedding import Embeddings
 from reidlab.retrieval.metrics import evaluate
 from reidlab.retrieval.result import RetrievalResult
+from reidlab.workbook.stages.retrieval import labels_of
 
 __all__ = ["histogram_floor"]
 
@@ -43,30 +41,17 @@ def histogram_floor(embeddings: Embeddings, *, max_images: int = 4000) -> pd.Dat
 
 
 def _score(parts: list[pd.DataFrame], *, masked: bool) -> RetrievalResult:
-    query, gallery = parts
     vectors = [_histograms(part, masked) for part in parts]
-    who: dict[str, Any] = {
-        "query_pids": query["pid"].to_numpy(),
-        "query_camids": query["camid"].to_numpy() if "camid" in query else None,
-        "gallery_pids": gallery["pid"].to_numpy(),
-        "gallery_camids": gallery["camid"].to_numpy() if "camid" in gallery else None,
-    }
-    found = [evaluate(*pair, **who) for pair in (vectors, [np.sqrt(v) for v in vectors])]
+    found = [evaluate(*pair, **labels_of(*parts)) for pair in (vectors, [np.sqrt(v) for v in vectors])]
     return max(found, key=lambda result: result.mean_ap)
 
 
 def _histograms(table: pd.DataFrame, masked: bool) -> np.ndarray:
     store = PixelStore.build(table, data_root() / "cache" / "pixels", size=_SIZE, progress=False)
     images = np.stack([store.image(row) for row in range(store.n_images)])
-    found = hsv_histogram(images, masks=np.stack([_mask(path) for path in table["mask"]]) if masked else None)
+    found = hsv_histogram(
+        images, masks=np.stack([decode_mask(path, _SIZE) for path in table["mask"]]) if masked else None
+    )
     # boxes without a person (distractors) have an empty mask: an even histogram has a direction and is near nobody
     found[found.sum(axis=1) == 0] = 1.0 / found.shape[1]
     return found
-
-
-def _mask(path: str) -> np.ndarray:
-    try:
-        with Image.open(path) as opened:
-            return np.asarray(opened.resize(_SIZE[::-1], Image.Resampling.NEAREST))
-    except OSError as error:
-        raise UserError(f"The mask {path} cannot be read ({error}).") from error

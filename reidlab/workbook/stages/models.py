@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,19 +12,16 @@ from typing import Any
 from torch import nn
 
 from reidlab.errors import UserError
-from reidlab.models import build
 from reidlab.models.backbones import WEIGHT_FILES
-from reidlab.models.published import load_custom_cnn_v32
-from reidlab.models.weights import LoadReport, file_digest, load_weights
+from reidlab.models.published import load_published
+from reidlab.models.weights import file_digest
 from reidlab.paths import find
 from reidlab.registry import MODELS
 from reidlab.runs import Run, find_run
-from reidlab.training.checkpoints import WEIGHTS, load_model, saved_folder
+from reidlab.training.saved import load_model, saved_digest, saved_folder
 from reidlab.workbook.results import training_origins
 
 __all__ = ["ModelSource", "model_from", "model_from_run"]
-
-_WHOLE = 0.95  # share of the tensors of a model with branches that its file must have: a backbone's alone will not do
 
 
 @dataclass(frozen=True)
@@ -79,41 +77,40 @@ def model_from(given: str) -> ModelSource:
         return _published("custom_cnn_v32", path)
     if path.is_dir():
         folder = saved_folder(path)
-        digest = file_digest(folder / WEIGHTS)
+        digest = saved_digest(folder)
         name = path.parent.name if path.name == "model" else path.name
-        return ModelSource(name, digest, lambda: load_model(folder), {"recipe": name})
+        return ModelSource(name, digest, _unchanged(digest, saved_digest, folder, load_model), {"recipe": name})
     return model_from_run(find_run(given))
 
 
 def _published(name: str, path: Path) -> ModelSource:
     """Take weights that somebody else trained; what was loaded and what was not stands in the notes."""
     MODELS.find(name)
-    try:
-        digest = file_digest(path)
-    except OSError as error:
-        raise UserError(
-            f"there is no file of weights {path} ({error.strerror}), neither here nor in the workbook's folder."
-        ) from error
-    _, report = _with_weights(name, path)
+    if not path.is_file():
+        raise UserError(f"there is no file of weights {path}, neither here nor in the workbook's folder.")
+    published = load_published(name, path)
+    digest = file_digest(path)
     custom = name == "custom_cnn_v32"
     facts = {"recipe": f"published {path.name}", "epochs": None, "minutes": None, "seed": None}
+    built = name if published.spec == {"name": name} else json.dumps(published.spec, sort_keys=True)
+
     return ModelSource(
         path.stem if custom else f"{name}-{path.stem}",
-        digest if custom else hashlib.sha256(f"{name}:{digest}".encode()).hexdigest(),
-        lambda: _with_weights(name, path)[0].eval(),
+        digest if custom else hashlib.sha256(f"{built}:{digest}".encode()).hexdigest(),
+        _unchanged(digest, file_digest, path, lambda file: load_published(name, file).model),
         facts,
-        (str(report),),
+        (str(published.report),),
     )
 
 
-def _with_weights(name: str, path: Path) -> tuple[nn.Module, LoadReport]:
-    """Build a model with the weights of a file, which must be those of all that makes its embedding."""
-    if name == "custom_cnn_v32":
-        model = build(name)
-        return model, load_custom_cnn_v32(model, path)
-    if "backbone" in MODELS.find(name).fixed:
-        model = build({"name": name, "weights": str(path)})
-        backbone: Any = model.backbone
-        return model, backbone.load_report
-    model = build(name)
-    return model, load_weights(model, path, min_match=_WHOLE)
+def _unchanged(
+    digest: str, digest_of: Callable[[Path], str], path: Path, load: Callable[[Path], nn.Module]
+) -> Callable[[], nn.Module]:
+    """Give what loads a model, and refuses another one than had the digest: results are kept under it."""
+
+    def loaded() -> nn.Module:
+        if digest_of(path) != digest:
+            raise UserError(f"{path} has changed since it was looked at; run the cell that names it again.")
+        return load(path)
+
+    return loaded

@@ -11,19 +11,22 @@ import pandas as pd
 from reidlab import store
 from reidlab.data.prepare import make_query_gallery
 from reidlab.data.schema import is_distractor, is_junk
-from reidlab.devices import describe_device, plan
+from reidlab.devices import check_device, describe_device, plan
 from reidlab.errors import UserError
 from reidlab.retrieval.embedding import Embeddings, embed
 from reidlab.retrieval.metrics import evaluate
 from reidlab.retrieval.projection import Projection, fit_lda
 from reidlab.retrieval.result import RetrievalResult
 from reidlab.runs import Run
+from reidlab.space import check_space
+from reidlab.workbook.stages.data import audit_of
 from reidlab.workbook.stages.data_run import DataRun
 from reidlab.workbook.stages.models import ModelSource
 from reidlab.workbook.stages.training import describe_model
 
 __all__ = ["arrays_of", "embedding_stage", "evaluation_stage", "query_gallery"]
 
+PIXELS = "pixels_digest"  # column of a table: equal where images are the same to the pixel
 VALIDATION_AS_TEST = (
     "This data set has no query and gallery: the scores are on its validation identities. They chose the best epoch of "
     "a model that was trained on the rest, and so flatter it."
@@ -94,10 +97,12 @@ def embedding_stage(
         flip: flip test.
         progress: show bars.
     """
+    check_device(device)  # embeddings that are found say nothing of what cannot be computed here
     params = {"dataset": dataset, "part": part, "precision": precision, "flip": flip}
 
     def make(folder: Path) -> Mapping[str, Any]:
-        model = source.load()
+        model: Any = source.load()
+        check_space(folder, 4 * len(table) * int(model.dim), f"The embeddings of {len(table):,} images")
         found = embed(model, table, device=device, precision=precision, flip=flip, progress=progress)
         found.save(folder)
         return {
@@ -113,16 +118,32 @@ def embedding_stage(
 
 
 def arrays_of(embeddings: Embeddings) -> dict[str, Any]:
-    """Give query, gallery and their identities and cameras, as the functions of `reidlab.retrieval` take them."""
+    """Give query, gallery and their labels (`labels_of`), as the functions of `reidlab.retrieval` take them."""
     query, gallery = embeddings.split("query"), embeddings.split("gallery")
-    return {
-        "query": query.vectors,
-        "gallery": gallery.vectors,
-        "query_pids": query.pids,
-        "query_camids": query.camids,
-        "gallery_pids": gallery.pids,
-        "gallery_camids": gallery.camids,
-    }
+    return {"query": query.vectors, "gallery": gallery.vectors, **labels_of(query.table, gallery.table)}
+
+
+def labels_of(query: pd.DataFrame, gallery: pd.DataFrame) -> dict[str, Any]:
+    """Give the identities and cameras of two tables, and what tells their images apart.
+
+    That is their pixels (the column `PIXELS`, which `evaluation_stage` adds), or their paths.
+    """
+    labels: dict[str, Any] = {}
+    for side, table in (("query", query), ("gallery", gallery)):
+        labels[f"{side}_pids"] = table["pid"].to_numpy()
+        labels[f"{side}_camids"] = table["camid"].to_numpy() if "camid" in table else None
+        labels[f"{side}_images"] = table[PIXELS if PIXELS in table else "path"].to_numpy()
+    return labels
+
+
+def _with_pixels(table: pd.DataFrame, data: DataRun) -> pd.DataFrame:
+    """Add the digest of each image's pixels, as the audit of the data set found it; the path where it did not."""
+    try:
+        found = audit_of(data)
+    except UserError:  # a data set that was prepared without
+        return table
+    known = dict(zip(found.table["path"], found.images["pixels"]))
+    return table.assign(**{PIXELS: [known.get(path) or path for path in table["path"]]})
 
 
 def evaluation_stage(
@@ -140,6 +161,8 @@ def evaluation_stage(
     progress: bool = True,
 ) -> tuple[Run, RetrievalResult, Embeddings]:
     """Embed query and gallery, score them, and keep result and manifest.
+
+    A gallery image that is the query itself (equal pixels) is ignored, which the result counts.
 
     Args:
         data: prepared data set.
@@ -169,6 +192,7 @@ def evaluation_stage(
         inputs, params, told = [embedded, trained], params | {"lda": projection.dim}, f"LDA {projection.dim}"
         model, note = _projected_facts(model, projection, len(known))
         notes = (*notes, note)
+    vectors = Embeddings(vectors.vectors, _with_pixels(table, data))
 
     def make(folder: Path) -> Mapping[str, Any]:
         result = evaluate(**arrays_of(vectors), metric=metric, ap=ap, bootstrap=bootstrap, seed=seed)
@@ -180,12 +204,16 @@ def evaluation_stage(
             "flip": flip,
             "projection": told,
             "options": data.run.params.get("options") or {},
-            "notes": [*data.notes, *notes, *source.notes],
+            "notes": [*data.notes, *notes, *source.notes, *map(_as_sentence, result.notes)],
             "model": model,
         }
 
     run = store.stage("evaluation", labelled(dataset, source), params=params, inputs=inputs, make=make)
     return run, RetrievalResult.load(run.path), vectors
+
+
+def _as_sentence(note: str) -> str:
+    return f"{note[:1].upper()}{note[1:]}."
 
 
 def _projected_facts(model: Mapping[str, Any], projection: Projection, n_images: int) -> tuple[dict[str, Any], str]:

@@ -11,14 +11,16 @@ from torch import nn
 from reidlab import store
 from reidlab.data.pixels import PixelStore
 from reidlab.data.triplets import Triplets
+from reidlab.devices import check_device
 from reidlab.models import build, count_macs, count_parameters, without_weights
 from reidlab.models.weights import file_digest
 from reidlab.paths import data_root, find
 from reidlab.runs import Run
-from reidlab.training.checkpoints import WEIGHTS, load_model
+from reidlab.training.checkpoints import load_model
 from reidlab.training.distill import check_teachers, teacher_digests
 from reidlab.training.fit import fit
 from reidlab.training.recipes import Recipe
+from reidlab.training.saved import saved_digest
 from reidlab.training.start import saved_model
 from reidlab.training.tracking import check_tracking
 from reidlab.workbook.stages.data_run import DataRun
@@ -50,6 +52,7 @@ def training_stage(
         tracking: where a training logs as it goes (tensorboard, mlflow); not part of the digest, and nothing is logged
             of a run that is found.
     """
+    check_device(device)  # a run that is found says nothing of what cannot be computed here
     check_tracking(tracking)
     check_teachers(recipe)
     used = data.table[data.table["split"].isin(["train", "val"])].reset_index(drop=True)
@@ -87,7 +90,7 @@ def _weights_digests(recipe: Recipe) -> list[str]:
     given = recipe.model.get("weights")
     files = [find(given)] if isinstance(given, str) and given else []
     if recipe.start:
-        files = [saved_model(recipe.start) / WEIGHTS]
+        return [saved_digest(saved_model(recipe.start)), *teacher_digests(recipe.teachers)]
     return [file_digest(path) for path in files if path.is_file()] + teacher_digests(recipe.teachers)
 
 
