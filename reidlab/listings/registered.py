@@ -36,6 +36,7 @@ TIMM = "timm/"  # before the name of a network of timm
 _SENTENCE = re.compile(r".+?\.(?=\s+[A-Z(]|\s*$)", re.DOTALL)
 _OF_EVERY_SCHEDULE = {
     "start": "epochs by which it is delayed; it still ends with the training",
+    "ahead": "epochs by which it is read in advance: 1 where the rate moved at the beginning of the first epoch too",
     "by": "epoch floors the position to whole epochs, step does not",
     "warmup_epochs": "a linear ramp that begins with the training and is multiplied with it",
     "warmup_factor": "where that ramp begins",

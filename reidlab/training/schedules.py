@@ -44,8 +44,9 @@ def build_schedule(name: str, *, base_lr: float, epochs: int, steps_per_epoch: i
     """Build a schedule. For `onecycle` the base rate is the maximal one.
 
     Every schedule takes, beside its own options: `start` (epochs by which it is delayed; it still ends with the
-    training), `by` ("epoch" floors the position, "step" does not) and, where it has no warm-up of its own,
-    `warmup_epochs` and `warmup_factor` (a linear ramp that begins with the training and is multiplied with it).
+    training), `ahead` (epochs by which it is read in advance: 1 where a trainer moves the rate at the beginning of each
+    epoch, the first one too), `by` ("epoch" floors the position, "step" does not) and, where it has no warm-up of its
+    own, `warmup_epochs` and `warmup_factor` (a linear ramp that begins with the training and is multiplied with it).
     `onecycle` also takes `cycle_momentum: true` with `base_momentum` and `max_momentum`, torch's default.
 
     Raises:
@@ -63,8 +64,8 @@ def build_schedule(name: str, *, base_lr: float, epochs: int, steps_per_epoch: i
         raise UserError(f"schedule {name!r}: {', '.join(idle)} does nothing without cycle_momentum: true.")
     try:
         schedule = _compose(entry, options, common, base_lr, epochs, steps_per_epoch)
-        places = (0, epochs // 2, epochs - 1 / steps_per_epoch)
-        usable = all(math.isfinite(schedule(place)) for place in places)
+        places = [*range(0, epochs, max(1, epochs // 200)), epochs - 1 / steps_per_epoch]
+        usable = all(0 <= schedule(place) < math.inf for place in places)
         if schedule.momentum is not None and not all(0 <= schedule.momentum(place) < 1 for place in places):
             raise UserError(f"{options} give a momentum outside 0 to 1.")
     except UserError as error:
@@ -72,7 +73,7 @@ def build_schedule(name: str, *, base_lr: float, epochs: int, steps_per_epoch: i
     except (TypeError, ValueError, ArithmeticError) as error:
         raise UserError(f"schedule {name!r} cannot use {options} ({error}).") from error
     if not usable:
-        raise UserError(f"schedule {name!r} with {options} gives rates that are not finite.")
+        raise UserError(f"schedule {name!r} with {options} gives rates that are below 0 or not finite.")
     return schedule
 
 
@@ -90,7 +91,7 @@ def _options(entry: Entry) -> tuple[list[str], list[str], dict[str, Any]]:
     """Give the options of a schedule's own, those of its momentum, and the common ones with their defaults."""
     derived = {"total_steps", "base_lr", "epochs", "scores"}
     own = [name for name in list(inspect.signature(entry.factory).parameters)[1:] if name not in derived]
-    common: dict[str, Any] = {"start": 0, "by": entry.facts["unit"]}
+    common: dict[str, Any] = {"start": 0, "ahead": 0, "by": entry.facts["unit"]}
     if "warmup_epochs" not in own:
         common |= {"warmup_epochs": 0, "warmup_factor": 0.01}
     moving: list[str] = []
@@ -112,22 +113,26 @@ def _compose(
 ) -> Schedule:
     """Put delay, flooring and warm-up around a curve."""
     shared = {name: given.get(name, default) for name, default in common.items()}
-    start, whole = shared["start"], shared["by"] == "epoch"
+    start, ahead, whole = shared["start"], shared["ahead"], shared["by"] == "epoch"
     rise, low = shared.get("warmup_epochs", 0), shared.get("warmup_factor", 1.0)
     if shared["by"] not in ("epoch", "step"):
         raise UserError(f"by={shared['by']!r} must be 'epoch' or 'step'.{nearest(shared['by'], ('epoch', 'step'))}")
     if not 0 <= start < epochs:
         raise UserError(f"start={start} must be at least 0 and less than the {epochs} epochs of the training.")
+    if not 0 <= ahead <= epochs:
+        raise UserError(f"ahead={ahead} must be at least 0 and at most the {epochs} epochs of the training.")
     derived = {"total_steps": (epochs - start) * steps, "base_lr": base_lr, "epochs": epochs - start}
     curve = _bound(entry.factory, {**derived, **given})
     scale = steps if entry.facts["unit"] == "step" else 1
 
     def place(position: float) -> float:
-        return max(0, (math.floor(position) if whole else position) - start) * scale
+        return max(0, at(position) - start) * scale
+
+    def at(position: float) -> float:
+        return (math.floor(position) if whole else position) + ahead
 
     def factor(position: float, scores: Scores) -> float:
-        at = math.floor(position) if whole else position
-        warm = curves.linear_warmup(at, low, rise) if at < rise else 1.0
+        warm = curves.linear_warmup(at(position), low, rise) if at(position) < rise else 1.0
         seen = ([(when - start, score) for when, score in scores if when > start],) if entry.facts["watches"] else ()
         return warm * curve(place(position), *seen)
 

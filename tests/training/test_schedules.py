@@ -103,13 +103,17 @@ def test_every_schedule_is_a_positive_share_of_the_base_rate(name: str) -> None:
             r"has no option 'pct'; it has pct_start, div_factor.*Did you mean 'pct_start'",
         ),
         ({"name": "onecycle", "total_steps": 5}, "has no option 'total_steps'"),
-        ({"name": "constant", "gamma": 1}, "it has start, by, warmup_epochs, warmup_factor"),
+        ({"name": "constant", "gamma": 1}, "it has start, ahead, by, warmup_epochs, warmup_factor"),
         ({"name": "onecycle", "pct_start": 1.5}, "pct_start=1.5 must be between 0 and 1"),
         ({"name": "onecycle", "pct_start": "a third"}, "cannot use"),
         ({"name": "onecycle", "div_factor": 0}, "cannot use"),
         ({"name": "warmup_multistep", "steps": 40}, "cannot use"),
         ({"name": "warmup_multistep", "warmup_epochs": "ten"}, "cannot use"),
         ({"name": "warmup_multistep", "gamma": float("nan"), "steps": [0]}, "not finite"),
+        ({"name": "multistep", "gamma": -0.1, "steps": [3]}, "rates that are below 0 or not finite"),
+        ({"name": "cosine", "ahead": -1}, "ahead=-1 must be at least 0 and at most the 10 epochs"),
+        ({"name": "cosine", "ahead": 11}, "ahead=11 must be at least 0"),
+        ({"name": "cosine", "ahead": "one"}, "cannot use"),
         ({"name": "warmup_cosine", "epochs": 90}, r"epochs follows from the recipe \(epochs\); leave it out"),
         ({"name": "warmup_cosine", "base_lr": 1}, r"base_lr follows from the recipe \(optimizer.lr\)"),
         ({"pct_start": 0.3}, "schedule 'constant' has no option 'pct_start'"),
@@ -205,6 +209,27 @@ def test_a_delayed_schedule_still_ends_with_the_training() -> None:
     assert ours("multistep", 8, steps=[2, 4], start=3) == pytest.approx([1] * 5 + [0.1] * 2 + [0.01])
     delayed = ours("warmup_multistep", 6, start=2, steps=[3], warmup_epochs=2, warmup_factor=0.5)
     assert delayed == pytest.approx([0.5, 0.5, 0.5, 0.75, 1, 0.1]), "its own warm-up is part of it"
+
+
+def test_a_schedule_may_be_read_ahead() -> None:
+    """The published trainer of Bag of Tricks calls scheduler.step() when an epoch begins, the first one too."""
+    published = ours("warmup_multistep", 120, steps=[40, 70], ahead=1)
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([weight], lr=1)
+    theirs = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, build_schedule("warmup_multistep", base_lr=1, epochs=120, steps_per_epoch=1, steps=[40, 70])
+    )
+    rates = []
+    for _ in range(120):
+        optimizer.step()
+        theirs.step()
+        rates.append(optimizer.param_groups[0]["lr"])
+    assert published == pytest.approx(rates)
+    assert published[0] == pytest.approx(0.109) and published[9] == published[38] == 1
+    assert [published[i] for i in (39, 68, 69, 119)] == pytest.approx([0.1, 0.1, 0.01, 0.01])
+    assert ours("constant", 4, warmup_epochs=2, warmup_factor=0.5, ahead=1) == pytest.approx([0.75, 1, 1, 1])
+    ahead = build_schedule("onecycle", base_lr=1, epochs=5, steps_per_epoch=3, ahead=1)
+    assert ahead(1.5) == build_schedule("onecycle", base_lr=1, epochs=5, steps_per_epoch=3)(2.5)
 
 
 @pytest.mark.parametrize("name", ["cosine", "poly", "warmup_cosine", "onecycle"])
