@@ -21,7 +21,7 @@ from reidlab.models.osnet import OSNet
 from reidlab.models.pretrained import TimmWeights, choose_weights, download
 from reidlab.models.timm_maps import TimmMaps, build_timm, is_timm_name
 from reidlab.models.weights import load_weights
-from reidlab.paths import find
+from reidlab.paths import exists, find
 
 __all__ = ["BACKBONES", "WEIGHT_FILES", "BackboneEntry", "build_backbone"]
 
@@ -176,7 +176,7 @@ def _of_timm(name: str) -> BackboneEntry:
 def _find_weights(name: str, entry: BackboneEntry, weights: str | Path) -> tuple[Path, TimmWeights | None]:
     """Give the file of weights, and what timm knows of them if they are timm's."""
     path = find(weights)
-    if path.is_file():
+    if exists(path) and path.is_file():
         return path, None
     if isinstance(weights, Path) or path.suffix in WEIGHT_FILES:
         raise UserError(f"weights file {path} does not exist. {entry.elsewhere or _ELSEWHERE}")
