@@ -1,10 +1,13 @@
-"""Read parquet files that may be damaged: everything in them is looked at before a frame is made of it."""
+"""Write parquet files whole or not at all, and read ones that may be damaged: all in them is looked at first."""
 
 from __future__ import annotations
 
+import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from reidlab.errors import UserError
@@ -12,7 +15,41 @@ from reidlab.errors import UserError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["frame_of", "read_arrow", "read_frame"]
+__all__ = ["arrow_of", "frame_of", "read_arrow", "read_frame", "write_arrow"]
+
+
+def arrow_of(frame: pd.DataFrame, what: str) -> pa.Table:
+    """Return a frame as an Arrow table; `what` names it in messages.
+
+    Raises:
+        UserError: a column holds things that parquet cannot hold.
+    """
+    import pyarrow as pa
+
+    plain = frame.copy(deep=False)
+    # pyarrow 26 crashes on NumPy's float16 beside datetime64
+    for column in [name for name in frame if pd.api.types.is_object_dtype(frame[name])]:
+        values = [value.item() if isinstance(value, np.floating) else value for value in frame[column]]
+        plain[column] = pd.Series(values, index=frame.index, dtype=object)
+    try:
+        return pa.Table.from_pandas(plain, preserve_index=False)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise UserError(f"{what} cannot be saved as parquet: {_first_line(error)}.") from None
+
+
+def write_arrow(arrow: pa.Table, path: Path) -> None:
+    """Write an Arrow table as parquet into a folder that is made if need be: beside `path` first, then renamed."""
+    import pyarrow.parquet as pq
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    os.close(handle)
+    try:
+        pq.write_table(arrow, beside)
+        Path(beside).replace(path)
+    except BaseException:
+        Path(beside).unlink(missing_ok=True)
+        raise
 
 
 def read_arrow(path: Path) -> pa.Table:

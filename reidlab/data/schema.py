@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ import pandas as pd
 
 from reidlab.data._columns import flags, labels, numbers, plain, refuse, refuse_unwritable, texts
 from reidlab.data.contents import RANGE, content_digests, shared_folder
-from reidlab.data.parquet import frame_of, read_arrow
+from reidlab.data.parquet import arrow_of, frame_of, read_arrow, write_arrow
 from reidlab.errors import UserError, nearest, shown
 from reidlab.ids import writable
 
@@ -215,28 +214,14 @@ def save_table(table: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
     Raises:
         UserError: as `check_table`, or a column of other things that parquet cannot hold.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     target = Path(path)
     checked = check_table(table)
     about = {"schema": SCHEMA_VERSION, "notes": notes_of(checked)}
     checked.attrs = {}
-    try:
-        arrow = pa.Table.from_pandas(checked, preserve_index=False)
-    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"The image table cannot be saved as parquet: {first}.") from None
-    arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), b"reidlab": json.dumps(about).encode()})
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".part")
-    os.close(handle)
-    try:
-        pq.write_table(arrow, beside)
-        Path(beside).replace(target)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
+    arrow = arrow_of(checked, "The image table")
+    write_arrow(
+        arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), b"reidlab": json.dumps(about).encode()}), target
+    )
     return target
 
 

@@ -18,7 +18,7 @@ from reidlab.models.osnet import OSNet
 from reidlab.models.pretrained import TimmWeights, choose_weights, download
 from reidlab.models.timm_maps import TimmMaps, build_timm
 from reidlab.models.weights import load_weights
-from reidlab.paths import find
+from reidlab.paths import exists, find
 from reidlab.registry import BACKBONES, Entry
 
 __all__ = ["BACKBONES", "WEIGHT_FILES", "build_backbone", "build_ibn", "build_osnet"]
@@ -90,7 +90,7 @@ def _find_weights(name: str, entry: Entry, weights: str | Path) -> tuple[Path, T
     """Give the file of weights, and what timm knows of them if they are timm's."""
     facts, path = entry.facts, find(weights)
     elsewhere = facts["elsewhere"]
-    if path.is_file():
+    if exists(path) and path.is_file():
         return path, None
     if isinstance(weights, Path) or path.suffix in WEIGHT_FILES:
         raise UserError(f"weights file {path} does not exist. {elsewhere or _ELSEWHERE}")

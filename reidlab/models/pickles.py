@@ -70,7 +70,7 @@ def check_pickle(file: IO[bytes], what: str, file_bytes: int) -> tuple[set[str],
         reader.follow(file)
     except UserError:
         raise
-    except (_Damaged, IndexError, KeyError, EOFError, ValueError, OverflowError) as error:
+    except (_Damaged, IndexError, KeyError, EOFError, ValueError, OverflowError, MemoryError) as error:
         reason = str(error) if isinstance(error, _Damaged) else "its pickle breaks off or is damaged"
         raise UserError(
             f"{what} is not readable as plain tensors ({reason}). Is it a file of weights, and whole? Download or "

@@ -198,4 +198,6 @@ def _reason(error: Exception) -> str:
         return f"it holds {code[1][:100]}, which only code could rebuild; save `model.state_dict()` alone"
     inner = re.search(r"WeightsUnpickler error: (.+)", text)
     lines = [line.strip() for line in (inner[1] if inner else text).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__
+    if not lines or "eights only" in lines[0] or "weights_only" in lines[0]:
+        return "it holds more than tensors and plain values, or is damaged"
+    return lines[0][:300]

@@ -11,7 +11,7 @@ from torch import nn
 from reidlab.errors import UserError
 from reidlab.models.backbones import WEIGHT_FILES
 from reidlab.models.weights import load_state, read_weights
-from reidlab.paths import find
+from reidlab.paths import exists, find
 from reidlab.runs import find_run
 from reidlab.training.run import read_finished
 from reidlab.training.saved import WEIGHTS, read_config, saved_folder
@@ -31,12 +31,13 @@ def saved_model(given: str, what: str = "start") -> Path:
         UserError: there is none.
     """
     path = find(given)
-    if path.suffix in WEIGHT_FILES and not path.is_dir():
+    folder = exists(path) and path.is_dir()
+    if path.suffix in WEIGHT_FILES and not folder:
         raise UserError(
             f"{what}={given!r} is a file of weights; name a training run or the folder of a saved model. Published "
             "weights are the `weights` of a recipe's model."
         )
-    if not path.is_dir():
+    if not folder:
         run = find_run(given)
         if run.stage != "training":
             raise UserError(f"{what}={given!r} is a run of stage {run.stage!r}; a model comes from a training run.")

@@ -154,7 +154,14 @@ def test_null_and_categorical_data_set_names() -> None:
 
 def test_notes_of_any_kind() -> None:
     frame = table()
-    for notes, wanted in [("one", ["one"]), (("a", 1), ["a", "1"]), ([], []), (None, []), (3, ["3"]), (pd.NA, ["<NA>"])]:
+    for notes, wanted in [
+        ("one", ["one"]),
+        (("a", 1), ["a", "1"]),
+        ([], []),
+        (None, []),
+        (3, ["3"]),
+        (pd.NA, ["<NA>"]),
+    ]:
         frame.attrs["notes"] = notes
         assert notes_of(check_table(frame)) == wanted
 
@@ -300,7 +307,13 @@ def test_tables_with_damaged_words_for_pandas(tmp_path: Path) -> None:
 
 
 def test_what_parquet_cannot_hold(tmp_path: Path) -> None:
-    for other in ([object(), 1, 2], [1, "a", 2], [2**70, 1, 2], [1j, 1, 2]):
+    for other in (
+        [np.float16(1), np.datetime64("2020-01-01"), None],
+        [object(), 1, 2],
+        [1, "a", 2],
+        [2**70, 1, 2],
+        [1j, 1, 2],
+    ):
         with pytest.raises(UserError, match="cannot be saved as parquet"):
             save_table(table(other=pd.Series(other, dtype=object)), tmp_path / "t.parquet")
     assert not list(tmp_path.iterdir())

@@ -644,11 +644,11 @@ def test_a_table_written_by_reidlab_is_read_by_the_stage(people: Path) -> None:
 def test_an_impossible_device_is_refused_where_a_run_is_found_too(
     people: Path, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     data = prepared(people)
     source = stages.model_from_run(train(data))
     evaluated(data, source)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     words = f"device='{device}' is (not available on this machine|unknown)"
     with pytest.raises(UserError, match=words):
         stages.training_stage(data, make_recipe(), device=device, progress=False)

@@ -15,7 +15,7 @@ from reidlab.errors import UserError
 from reidlab.models.backbones import WEIGHT_FILES
 from reidlab.models.published import load_published
 from reidlab.models.weights import file_digest
-from reidlab.paths import find
+from reidlab.paths import exists, find
 from reidlab.registry import MODELS
 from reidlab.runs import Run, find_run
 from reidlab.training.saved import load_model, saved_digest, saved_folder
@@ -71,11 +71,11 @@ def model_from(given: str) -> ModelSource:
         )
     path = find(given)
     name, colon, file = given.partition(":")
-    if colon and not path.exists() and Path(file).suffix in WEIGHT_FILES:
+    if colon and not exists(path) and Path(file).suffix in WEIGHT_FILES:
         return _published(name.strip(), find(file.strip()))
     if path.suffix in WEIGHT_FILES:
         return _published("custom_cnn_v32", path)
-    if path.is_dir():
+    if exists(path) and path.is_dir():
         folder = saved_folder(path)
         digest = saved_digest(folder)
         name = path.parent.name if path.name == "model" else path.name
@@ -86,7 +86,7 @@ def model_from(given: str) -> ModelSource:
 def _published(name: str, path: Path) -> ModelSource:
     """Take weights that somebody else trained; what was loaded and what was not stands in the notes."""
     MODELS.find(name)
-    if not path.is_file():
+    if not (exists(path) and path.is_file()):
         raise UserError(f"there is no file of weights {path}, neither here nor in the workbook's folder.")
     published = load_published(name, path)
     digest = file_digest(path)

@@ -14,7 +14,7 @@ from reidlab.data.triplets import Triplets
 from reidlab.devices import check_device
 from reidlab.models import build, count_macs, count_parameters, without_weights
 from reidlab.models.weights import file_digest
-from reidlab.paths import data_root, find
+from reidlab.paths import data_root, exists, find
 from reidlab.runs import Run
 from reidlab.training.checkpoints import load_model
 from reidlab.training.distill import check_teachers, teacher_digests
@@ -91,7 +91,7 @@ def _weights_digests(recipe: Recipe) -> list[str]:
     files = [find(given)] if isinstance(given, str) and given else []
     if recipe.start:
         return [saved_digest(saved_model(recipe.start)), *teacher_digests(recipe.teachers)]
-    return [file_digest(path) for path in files if path.is_file()] + teacher_digests(recipe.teachers)
+    return [file_digest(path) for path in files if exists(path) and path.is_file()] + teacher_digests(recipe.teachers)
 
 
 def trained_model(run: Run) -> nn.Module:
