@@ -7,6 +7,7 @@ import logging
 import re
 import warnings
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -71,23 +72,28 @@ def content_of(notebook: NotebookNode, path: Path, code: bool) -> Content:
 
 def _converted(notebook: NotebookNode, path: Path, code: bool) -> str:
     """Give what nbconvert makes of the cells. It reads no files: `note_losses` takes in those that may be."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _exporter(code).from_notebook_node(notebook)[0]
+    except Exception as error:  # Markdown, highlighting and templates raise what they like
+        raise UserError(f"{path.name} cannot be shown as a page ({type(error).__name__}: {error}).") from error
+
+
+@cache
+def _exporter(code: bool) -> Any:
+    """Make nbconvert's exporter once: its templates take longer to compile than most notebooks to convert."""
     from nbconvert import HTMLExporter
 
     quiet = logging.getLogger("reidlab.workbook.nbconvert")
     quiet.setLevel(logging.CRITICAL)  # pictures without a description get one here
-    exporter = HTMLExporter(
+    return HTMLExporter(
         template_name="basic",
         exclude_input=not code,
         exclude_input_prompt=True,
         exclude_output_prompt=True,
         log=quiet,
     )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return exporter.from_notebook_node(notebook)[0]
-    except Exception as error:  # Markdown, highlighting and templates raise what they like
-        raise UserError(f"{path.name} cannot be shown as a page ({type(error).__name__}: {error}).") from error
 
 
 def _prepared(notebook: NotebookNode, code: bool) -> NotebookNode:

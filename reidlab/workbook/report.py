@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -150,6 +151,7 @@ def _commit() -> str:
     return git["commit"][:10] + (" with changes" if git["dirty"] else "")
 
 
+@cache
 def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader
 
