@@ -30,9 +30,9 @@ def build(spec: str | Mapping[str, Any], num_classes: int = 0) -> nn.Module:
     name = options.pop("name", None)
     if not isinstance(name, str):
         raise UserError(f"model {dict(spec)!r} has no name; write {{name: ..., option: value}}.")  # type: ignore[arg-type]
-    MODELS.find(name)
     if num_classes < 0:
         raise UserError(f"num_classes={num_classes} must be 0 or more.")
+    MODELS.check(name, options)
     # before position tables are made for it
     check_size(options.get("height", 1), options.get("width", 1), f"model {name!r}: input size")
     try:

@@ -154,7 +154,7 @@ def test_options() -> None:
         ("kd", {"alpha": 1.1}, "kd alpha=1.1"),
         ("cross_orthogonality", {"channels": 0}, "cross_orthogonality channels=0 must be 1 or more"),
         ("cross_orthogonality", {"iterations": 0}, "iterations=0"),
-        ("relational_kd", {"temperature": 1}, "relational_kd' has no option 'temperature'"),
+        ("relational_kd", {"temperature": 1}, "relational_kd' takes no options; it was given temperature"),
     ],
 )
 def test_refused(name: str, options: dict[str, Any], words: str) -> None:
