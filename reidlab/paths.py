@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
-from reidlab.errors import UserError
+from reidlab.errors import UserError, shown
 
 __all__ = [
     "CALLED_FROM",
@@ -111,6 +112,19 @@ def mlflow_uri() -> str:
     return f"sqlite:///{(reports_root() / 'mlflow.db').as_posix()}"
 
 
+def _refuse_impossible(path: Path) -> None:
+    """Refuse what no file can be called: whoever looks it up later would fail in a way of its own."""
+    try:
+        path.lstat()
+    except ValueError as error:
+        raise UserError(f"{str(path)!r} is no path ({error}).") from error
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise UserError(
+                f"{shown(str(path))} is longer than a path may be: {len(str(path)):,} characters."
+            ) from error
+
+
 def find(given: str | os.PathLike[str]) -> Path:
     """Find what a user names by a path: relative to the working directory, else to the workbook's folder.
 
@@ -119,9 +133,10 @@ def find(given: str | os.PathLike[str]) -> Path:
     where the command was given first. A path that is in no such place comes back as it was given.
 
     Raises:
-        UserError: the home folder that it begins with is not known.
+        UserError: the home folder that it begins with is not known, or no file can be called so.
     """
     path = expanded(given)
+    _refuse_impossible(path)
     caller = os.environ.get(CALLED_FROM)
     if caller and not path.is_absolute() and exists(Path(caller) / path):
         return Path(caller) / path

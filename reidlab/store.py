@@ -111,7 +111,7 @@ def stage(
         target = folder / f"{_label(name)}-{digest[:SHORT]}"
         work.rename(target)
         _flush(folder)
-        return Run(target, json.loads((target / MANIFEST).read_text()), made=True)
+        return Run(target, json.loads((target / MANIFEST).read_text(encoding="utf-8")), made=True)
 
 
 def _find(folder: Path, digest: str) -> Run | None:
@@ -131,7 +131,7 @@ def _begin(work: Path, resumable: bool) -> dict[str, Any]:
         shutil.rmtree(work)
     work.mkdir(parents=True, exist_ok=True)
     with suppress(OSError, ValueError, KeyError):
-        earlier = json.loads((work / PROGRESS).read_text())
+        earlier = json.loads((work / PROGRESS).read_text(encoding="utf-8"))
         # Killed without a word, an attempt lasted at least until it last wrote something.
         last = max(p.stat().st_mtime for p in work.rglob("*"))
         progress["seconds"] = earlier["seconds"] + max(0.0, last - earlier["began"])

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from reidlab import cli, failures, runs, store
+from reidlab import cli, doctor, failures, runs, store
 from reidlab.cli import main
 from reidlab.errors import UserError
 from reidlab.failures import explained
@@ -101,7 +101,7 @@ def test_stages_are_not_patterns_of_paths(stage: str, capsys: Capture) -> None:
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1:strict", "utf-8:strict"])
 def test_any_encoding_of_the_output(encoding: str) -> None:
     code = "from reidlab.cli import app, main\n"
-    code += "app.command('say')(lambda: print('né → 💥 \\udcff'))\nmain(['say'])\nmain(['run', 'né'])"
+    code += "app.command('say')(lambda: print('né → 💥 \\udcff'))\nmain(['say'])\nmain(['run', chr(233)])"
     environment = {**os.environ, "PYTHONIOENCODING": encoding}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment, check=True)
     assert rb"\udcff" in done.stdout and b"There is no notebook" in done.stderr
@@ -135,3 +135,24 @@ def test_a_notebook_without_memory_is_told_the_remedy(capsys: Capture) -> None:
 def test_usage_errors_keep_their_code(capsys: Capture) -> None:
     assert main(["runs", "gc", "--older-than", "soon"]) == 2
     assert "--older-than" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["data", "list"], ["runs"]])
+def test_a_data_folder_that_is_a_file(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    (tmp_path / "file").touch()
+    for variable in ("REIDLAB_DATA", "REIDLAB_REPORTS"):
+        monkeypatch.setenv(variable, str(tmp_path / "file"))
+    assert main(words) == 2
+    assert "file' is a file, a folder is wanted" in capsys.readouterr().err
+    checks = {check.what: check for check in doctor.examine()}
+    assert checks["folders"].state == "fail" and "is a file, a folder is wanted" in checks["folders"].found
+    assert checks["open files"].found
+
+
+def test_manifests_are_read_as_utf8_whatever_the_locale() -> None:
+    code = "from reidlab import store\nrun = store.stage('toy', 'a', params={'who': chr(233)}, make=lambda f: {'x': chr(233)})\n"
+    code += "assert run.result == store.load_run(run.path).result == {'x': chr(233)}, run.result"
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)

@@ -98,10 +98,10 @@ def check_table(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _check_columns(table: pd.DataFrame) -> None:
-    names = [name for name in table.columns if isinstance(name, str) and writable(name)]
-    if len(names) < len(table.columns):
-        odd = next(name for name in table.columns if name not in names)
-        raise UserError(f"The image table has a column named {shown(odd)}. The names of columns are text.")
+    names = table.columns.tolist()
+    odd = [name for name in names if not isinstance(name, str) or not writable(name)]
+    if odd:
+        raise UserError(f"The image table has a column named {shown(odd[0])}. The names of columns are text.")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise UserError(f"The image table has the column {twice[0]!r} more than once.")

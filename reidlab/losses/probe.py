@@ -52,7 +52,10 @@ class ProbeBatch:
             UserError: shapes that do not fit, features that are no finite numbers, labels that are no identities.
         """
         try:
-            points = torch.from_numpy(np.array(features, dtype=np.float64))
+            given = np.asarray(features)
+            if given.dtype.kind == "c":
+                raise TypeError("complex")
+            points = torch.from_numpy(given.astype(np.float64))
         except (TypeError, ValueError, OverflowError) as error:
             raise UserError(f"The features cannot be read as numbers [batch, dim] ({error}).") from error
         which = torch.from_numpy(np.unique(as_ids("labels", labels), return_inverse=True)[1])

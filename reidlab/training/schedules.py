@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from reidlab.documents import plain
 from reidlab.errors import UserError, nearest
 from reidlab.registry import SCHEDULES, Entry
 from reidlab.training import curves
@@ -170,10 +171,9 @@ def schedule_of(spec: Mapping[str, Any], *, base_lr: float, epochs: int, steps_p
     Raises:
         UserError: as `build_schedule`, or an option that follows from the rest of the recipe.
     """
-    options = dict(spec)
+    options = plain(spec, "schedule")
     name = options.pop("name", "constant")
     for fixed, source in (("base_lr", "optimizer.lr"), ("epochs", "epochs"), ("steps_per_epoch", "the sampler")):
         if fixed in options:
             raise UserError(f"schedule {name!r}: {fixed} follows from the recipe ({source}); leave it out.")
-    options = {str(option): value for option, value in options.items()}
     return build_schedule(name, base_lr=base_lr, epochs=epochs, steps_per_epoch=steps_per_epoch, **options)

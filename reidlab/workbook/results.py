@@ -11,6 +11,7 @@ import pandas as pd
 from reidlab.errors import UserError
 from reidlab.paths import reports_root
 from reidlab.runs import Run, find_run, list_runs
+from reidlab.workbook.files import write_whole
 
 __all__ = ["results_table", "training_origins", "write_results"]
 
@@ -137,12 +138,8 @@ def write_results(
             f"{target} has {len(lost)} row{'s' if len(lost) > 1 else ''} whose runs are not here: {'; '.join(lost)}. "
             "Give another --output, or --force to lose them."
         )
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(_markdown(dataset, table), encoding="utf-8")
-        table.drop(columns="notes").to_csv(beside, index=False, float_format="%.4f")
-    except OSError as error:
-        raise UserError(f"{target} cannot be written ({error.strerror}). Give another --output.") from error
+    write_whole(target, _markdown(dataset, table))
+    write_whole(beside, table.drop(columns="notes").to_csv(index=False, float_format="%.4f"))
     return target
 
 
@@ -150,7 +147,10 @@ def _lost(file: Path, table: pd.DataFrame) -> list[str]:
     """Name the rows of an older table that the new one lacks."""
     if not file.is_file():
         return []
-    older = pd.read_csv(file, dtype=str, keep_default_na=False)
+    try:
+        older = pd.read_csv(file, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:  # pandas raises ValueErrors for what is no table
+        raise UserError(f"{file} is no table of results ({error}). Move it away, or give --force.") from error
     kept = set(_identities(table))
     named = zip(_identities(older), older.get("model", ()), older.get("mAP", ()))
     return [f"{model} with mAP {score}" for identity, model, score in named if identity not in kept]
@@ -194,4 +194,9 @@ def _cells(row: Mapping[Hashable, Any]) -> list[str]:
     seed = f"{row['seed']:.0f}" if pd.notna(row["seed"]) else "–"
     rest = [row["input"], row["dim"], f"{row['parameters']:,}", f"{row['MACs']:,}", row["trained on"] or "–"]
     rest += [row["epochs"] or "–", minutes, row["machine"] or "–", row["commit"] or "–", seed, row["metric"]]
-    return [*cells, *map(str, rest)]
+    return [_in_cell(text) for text in [*cells, *map(str, rest)]]
+
+
+def _in_cell(text: str) -> str:
+    """Write a name as a cell of a Markdown table: no new cell, no HTML."""
+    return " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")

@@ -172,7 +172,7 @@ def test_only_five_rows_are_named_and_the_index_of_the_user_is_kept() -> None:
         check_table(frame)
 
 
-@pytest.mark.parametrize("name", [3, None, ("a", "b"), "\udcff"])
+@pytest.mark.parametrize("name", [3, None, pd.NA, float("nan"), ("a", "b"), "\udcff"])
 def test_names_of_columns_are_text(name: object) -> None:
     frame = table()
     frame.columns = pd.Index([*frame.columns[:-1], name], dtype=object)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -109,15 +110,19 @@ def test_every_schedule_is_a_positive_share_of_the_base_rate(name: str) -> None:
         ({"name": "onecycle", "div_factor": 0}, "cannot use"),
         ({"name": "warmup_multistep", "steps": 40}, "cannot use"),
         ({"name": "warmup_multistep", "warmup_epochs": "ten"}, "cannot use"),
-        ({"name": "warmup_multistep", "gamma": float("nan"), "steps": [0]}, "not finite"),
+        (
+            {"name": "warmup_multistep", "gamma": float("nan"), "steps": [0]},
+            "`gamma` is nan, which is no finite number",
+        ),
         ({"name": "multistep", "gamma": -0.1, "steps": [3]}, "rates that are below 0 or not finite"),
+        ({"name": "cosine", "ahead": np.float16(1)}, "`ahead` holds a float16"),
         ({"name": "cosine", "ahead": -1}, "ahead=-1 must be at least 0 and at most the 10 epochs"),
         ({"name": "cosine", "ahead": 11}, "ahead=11 must be at least 0"),
         ({"name": "cosine", "ahead": "one"}, "cannot use"),
         ({"name": "warmup_cosine", "epochs": 90}, r"epochs follows from the recipe \(epochs\); leave it out"),
         ({"name": "warmup_cosine", "base_lr": 1}, r"base_lr follows from the recipe \(optimizer.lr\)"),
         ({"pct_start": 0.3}, "schedule 'constant' has no option 'pct_start'"),
-        ({1: 2}, "has no option '1'"),
+        ({1: 2}, "schedule: the name 1 must be text"),
         ({"name": "cosine", "star": 1}, "Did you mean 'start'"),
         ({"name": "cosine", "start": 10}, "start=10 must be at least 0 and less than the 10 epochs"),
         ({"name": "cosine", "start": -1}, "start=-1 must be"),

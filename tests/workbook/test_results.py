@@ -211,3 +211,17 @@ def test_floor_of_the_person_alone(coloured: Embeddings, own_data: Path) -> None
 def test_floor_without_masks(coloured: Embeddings, own_data: Path) -> None:
     plain = Embeddings(coloured.vectors, coloured.table.drop(columns=["mask", "camid"]))
     assert histogram_floor(plain)["floor"].tolist() == [WHOLE]
+
+
+def test_names_stay_in_their_cell(tmp_path: Path) -> None:
+    evaluation(label="a", recipe="a|b\n<img src=x> & c")
+    text = write_results("set", output=tmp_path / "set.md").read_text()
+    assert "| a\\|b &lt;img src=x> &amp; c | 50.00" in text
+
+
+def test_a_broken_table_of_before(tmp_path: Path) -> None:
+    evaluation()
+    (tmp_path / "set.csv").write_text("")
+    with pytest.raises(UserError, match=r"set\.csv is no table of results .*--force"):
+        write_results("set", output=tmp_path / "set.md")
+    assert "net" in write_results("set", output=tmp_path / "set.md", force=True).read_text()
