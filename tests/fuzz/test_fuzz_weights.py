@@ -26,8 +26,8 @@ from reidlab.errors import UserError
 from reidlab.models import build
 from reidlab.models.embedding_path import check_loaded
 from reidlab.models.published import load_published
-from reidlab.models.registry import MODELS, ModelEntry
 from reidlab.models.weights import load_state, read_object, read_weights
+from reidlab.registry import MODELS, Entry
 from reidlab.training.checkpoints import Checkpoints
 from reidlab.training.saved import load_model, save_model
 
@@ -55,7 +55,7 @@ class Tiny(nn.Module):
 
 @pytest.fixture(autouse=True)
 def _a_tiny_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(MODELS, "tiny", ModelEntry(Tiny, "for fuzzing"))
+    monkeypatch.setitem(MODELS._own, "tiny", Entry("tiny", f"{__name__}:Tiny", "for fuzzing"))
 
 
 def filled() -> dict[str, Tensor]:

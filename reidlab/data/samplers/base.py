@@ -98,9 +98,9 @@ class Sampler:
 
     @property
     def note(self) -> str:
-        """Say how many rows an epoch sees, and what becomes of identities with fewer than K."""
+        """Return how many rows an epoch sees, where not all, and what becomes of identities with fewer than K."""
         seen = f"An epoch sees {self.seen:,} of {len(self.labels):,} {self.unit} ({self.share:.0%})."
-        return f"{seen} {self._few}".strip()
+        return " ".join(filter(None, [seen if self.seen < len(self.labels) else "", self._few]))
 
     @property
     def _few(self) -> str:
