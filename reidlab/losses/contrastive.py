@@ -50,9 +50,9 @@ class ContrastiveLoss(nn.Module):
         Raises:
             UserError: shapes that do not fit.
         """
+        pairs = pairs_of(features, labels)
         if self.normalize:
             features = F.normalize(features, dim=1)
-        pairs = pairs_of(features, labels)
         distances = pairwise_euclidean(features, features)
         pulled = pairs.positive & (distances > max(self.positive_margin, _TOUCHING))
         pushed = pairs.negative & (distances < self.margin)

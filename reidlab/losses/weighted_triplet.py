@@ -48,9 +48,9 @@ class WeightedTripletLoss(nn.Module):
         Raises:
             UserError: shapes that do not fit.
         """
+        pairs = pairs_of(features, labels)
         if self.normalize:
             features = F.normalize(features, dim=1)
-        pairs = pairs_of(features, labels)
         distances = pairwise_euclidean(features, features)
         itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
         d_ap = _weighted(distances, distances, pairs.positive | itself)

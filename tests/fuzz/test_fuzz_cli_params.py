@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from reidlab.cli import main
 from reidlab.errors import UserError
 from reidlab.listings.registered import KINDS
-from reidlab.losses import LOSSES, build
+from reidlab.losses import LOSSES, build, takes_of
 from reidlab.losses.probe import ProbeBatch
 from reidlab.params import NOTEBOOKS, coerce, describe
 from reidlab.paths import find
@@ -169,7 +169,7 @@ LABELS = st.lists(st.integers(-2, 7), min_size=4, max_size=4).map(torch.tensor)
 def test_any_batch_of_a_loss(name: str, data: st.DataObject) -> None:
     needed = {"center": {"num_classes": 6, "dim": 6}, "cross_orthogonality": {"channels": 3}}.get(name, {})
     loss = build(name, **needed)
-    whole = [data.draw(LABELS | tensors() if "labels" in what else tensors()) for what in LOSSES[name].takes]
+    whole = [data.draw(LABELS | tensors() if "labels" in what else tensors()) for what in takes_of(name)]
     found = ends_well(lambda: loss(*whole))
     if not isinstance(found, UserError):
         assert found.shape == () and found.is_floating_point()

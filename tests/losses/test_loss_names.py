@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import pytest
@@ -206,6 +207,16 @@ def test_labels_beyond_the_classes_are_refused(name: str) -> None:
     unknown = made(name)
     one, two = (unknown(*inputs(name, features, torch.tensor([0, 1, last, 2]))) for last in (-1, -7))
     assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize("name", LABELLED)
+def test_features_of_one_axis_or_three_are_refused(name: str) -> None:
+    options = [{}, {"normalize": True}] if "normalize" in inspect.signature(LOSSES[name].factory).parameters else [{}]
+    for chosen in options:
+        for features in (torch.randn(4), torch.randn(4, 6, 2)):
+            given = (features, torch.randn(4, 6)) if name == "kd" else (features,)
+            with pytest.raises(UserError, match=r"features \[batch, dim\] and labels \[batch\]; got"):
+                made(name, **chosen)(*given, torch.tensor([0, 0, 1, 1]))
 
 
 def test_triplets_of_different_shapes_are_refused() -> None:
