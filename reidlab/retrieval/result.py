@@ -51,7 +51,8 @@ class RetrievalResult:
 
     def __post_init__(self) -> None:
         try:
-            cmc = np.array(self.cmc, dtype=np.float64)
+            given = np.asarray(self.cmc)
+            cmc = given.astype(np.float64) if given.dtype.kind in "fiub" else np.zeros(0)
         except (TypeError, ValueError, OverflowError):
             cmc = np.zeros(0)
         rises = cmc.ndim == 1 and len(cmc) and np.isfinite(cmc).all() and (np.diff(cmc) >= 0).all()

@@ -130,6 +130,8 @@ def test_result_shows_itself() -> None:
         {"cmc": []},
         {"cmc": [0.5, float("nan")]},
         {"cmc": ["a"]},
+        {"cmc": [0.5 + 0j]},
+        {"cmc": [10**400]},
         {"cmc": [[1], [1, 2]]},
         {"mean_ap": 1.1},
         {"mean_ap": float("nan")},
