@@ -30,11 +30,16 @@ def in_full_precision(forward: Callable[P, Tensor]) -> Callable[P, Tensor]:
         UserError: by the decorated forward, naming the argument.
     """
     signature = inspect.signature(forward)
+    spared = [name for name, each in signature.parameters.items() if each.default is None]  # labels that do nothing
 
     @functools.wraps(forward)
     def inside(*args: P.args, **kwargs: P.kwargs) -> Tensor:
         given = signature.bind(*args, **kwargs).arguments
-        usable = {name: _usable(name, value) for name, value in given.items() if name != "self"}
+        usable = {
+            name: _usable(name, value)
+            for name, value in given.items()
+            if name != "self" and not (value is None and name in spared)
+        }
         devices = {value.device for value in usable.values() if isinstance(value, Tensor)}
         if len(devices) != 1:
             raise UserError(
@@ -48,8 +53,6 @@ def in_full_precision(forward: Callable[P, Tensor]) -> Callable[P, Tensor]:
 
 
 def _usable(name: str, value: Any) -> Any:
-    if value is None and name == "labels":  # of the losses that need none
-        return None
     if not isinstance(value, Tensor):
         raise UserError(f"{name} must be a tensor, not {shown(value)}.")
     if not value.numel():

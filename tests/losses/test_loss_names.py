@@ -195,8 +195,12 @@ def test_features_that_are_no_real_batch_are_refused(name: str) -> None:
         given = inputs(name, features, labels[: len(features)], torch.ones(4, 6))
         with pytest.raises(UserError, match=words):
             loss(*given)
-    with pytest.raises(UserError, match="must be a tensor, not"):
-        loss(*([[1.0]] for _ in given))
+    for other in ([[1.0]], None):
+        with pytest.raises(UserError, match="must be a tensor, not"):
+            loss(*(other for _ in given))
+    if name in LABELLED:
+        with pytest.raises(UserError, match="labels must be a tensor, not None"):
+            loss(*inputs(name, torch.ones(4, 6), labels)[:-1], None)
 
 
 @pytest.mark.parametrize("name", ["cross_entropy", "focal", "center", "kd"])
