@@ -100,7 +100,7 @@ def test_unfit_parameters_are_refused_before_any_notebook_runs(
         (["run", "1", "-p", "learning-rate", "1"], "learning-rate='1': no such parameter"),
         (
             ["run", "1", "-p", "dataset", "markte1501"],
-            "dataset: There is no data set 'markte1501'. Did you mean 'market1501'",
+            "dataset: data set 'markte1501' is unknown; choose from pedestrians, market1501",
         ),
         (["run", "1", "-p", "root", "nowhere"], "root='nowhere': there is no such folder"),
         (["run", "1", "-p", "options", "x"], "allowed is a mapping such as {'name': 'value'}"),

@@ -15,6 +15,9 @@ from reidlab.registry import MODELS
 
 __all__ = ["MODELS", "build", "count_macs", "count_parameters", "without_weights"]
 
+# what convolutions and linear layers become; products inside attention are bmm and scaled_dot_product_attention
+_LAYERS = (torch.ops.aten.convolution, torch.ops.aten.addmm, torch.ops.aten.mm)
+
 
 def build(spec: str | Mapping[str, Any], num_classes: int = 0) -> nn.Module:
     """Build a model with random weights.
@@ -34,7 +37,9 @@ def build(spec: str | Mapping[str, Any], num_classes: int = 0) -> nn.Module:
         raise UserError(f"num_classes={num_classes} must be 0 or more.")
     MODELS.check(name, options)
     # before position tables are made for it
-    check_size(options.get("height", 1), options.get("width", 1), f"model {name!r}: input size")
+    known = MODELS.options(name)
+    size = [options.get(side, known[side].default if side in known else 1) for side in ("height", "width")]
+    check_size(*size, f"model {name!r}: input size")
     try:
         model: nn.Module = MODELS.build(name, num_classes, options=options)
     except (MemoryError, RuntimeError) as error:
@@ -56,11 +61,17 @@ def count_parameters(model: nn.Module, *, trainable: bool = False, classifiers: 
     return counted - (count_parameters(spare, trainable=trainable) if isinstance(spare, nn.Module) else 0)
 
 
-def count_macs(model: nn.Module, height: int, width: int) -> int:
-    """Count multiply-adds of convolutions, linear layers and attention for one image [3, height, width] at evaluation.
+def count_macs(model: nn.Module, height: int, width: int, *, attention: bool = False) -> int:
+    """Count multiply-adds of convolutions and linear layers for one image [3, height, width] at evaluation.
 
-    Counted by torch's `FlopCounterMode` on one image of zeros; normalisations, activations and poolings are left out,
-    as the field's papers do.
+    Counted by torch's `FlopCounterMode` on one image of zeros. Like the field's papers, it leaves out normalisations,
+    activations and poolings, and without `attention` also the products of positions with each other inside attention,
+    which have no parameters.
+
+    Args:
+        model: any model; its mode and its state stay as they are.
+        height, width: size of the image in pixels.
+        attention: count the products inside attention as well.
     """
     was_training, device = model.training, next(model.parameters()).device
     counter = FlopCounterMode(display=False)
@@ -69,4 +80,6 @@ def count_macs(model: nn.Module, height: int, width: int) -> int:
             model.eval()(torch.zeros(1, 3, height, width, device=device))
     finally:
         model.train(was_training)
-    return counter.get_total_flops() // 2
+    counts = counter.get_flop_counts().get("Global", {})
+    wanted = (count for operation, count in counts.items() if attention or operation in _LAYERS)
+    return sum(wanted) // 2

@@ -81,8 +81,10 @@ def test_the_component_librarys_baseline() -> None:
     assert count_parameters(model) + count_parameters(build_classifier("circle", 2048, 751)) == 25_980_737
     last: Any = backbone.get_submodule("layer4.0")
     last.conv2.stride = last.downsample[0].stride = (1, 1)
-    # published as 6.33 G, without the products of positions inside the attention
-    assert count_macs(model.to("meta"), 384, 128) == 6_339_428_352
+    assert count_macs(model.to("meta"), 384, 128) == pytest.approx(6.33e9, abs=0.005e9)
+    # per non-local block two products of positions x positions x inner channels
+    products = sum(2 * n * (h * w) ** 2 * c for n, h, w, c in ((2, 48, 16, 32), (3, 24, 8, 64)))
+    assert count_macs(model, 384, 128, attention=True) - count_macs(model, 384, 128) == products
 
 
 def test_the_output_is_unchanged_at_the_start() -> None:
