@@ -153,7 +153,7 @@ def export(
     preprocess: Annotated[
         str, typer.Option(help="inside: takes uint8 pixels; beside: normalised ones, and a JSON file says how.")
     ] = "inside",
-    opset: Annotated[int, typer.Option(help="Of ONNX; 18 or more.")] = 18,
+    opset: Annotated[int, typer.Option(help="Of ONNX; 18 to what the installed onnx writes.")] = 18,
     force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
     check_images: Annotated[int, typer.Option(min=0, help="Real images to compare on, besides noise.")] = 64,
     tolerance: Annotated[float, typer.Option(min=0, help="Largest difference from torch.")] = 1e-4,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reidlab.documents import as_mapping, read_yaml
-from reidlab.errors import UserError, shown
+from reidlab.errors import UserError, printable, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,7 +105,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     for column in columns:
         made.add_column(column, overflow="fold")
     for row in rows:
-        made.add_row(*(Text(cell) for cell in row))
+        made.add_row(*(Text(printable(cell)) for cell in row))
     console = Console(soft_wrap=False) if sys.stdout.isatty() else Console(width=200)
     console.print(made)
 

@@ -38,8 +38,8 @@ def build(spec: str | Mapping[str, Any], num_classes: int = 0) -> nn.Module:
     MODELS.check(name, options)
     # before position tables are made for it
     known = MODELS.options(name)
-    size = [options.get(side, known[side].default if side in known else 1) for side in ("height", "width")]
-    check_size(*size, f"model {name!r}: input size")
+    height, width = (options.get(side, known[side].default if side in known else 1) for side in ("height", "width"))
+    check_size(height, width, f"model {name!r}: input size")
     try:
         model: nn.Module = MODELS.build(name, num_classes, options=options)
     except (MemoryError, RuntimeError) as error:

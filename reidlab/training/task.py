@@ -14,6 +14,7 @@ from reidlab.data.samplers import Sampler, build_sampler
 from reidlab.data.schema import is_distractor, is_junk
 from reidlab.data.triplets import Triplets, make_triplets
 from reidlab.errors import UserError
+from reidlab.ids import as_ids
 from reidlab.training.recipes import Recipe
 
 __all__ = ["Task", "make_task"]
@@ -81,7 +82,7 @@ def make_task(
     rows = np.flatnonzero(usable.to_numpy())
     if not len(rows):
         raise UserError("The table has no train images; prepare a split first (notebook 01).")
-    names, codes = np.unique(table["pid"].to_numpy()[rows].astype(str), return_inverse=True)
+    names, codes = np.unique(as_ids("pid", table["pid"].to_numpy()[rows]).astype(str), return_inverse=True)
     labels = np.full(len(table), -1, dtype=np.int64)
     labels[rows] = codes
     if not needs_triplets:

@@ -82,8 +82,8 @@ def test_the_component_librarys_baseline() -> None:
     last: Any = backbone.get_submodule("layer4.0")
     last.conv2.stride = last.downsample[0].stride = (1, 1)
     assert count_macs(model.to("meta"), 384, 128) == pytest.approx(6.33e9, abs=0.005e9)
-    # per non-local block two products of positions x positions x inner channels
-    products = sum(2 * n * (h * w) ** 2 * c for n, h, w, c in ((2, 48, 16, 32), (3, 24, 8, 64)))
+    # per non-local block two products, of inner x inner channels over all positions: without softmax they come first
+    products = sum(2 * n * h * w * c**2 for n, h, w, c in ((2, 48, 16, 32), (3, 24, 8, 64)))
     assert count_macs(model, 384, 128, attention=True) - count_macs(model, 384, 128) == products
 
 
