@@ -23,7 +23,7 @@ from reidlab.data.pixels import decode
 from reidlab.errors import UserError
 from reidlab.export import export_onnx
 from reidlab.models import build
-from reidlab.workbook.stages.data import source_table
+from reidlab.stages.data import source_table
 
 AGW = {"name": "resnet50", "attention": "non_local", "pooling": "gem_learnable", "neck": "bnneck"}
 SPECS: dict[str, Any] = {

@@ -8,8 +8,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from reidlab.data.pedestrians import PedestriansSpec, make_pedestrians
-from reidlab.data.pedestrians.spec import pictures
+from reidlab.pedestrians import PedestriansSpec, make_pedestrians
+from reidlab.pedestrians.spec import pictures
 
 
 def main() -> None:

@@ -15,20 +15,19 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from reidlab import store
+from reidlab import stages, store
 from reidlab.cli import main
 from reidlab.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from reidlab.errors import UserError
 from reidlab.export import ExportReport, check_onnx, check_request, export_onnx
 from reidlab.export.check import rank_agreement
-from reidlab.models.attention import ATTENTIONS, build_attention
-from reidlab.models.custom_cnn_reid import CustomCNNReID
-from reidlab.models.necks import build_neck
-from reidlab.models.osnet import OSBlock
-from reidlab.models.pooling import POOLINGS, build_pooling
-from reidlab.models.reid_model import ReIDModel
+from reidlab.models.families.custom_cnn_reid import CustomCNNReID
+from reidlab.models.families.osnet import OSBlock
+from reidlab.models.families.reid_model import ReIDModel
+from reidlab.models.parts.attention import ATTENTIONS, build_attention
+from reidlab.models.parts.necks import build_neck
+from reidlab.models.parts.pooling import POOLINGS, build_pooling
 from reidlab.training.checkpoints import save_model
-from reidlab.workbook import stages
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")

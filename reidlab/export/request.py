@@ -6,9 +6,9 @@ import importlib
 import importlib.util
 from pathlib import Path
 
-from reidlab import provenance
 from reidlab.errors import UserError, nearest
 from reidlab.paths import exists
+from reidlab.store import provenance
 
 __all__ = ["FORMS", "LOWEST_OPSET", "PACKAGES", "check_request", "files_of"]
 

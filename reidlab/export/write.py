@@ -21,7 +21,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from reidlab import provenance
 from reidlab.data.transforms import Preprocess
 from reidlab.errors import UserError
 from reidlab.export.check import Check, check_onnx
@@ -29,6 +28,7 @@ from reidlab.export.request import FORMS, LOWEST_OPSET, PACKAGES, check_request,
 from reidlab.export.trace import WithPreprocess, trace
 from reidlab.models import count_parameters
 from reidlab.space import check_space
+from reidlab.store import provenance
 
 __all__ = ["ExportReport", "export_onnx"]
 

@@ -7,7 +7,7 @@ import functools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from reidlab.console import definitions, wrapped
+from reidlab.cli.console import definitions, wrapped
 from reidlab.errors import UserError, nearest
 from reidlab.listings.registered import KINDS, TIMM, Listed, of_timm
 

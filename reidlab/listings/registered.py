@@ -102,8 +102,8 @@ def _backbones() -> dict[str, Listed]:
 
 def _backbone(name: str) -> Details:
     from reidlab.models.backbones import build_backbone
-    from reidlab.models.osnet import OSNet
-    from reidlab.models.timm_maps import build_timm
+    from reidlab.models.families.osnet import OSNet
+    from reidlab.models.families.timm_maps import build_timm
 
     text, meanings = explain(build_backbone)
     own = options_of(BACKBONES.options(name), explain(OSNet)[1] | explain(build_timm)[1] | meanings)
@@ -121,7 +121,7 @@ def _weights(backbone: str) -> str:
     """Say which pretrained weights a backbone has."""
     if not backbone:
         return ""
-    from reidlab.models.pretrained import choose_weights
+    from reidlab.models.weights.pretrained import choose_weights
 
     facts = BACKBONES.find(backbone).facts
     if facts["elsewhere"]:

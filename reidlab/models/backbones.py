@@ -13,11 +13,11 @@ from typing import Any
 from torch import nn
 
 from reidlab.errors import UserError
-from reidlab.models.ibn import to_ibn_a
-from reidlab.models.osnet import OSNet
-from reidlab.models.pretrained import TimmWeights, choose_weights, download
-from reidlab.models.timm_maps import TimmMaps, build_timm
-from reidlab.models.weights import load_weights
+from reidlab.models.families.ibn import to_ibn_a
+from reidlab.models.families.osnet import OSNet
+from reidlab.models.families.timm_maps import TimmMaps, build_timm
+from reidlab.models.weights.load import load_weights
+from reidlab.models.weights.pretrained import TimmWeights, choose_weights, download
 from reidlab.paths import exists, find
 from reidlab.registry import BACKBONES, Entry
 

@@ -12,8 +12,8 @@ from torch import Generator, Tensor
 
 from reidlab.data.transforms import TRANSFORMS, build_transform
 from reidlab.errors import UserError
+from reidlab.figure_text import plain
 from reidlab.plots.style import Chart, new_figure, set_alt, styled
-from reidlab.plots.text import plain
 
 __all__ = ["augmentation_figure"]
 

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from reidlab.errors import UserError
+from reidlab.figure_text import plain
 from reidlab.plots.style import PALETTE, Chart, ChartAxes, axes_or_new, new_figure, set_alt, styled
-from reidlab.plots.text import plain
 
 __all__ = [
     "distribution_overview", "identity_camera_map", "image_sizes", "images_by_camera", "images_by_identity",

@@ -9,9 +9,9 @@ import pandas as pd
 from matplotlib.lines import Line2D
 
 from reidlab.errors import UserError, nearest
+from reidlab.figure_text import cut, plain
 from reidlab.plots.pictures import draw_image, image_of
 from reidlab.plots.style import MARKS, Chart, new_figure, set_alt, styled
-from reidlab.plots.text import cut, plain
 from reidlab.retrieval.result import RetrievalResult
 
 __all__ = ["CHOICES", "choose_queries", "ranking_figure"]

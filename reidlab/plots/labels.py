@@ -14,7 +14,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.text import Annotation
 
-from reidlab.plots.text import plain
+from reidlab.figure_text import plain
 
 __all__ = ["place_labels"]
 

@@ -11,8 +11,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from reidlab.errors import UserError
+from reidlab.figure_text import plain
 from reidlab.plots.style import PALETTE, Chart, axes_or_new, new_figure, set_alt, styled
-from reidlab.plots.text import plain
 
 if TYPE_CHECKING:  # it imports torch, which drawing does without
     from reidlab.losses.probe import Probe

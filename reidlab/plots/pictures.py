@@ -15,8 +15,8 @@ from matplotlib.patches import Rectangle
 from reidlab.data.images import decode
 from reidlab.data.scales import ranges_of
 from reidlab.errors import UserError
+from reidlab.figure_text import block, plain
 from reidlab.plots.style import MARKS, Chart, new_figure, set_alt, styled
-from reidlab.plots.text import block, plain
 
 __all__ = ["contact_sheet", "draw_image", "image_of"]
 

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from reidlab.errors import UserError
+from reidlab.figure_text import plain
 from reidlab.plots.style import PALETTE, RIGHT, WRONG, axes_or_new, set_alt, styled
-from reidlab.plots.text import plain
 from reidlab.retrieval.result import RetrievalResult
 
 __all__ = ["cmc_curve", "distance_histogram"]

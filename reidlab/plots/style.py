@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from reidlab.plots.text import printable
+from reidlab.figure_text import printable
 
 __all__ = [
     "IGNORED", "MARKS", "PALETTE", "QUERY", "RIGHT", "WRONG", "Chart", "ChartAxes", "Mark", "axes_or_new", "describe",

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from reidlab.errors import UserError
+from reidlab.figure_text import plain
 from reidlab.plots.style import PALETTE, Chart, ChartAxes, new_figure, set_alt, styled
-from reidlab.plots.text import plain
 
 __all__ = ["training_history"]
 

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from reidlab.errors import UserError
+from reidlab.figure_text import block, cut
 from reidlab.plots.pictures import draw_image
 from reidlab.plots.style import MARKS, Chart, new_figure, set_alt, styled
-from reidlab.plots.text import block, cut
 
 __all__ = ["triplet_rows"]
 

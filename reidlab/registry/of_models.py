@@ -14,7 +14,7 @@ def _timm(name: str, description: str, tag: str = "", network: str = "") -> Entr
     """`tag` is what weights: pretrained stands for; without one it is timm's own choice."""
     network = network or name
     facts = {"network": network, "pretrained": f"{network}.{tag}" if tag else "", "elsewhere": ""}
-    return Entry(name, "reidlab.models.timm_maps:build_timm", description, {"name": network}, facts)
+    return Entry(name, "reidlab.models.families.timm_maps:build_timm", description, {"name": network}, facts)
 
 
 def _elsewhere(name: str, builder: str, description: str, files: str, **fixed: object) -> Entry:
@@ -85,8 +85,8 @@ BACKBONES = Registry(
     ],
     given=("image_size",),
     also=", or any network of timm",
-    of_any="reidlab.models.timm_maps:backbone_of_timm",
-    others="reidlab.models.timm_maps:timm_names",
+    of_any="reidlab.models.families.timm_maps:backbone_of_timm",
+    others="reidlab.models.families.timm_maps:timm_names",
 )
 
 
@@ -94,7 +94,9 @@ def on_backbone(name: str, description: str) -> Entry:
     """Return the entry of a model that is a backbone with the usual head behind it."""
     # OSNet is published with a layer of 512 behind the pooling, which its counts include
     defaults = {"feature_dim": 512} if name.startswith("osnet") else {}
-    return Entry(name, "reidlab.models.reid_model:ReIDModel", description, {"backbone": name}, defaults=defaults)
+    return Entry(
+        name, "reidlab.models.families.reid_model:ReIDModel", description, {"backbone": name}, defaults=defaults
+    )
 
 
 MODELS = Registry(
@@ -103,45 +105,55 @@ MODELS = Registry(
     [
         Entry(
             "custom_cnn_v32",
-            "reidlab.models.custom_cnn_reid:CustomCNNReID",
+            "reidlab.models.families.custom_cnn_reid:CustomCNNReID",
             "custom CNN v3.2: fixed edge filters, four stages, CBAM, 128-d embedding; 0.76 M parameters",
         ),
         Entry(
             "lightmbn",
-            "reidlab.models.lightmbn:LightMBN",
+            "reidlab.models.families.lightmbn:LightMBN",
             "LightMBN: global, part and channel branches on OSNet, seven features of 512; 6.5 M parameters",
             {"variant": "original"},
         ),
         Entry(
             "lightmbn_gc_gem",
-            "reidlab.models.lightmbn:LightMBN",
+            "reidlab.models.families.lightmbn:LightMBN",
             "LightMBN with global context and trained GeM poolings; 6.5 M parameters",
             {"variant": "gc_gem"},
         ),
-        Entry("pcb", "reidlab.models.pcb:PCB", "PCB: six stripes of ResNet-50, a classifier each; 24.0 M parameters"),
-        Entry("mgn", "reidlab.models.mgn:MGN", "MGN: whole, halves and thirds of ResNet-50 maps; 68.8 M parameters"),
+        Entry(
+            "pcb",
+            "reidlab.models.families.pcb:PCB",
+            "PCB: six stripes of ResNet-50, a classifier each; 24.0 M",
+        ),
+        Entry(
+            "mgn",
+            "reidlab.models.families.mgn:MGN",
+            "MGN: whole, halves, thirds of ResNet-50 maps; 68.8 M parameters",
+        ),
         Entry(
             "plr_osnet",
-            "reidlab.models.plr_osnet:PLROSNet",
+            "reidlab.models.families.plr_osnet:PLROSNet",
             "PLR-OSNet: OSNet with attention, a global branch and four stripes with one classifier; 3.3 M parameters",
         ),
-        Entry("fpb", "reidlab.models.fpb:FPB", "FPB: ResNet-50, attention, a feature pyramid; 27.3 M parameters"),
+        Entry(
+            "fpb", "reidlab.models.families.fpb:FPB", "FPB: ResNet-50, attention, feature pyramid; 27.3 M parameters"
+        ),
         Entry(
             "transreid",
-            "reidlab.models.transreid:TransReID",
+            "reidlab.models.families.transreid:TransReID",
             "TransReID without camera ids: ViT-S on overlapping patches, four shuffled branches; 23.5 M parameters",
         ),
         *(on_backbone(entry.name, entry.description) for entry in BACKBONES.own()),
     ],
     given=("num_classes",),
     also=", or any network of timm",
-    of_any="reidlab.models.timm_maps:model_of_timm",
-    others="reidlab.models.timm_maps:timm_names",
+    of_any="reidlab.models.families.timm_maps:model_of_timm",
+    others="reidlab.models.families.timm_maps:timm_names",
 )
 
 
 def _attention(name: str, block: str, description: str) -> Entry:
-    target = block if ":" in block else f"attention.blocks:{block}"
+    target = block if ":" in block else f"parts.attention.blocks:{block}"
     return Entry(name, f"reidlab.models.{target}", description)
 
 
@@ -151,7 +163,9 @@ ATTENTIONS = Registry(
     [
         _attention("se", "squeeze_excite", "squeeze and excitation: a gate per channel from the mean (Hu et al. 2018)"),
         _attention("cbam", "cbam", "channel gate from mean and maximum, then a 7x7 spatial gate (Woo et al. 2018)"),
-        _attention("cbam_custom_cnn", "custom_cnn:CBAM", "the custom CNN's CBAM: gate from the mean, 3x3 spatial gate"),
+        _attention(
+            "cbam_custom_cnn", "families.custom_cnn:CBAM", "the custom CNN's: gate from the mean, 3x3 spatial gate"
+        ),
         _attention("non_local", "NonLocal", "dot products of all pairs of positions, no softmax (AGW; Ye et al. 2021)"),
         _attention("global_context", "global_context", "a gate per channel from a weighted mean (Cao et al. 2019)"),
         _attention("pam", "PositionAttention", "softmax over all pairs of positions (Fu et al. 2019)"),
@@ -164,7 +178,7 @@ ATTENTIONS = Registry(
 
 
 def _pooling(name: str, maker: str, description: str) -> Entry:
-    return Entry(name, f"reidlab.models.pooling:{maker}", description)
+    return Entry(name, f"reidlab.models.parts.pooling:{maker}", description)
 
 
 POOLINGS = Registry(
@@ -182,7 +196,7 @@ POOLINGS = Registry(
 
 
 def _neck(name: str, maker: str, description: str) -> Entry:
-    return Entry(name, f"reidlab.models.necks:{maker}", description)
+    return Entry(name, f"reidlab.models.parts.necks:{maker}", description)
 
 
 NECKS = Registry(
@@ -201,7 +215,7 @@ NECKS = Registry(
 
 
 def _classifier(name: str, maker: str, description: str) -> Entry:
-    return Entry(name, f"reidlab.models.classifiers:{maker}", description)
+    return Entry(name, f"reidlab.models.parts.classifiers:{maker}", description)
 
 
 CLASSIFIERS = Registry(

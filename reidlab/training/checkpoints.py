@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from reidlab.documents import as_mapping, read_json
 from reidlab.errors import UserError
-from reidlab.models.weights import read_object, read_weights
+from reidlab.models.weights.load import read_object, read_weights
 from reidlab.training.saved import WEIGHTS, load_model, save_model, saved_folder
 from reidlab.training.writing import check_room, save_state, save_weights, write_json, writing
 

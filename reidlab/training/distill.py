@@ -23,8 +23,8 @@ from reidlab.data.pixels import PixelStore
 from reidlab.devices import ComputePlan
 from reidlab.errors import UserError
 from reidlab.models import Output
-from reidlab.models.classifiers import CosineClassifier
 from reidlab.models.inference import embed_rows
+from reidlab.models.parts.classifiers import CosineClassifier
 from reidlab.paths import data_root
 from reidlab.training.recipes import Recipe
 from reidlab.training.saved import load_model, saved_digest

@@ -17,7 +17,7 @@ from reidlab.data.transforms import Preprocess
 from reidlab.documents import read_json
 from reidlab.errors import UserError
 from reidlab.models import build, without_weights
-from reidlab.models.weights import check_exactly, file_digest, load_exactly, read_weights
+from reidlab.models.weights.load import check_exactly, file_digest, load_exactly, read_weights
 from reidlab.training.writing import check_room, save_weights, write_json, writing
 
 __all__ = ["WEIGHTS", "SavedConfig", "load_model", "read_config", "save_model", "saved_digest", "saved_folder"]

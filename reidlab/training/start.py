@@ -10,9 +10,9 @@ from torch import nn
 
 from reidlab.errors import UserError
 from reidlab.models.backbones import WEIGHT_FILES
-from reidlab.models.weights import load_state, read_weights
+from reidlab.models.weights.load import load_state, read_weights
 from reidlab.paths import exists, find
-from reidlab.runs import find_run
+from reidlab.store.runs import find_run
 from reidlab.training.run import read_finished
 from reidlab.training.saved import WEIGHTS, read_config, saved_folder
 from reidlab.training.task import Task

@@ -16,9 +16,9 @@ from reidlab.errors import UserError, nearest
 from reidlab.export import ExportReport, check_request, export_onnx
 from reidlab.models import MODELS, build
 from reidlab.paths import find, reports_root
-from reidlab.runs import find_run, list_runs
-from reidlab.workbook.stages.data import source_table
-from reidlab.workbook.stages.models import ModelSource, model_from
+from reidlab.stages.data import source_table
+from reidlab.stages.models import ModelSource, model_from
+from reidlab.store.runs import find_run, list_runs
 
 __all__ = ["export_model", "find_source"]
 

@@ -53,7 +53,7 @@ def _recipe(value: str) -> None:
 
 
 def _model(value: str) -> None:
-    from reidlab.workbook.stages.models import model_from
+    from reidlab.stages.models import model_from
 
     model_from(value)
 

@@ -11,13 +11,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reidlab import provenance
 from reidlab.errors import UserError, nearest
 from reidlab.paths import exists, reports_root
-from reidlab.workbook.allowed import POLICY
-from reidlab.workbook.content import Content, content_of
+from reidlab.store import provenance
 from reidlab.workbook.files import write_whole
 from reidlab.workbook.pages import Page, page_of
+from reidlab.workbook.pages.allowed import POLICY
+from reidlab.workbook.pages.content import Content, content_of
 from reidlab.workbook.runner import executed_root
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from reidlab.errors import UserError
 from reidlab.paths import reports_root
-from reidlab.runs import Run, find_run, list_runs
+from reidlab.store.runs import Run, find_run, list_runs
 from reidlab.workbook.files import write_whole
 
 __all__ = ["results_table", "training_origins", "write_results"]

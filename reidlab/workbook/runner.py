@@ -21,9 +21,9 @@ from typing import Any
 
 import nbformat
 
-from reidlab import provenance
 from reidlab.errors import UserError, nearest
 from reidlab.paths import CALLED_FROM
+from reidlab.store import provenance
 from reidlab.workbook.cells import parameter_model, read_notebook, title_of
 from reidlab.workbook.files import write_whole
 from reidlab.workbook.outputs import executed_root, make_way, publish

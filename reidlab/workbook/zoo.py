@@ -14,14 +14,14 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from reidlab import provenance
 from reidlab.devices import ComputePlan, describe_device, plan
 from reidlab.errors import UserError
 from reidlab.listings import choose
 from reidlab.models import build, without_weights
+from reidlab.stages.training import describe_model
+from reidlab.store import provenance
 from reidlab.training.pace import embedding_pace, training_pace
 from reidlab.training.recipes import LossTerm, OptimizerPart, Recipe, load_recipe
-from reidlab.workbook.stages.training import describe_model
 
 __all__ = ["CLASSES", "examine", "measured_on", "readable", "recipes_of_models", "recipes_of_names"]
 

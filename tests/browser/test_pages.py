@@ -14,7 +14,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from probes import FAR, FIRE, PROBES
 
 from reidlab.workbook import Result
-from reidlab.workbook.allowed import POLICY
+from reidlab.workbook.pages.allowed import POLICY
 from reidlab.workbook.report import build_report, html_root
 from reidlab.workbook.runner import executed_root
 

@@ -12,8 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from reidlab.data import _measure
-from reidlab.data.audit import KINDS, Audit, audit, contact_sheet
+from reidlab.data.audit import KINDS, Audit, audit, contact_sheet, measure
 from reidlab.data.datasets import read
 from reidlab.data.pixels import PixelStore, decode
 from reidlab.data.schema import notes_of
@@ -81,7 +80,7 @@ def test_the_numbers_of_one_picture(tmp_path: Path) -> None:
     plane = np.zeros((40, 20, 3), np.uint8)
     plane[:, 10:] = 200
     Image.fromarray(plane).save(path)
-    one = _measure.measure(str(path))
+    one = measure.measure(str(path))
     assert (one.width, one.height, one.file_bytes) == (20, 40, path.stat().st_size)
     assert one.brightness == 100 and one.error == ""
     assert one.pixels == hashlib.sha1(b"(20, 40)" + plane.tobytes()).hexdigest()
@@ -197,8 +196,8 @@ def test_other_kinds_of_files(sound: Maker) -> None:
 
 
 def test_workers_change_nothing(sound: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_measure, "_INLINE", 1)
-    monkeypatch.setattr(_measure, "_CHUNK", 5)
+    monkeypatch.setattr(measure, "_INLINE", 1)
+    monkeypatch.setattr(measure, "_CHUNK", 5)
     sound.add(b"broken", 1, 1, "train")
     alone, together = audit(sound.table(), workers=1), audit(sound.table(), workers=2)
     pd.testing.assert_frame_equal(alone.images, together.images)
@@ -207,7 +206,7 @@ def test_workers_change_nothing(sound: Maker, monkeypatch: pytest.MonkeyPatch) -
     def broken(*args: object, **options: object) -> None:
         raise BrokenProcessPool
 
-    monkeypatch.setattr(_measure, "ProcessPoolExecutor", broken)
+    monkeypatch.setattr(measure, "ProcessPoolExecutor", broken)
     pd.testing.assert_frame_equal(audit(sound.table(), workers=2).images, alone.images)
     assert multiprocessing.active_children() == []
 

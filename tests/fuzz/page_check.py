@@ -6,7 +6,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
-from reidlab.workbook.allowed import ATTRIBUTES, POLICY, TAGS
+from reidlab.workbook.pages.allowed import ATTRIBUTES, POLICY, TAGS
 
 # What the templates write, besides what cells may hold
 FRAME = {"html", "head", "meta", "title", "link", "style", "body", "nav", "header", "main", "footer", "article"}

@@ -80,9 +80,9 @@ def command_line(words: list[str]) -> tuple[int, str]:
     err = io.StringIO()
     with (
         patch.object(runner, "run_notebook", lambda *_, **__: done),
-        patch("reidlab.dashboards.serve", lambda *_, **__: 0),
+        patch("reidlab.cli.dashboards.serve", lambda *_, **__: 0),
         patch("reidlab.data.read", side_effect=UserError("not read here")),
-        patch("reidlab.workbook.stages.data.data_stage", side_effect=UserError("not read here")),
+        patch("reidlab.stages.data.data_stage", side_effect=UserError("not read here")),
         contextlib.redirect_stdout(io.StringIO()),
         contextlib.redirect_stderr(err),
     ):

@@ -21,14 +21,14 @@ from page_check import check_page
 from reidlab import cli
 from reidlab.errors import UserError
 from reidlab.workbook import cells as reading
-from reidlab.workbook.allowed import PROPERTIES, SVG_ATTRIBUTES, SVG_TAGS
 from reidlab.workbook.clean import main as clean
 from reidlab.workbook.files import read_notebook
+from reidlab.workbook.pages.allowed import PROPERTIES, SVG_ATTRIBUTES, SVG_TAGS
+from reidlab.workbook.pages.safe_css import clean_declarations, clean_sheet
+from reidlab.workbook.pages.safe_html import clean_html
+from reidlab.workbook.pages.safe_svg import clean_svg
 from reidlab.workbook.report import html_root, write_pages
 from reidlab.workbook.runner import executed_root
-from reidlab.workbook.safe_css import clean_declarations, clean_sheet
-from reidlab.workbook.safe_html import clean_html
-from reidlab.workbook.safe_svg import clean_svg
 
 PIECES = [
     "<", ">", "</", "/>", "<!--", "-->", "<![CDATA[", "]]>", "'", '"', "`", "=", " ", "\n", "\x00", "&#0;", "&colon;",

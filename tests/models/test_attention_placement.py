@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from reidlab.errors import UserError
 from reidlab.models import count_macs, count_parameters
-from reidlab.models.attention import ATTENTIONS, attach, build_attention, standard_places
-from reidlab.models.classifiers import build_classifier
-from reidlab.models.necks import build_neck
-from reidlab.models.pooling import build_pooling
+from reidlab.models.parts.attention import ATTENTIONS, attach, build_attention, standard_places
+from reidlab.models.parts.classifiers import build_classifier
+from reidlab.models.parts.necks import build_neck
+from reidlab.models.parts.pooling import build_pooling
 
 
 def resnet(depth: int, device: str = "cpu") -> nn.Module:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from reidlab.errors import UserError
 from reidlab.models.backbones import BACKBONES, build_backbone
 from reidlab.models.build import count_macs, count_parameters
-from reidlab.models.timm_maps import TimmMaps
+from reidlab.models.families.timm_maps import TimmMaps
 
 ALWAYS_32 = ("swin_tiny",)
 NO_LAST_STRIDE = ("vit_small", *(name for name in BACKBONES if name.startswith("osnet")))

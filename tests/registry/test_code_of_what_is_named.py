@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from reidlab import sources, store
+from reidlab import store
 from reidlab.models import build
 from reidlab.registry import LOSSES, MODELS, POOLINGS, Entry
+from reidlab.store import sources
 from reidlab.training.recipes import list_recipes, load_recipe
 
-STAGE = "reidlab.workbook.stages.training"
+STAGE = "reidlab.stages.training"
 
 
 def modules_of(recipe: str | dict[str, Any]) -> set[str]:
@@ -46,9 +47,9 @@ def digest_of(recipe: str) -> str:
         ("reidlab.losses.triplet", True),
         ("reidlab.losses.circle", False),
         ("reidlab.losses.supcon", False),
-        ("reidlab.models.custom_cnn", True),
-        ("reidlab.models.lightmbn", False),
-        ("reidlab.models.transreid", False),
+        ("reidlab.models.families.custom_cnn", True),
+        ("reidlab.models.families.lightmbn", False),
+        ("reidlab.models.families.transreid", False),
         ("reidlab.data.samplers.dealt", True),
         ("reidlab.data.samplers.drawn", False),
         ("reidlab.data.transforms.policies", False),

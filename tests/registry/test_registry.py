@@ -166,7 +166,7 @@ def test_only_the_registry_imports_by_name() -> None:
         "reidlab/data/__init__.py",
         "reidlab/retrieval/__init__.py",
         "reidlab/registry/entries.py",
-        "reidlab/sources.py",
+        "reidlab/store/sources.py",
     }
     users = {
         file.relative_to(folder.parent).as_posix()

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from reidlab.errors import UserError
-from reidlab.workbook.content import content_of
 from reidlab.workbook.files import parse_notebook
-from reidlab.workbook.formulas import draw_formulas
-from reidlab.workbook.safe_css import clean_declarations, clean_sheet, clean_value
-from reidlab.workbook.safe_html import clean_html, note_losses, pictures_for_drawings
-from reidlab.workbook.safe_svg import as_picture, clean_picture, clean_svg
+from reidlab.workbook.pages.content import content_of
+from reidlab.workbook.pages.formulas import draw_formulas
+from reidlab.workbook.pages.safe_css import clean_declarations, clean_sheet, clean_value
+from reidlab.workbook.pages.safe_html import clean_html, note_losses, pictures_for_drawings
+from reidlab.workbook.pages.safe_svg import as_picture, clean_picture, clean_svg
 
 GIF = "data:image/gif;base64,R0lGODlhAQABAAAAACw="
 XLINK = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from reidlab.errors import UserError
-from reidlab.models import pretrained
+from reidlab.models.weights import pretrained
 from reidlab.training.recipes import Recipe, load_recipe
 from reidlab.workbook import zoo
 

@@ -46,7 +46,7 @@ def read(name: str, root: str | os.PathLike[str] | None = None, **options: objec
             raise UserError(f"The data set {name!r} is your own: say where it is, read({name!r}, root).")
         root = data_root() / folder
         if name == "pedestrians":
-            from reidlab.data.pedestrians import built_in
+            from reidlab.pedestrians import built_in
 
             root = built_in()
     # absolute, but links are not resolved: a linked data/raw keeps the names that the user knows

@@ -17,7 +17,7 @@ _SPLITS = {"bounding_box_train": "train", "query": "query", "bounding_box_test":
 
 
 def read_pedestrians(root: Path) -> pd.DataFrame:
-    """Read a folder that `reidlab.data.pedestrians.make_pedestrians` drew; this only reads, it draws nothing.
+    """Read a folder that `reidlab.pedestrians.make_pedestrians` drew; this only reads, it draws nothing.
 
     Where masks/ stands beside the images, the column `mask` holds the path of each mask ("" for none); where
     images.csv does, its columns `view` and `occluder` come along.
@@ -25,7 +25,7 @@ def read_pedestrians(root: Path) -> pd.DataFrame:
     if not root.exists():
         raise UserError(
             f"pedestrians: there is no folder {root}. Notebook 01 draws it, or do it yourself: "
-            f"reidlab.data.pedestrians.make_pedestrians({str(root)!r}, PedestriansSpec(seed=0))."
+            f"reidlab.pedestrians.make_pedestrians({str(root)!r}, PedestriansSpec(seed=0))."
         )
     folder = find_root("pedestrians", root, ("bounding_box_train", "query", "bounding_box_test"))
     names = [name for name in _SPLITS if (folder / name).is_dir()]

@@ -1,0 +1,64 @@
+"""`reidlab runs`: the kept runs, listed, removed and cleared away."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from reidlab.cli.console import TYPER, table
+
+__all__ = ["runs_app"]
+
+runs_app = typer.Typer(**TYPER, help="List, remove and clear away the kept runs.")
+
+
+@runs_app.callback(invoke_without_command=True)
+def runs(context: typer.Context) -> None:
+    """List the kept runs."""
+    if context.invoked_subcommand is None:
+        runs_list()
+
+
+@runs_app.command("list")
+def runs_list(stage: Annotated[str | None, typer.Argument(help="Only this stage.")] = None) -> None:
+    """List the kept runs, the latest last."""
+    from reidlab import store
+    from reidlab.workbook.result import show
+
+    rows = []
+    for item in store.list_runs(stage):
+        said = {**item.result.get("scores", {}), **item.result}
+        result = ", ".join(f"{k}={show(v)}" for k, v in said.items() if isinstance(v, (int, float, str)))
+        when = str(item.manifest["finished"])[:16].replace("T", " ")
+        rows.append([f"{item.stage}/{item.path.name}", when, f"{item.seconds:.1f}", item.problem or result[:100]])
+    table("Runs", ["run", "finished (UTC)", "seconds", "result"], rows)
+
+
+@runs_app.command("rm")
+def runs_rm(
+    selectors: Annotated[list[str], typer.Argument(help="stage/name-digest, name-digest, or a digest.")],
+) -> None:
+    """Remove runs; they are made again when needed."""
+    from reidlab import store
+
+    for item in [store.find_run(selector) for selector in selectors]:  # none is removed if one is unknown
+        store.remove_run(f"{item.stage}/{item.path.name}")
+        print(f"removed {item.stage}/{item.path.name}")
+
+
+@runs_app.command("gc")
+def runs_gc(
+    older_than: Annotated[float | None, typer.Option(min=0, help="Only what is older than so many days.")] = None,
+    stale: Annotated[bool, typer.Option("--stale", help="Also runs whose code has changed since.")] = False,
+    inputs: Annotated[bool, typer.Option("--inputs", help="Also stale runs that a current run was made from.")] = False,
+    unfinished: Annotated[bool, typer.Option("--unfinished", help="Also stopped trainings that could go on.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+) -> None:
+    """Remove unfinished work (interrupted trainings too) and, with --stale, runs that nothing will find again."""
+    from reidlab import store
+
+    gone = store.gc(older_than=older_than, stale=stale, inputs=inputs, unfinished=unfinished, dry_run=dry_run)
+    for path, reason, megabytes in gone:
+        print(f"{'would remove' if dry_run else 'removed'} {path.parent.name}/{path.name}: {reason}, {megabytes:g} MB")
+    print(f"{sum(item.megabytes for item in gone):g} MB in {len(gone)} folders")

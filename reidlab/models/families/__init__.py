@@ -1,0 +1,1 @@
+"""Families of models: whole published networks, and the general one on any backbone."""

@@ -1,0 +1,1 @@
+"""Parts of models, by name: attention, poolings, necks, classifiers, binary codes."""

@@ -1,0 +1,1 @@
+"""Weights: files read safely, names translated, tensors accounted for, published and pretrained ones."""

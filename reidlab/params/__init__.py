@@ -1,0 +1,162 @@
+"""Parameters of the notebooks: one frozen model a notebook, checked before anything is computed.
+
+A notebook's parameters cell holds annotated literals only; papermill injects a second cell after it. The
+next cell says `p = params.Training.from_notebook(globals())` and from there on only `p` is used. To add a
+parameter: a field here (type, default, range, description) and the same name and default in the notebook's
+cell; a test compares the two. A new notebook: a model here and its name in `MODELS`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from reidlab.params.base import NotebookParams, Row, coerce, describe
+
+__all__ = [
+    "NOTEBOOKS",
+    "Augmentations",
+    "DataParams",
+    "DataPrep",
+    "Losses",
+    "ModelZoo",
+    "NotebookParams",
+    "Retrieval",
+    "Row",
+    "Training",
+    "TripletGeneration",
+    "coerce",
+    "describe",
+]
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+
+
+class DataParams(NotebookParams):
+    """The data set and the seed, common to all notebooks."""
+
+    dataset: str = Field("pedestrians", min_length=1, description="data set; see `reidlab data list`")
+    root: str = Field("", description="its folder; empty: the usual place below data/raw")
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="seed of everything random")
+    options: dict[str, Any] = Field({}, description="options of its reader, such as {'boxes': 'detected'} for cuhk03")
+    split: Literal["identity", "image", "test_to_val"] = Field(
+        "identity", description="where validation images come from; image and test_to_val are flagged"
+    )
+    val_share: float = Field(0.2, ge=0, le=0.9, description="share kept for validation; 0.4 is usual for test_to_val")
+
+
+class DataPrep(DataParams):
+    """01: read, prepare and audit a data set."""
+
+    notebook: ClassVar[str] = "01_data_prep"
+    height: int = Field(128, ge=16, le=1024, description="height of stored images, pixels")
+    width: int = Field(64, ge=16, le=1024, description="width of stored images, pixels")
+
+
+class TripletGeneration(DataParams):
+    """02: draw triplets of the train split."""
+
+    notebook: ClassVar[str] = "02_triplet_generation"
+    strategy: Literal["random", "same_camera_negative", "hard"] = Field(
+        "random", description="how positives and negatives are chosen"
+    )
+    per_anchor: int = Field(1, ge=1, le=100, description="triplets an anchor image")
+    model: str = Field("", description="for hard: a training run, model folder or published NAME:FILE")
+    n_examples: int = Field(8, ge=1, le=50, description="triplets shown")
+
+
+class Training(DataParams):
+    """03: train a model by a recipe."""
+
+    notebook: ClassVar[str] = "03_training"
+    recipe: str = Field("demo", min_length=1, description="recipe: a name in reidlab/recipes or a YAML file")
+    epochs: int | None = Field(None, ge=1, le=10_000, description="epochs; None: as the recipe says")
+    learning_rate: float | None = Field(None, gt=0, le=10, description="top rate; None: as the recipe says")
+    validate_every: int | None = Field(None, ge=1, le=10_000, description="epochs between validations; None: recipe")
+    start: str = Field("", description="begin from the weights of this training run or saved model; empty: recipe")
+    triplets: str = Field("", description="for recipes on given triplets: a run of 02; empty: random ones are drawn")
+    device: Device = Field("auto", description="where to compute; auto: cuda, then mps, then cpu")
+    name: str = Field("", max_length=60, description="name of the run; empty: data set and recipe")
+    tracking: list[str] = Field([], description="also log to tensorboard, mlflow; see `reidlab dashboards`")
+
+
+class Retrieval(DataParams):
+    """04: embed query and gallery once, score them, explain the score."""
+
+    notebook: ClassVar[str] = "04_retrieval_analysis"
+    recipe: str = Field("demo", min_length=1, description="recipe whose model is evaluated (trained if it is not yet)")
+    epochs: int | None = Field(None, ge=1, le=10_000, description="epochs; None: as the recipe says")
+    model: str = Field("", description="instead of a recipe: a training run, model folder or published NAME:FILE")
+    device: Device = Field("auto", description="where to compute; auto: cuda, then mps, then cpu")
+    metric: Literal["cosine", "euclidean", "lda"] = Field(
+        "cosine", description="distance of embeddings; lda: cosine after discriminant analysis of training identities"
+    )
+    ap: Literal["plain", "trapezoid"] = Field(
+        "plain",
+        description="average precision: plain as torchreid and fast-reid, trapezoid as the official Matlab code",
+    )
+    flip_test: bool = Field(False, description="add the embedding of the mirrored image")
+    bootstrap: int = Field(1000, ge=0, le=100_000, description="resamples for confidence intervals; 0: none")
+    n_examples: int = Field(4, ge=1, le=50, description="queries shown in each gallery")
+
+    @property
+    def distance(self) -> Literal["cosine", "euclidean"]:
+        """The distance of the embeddings that are compared, which lda has projected."""
+        return "cosine" if self.metric == "lda" else self.metric
+
+
+class ModelZoo(NotebookParams):
+    """11: what models and recipes cost, counted and measured on this machine."""
+
+    notebook: ClassVar[str] = "11_model_zoo"
+    models: list[str] = Field(
+        ["custom_cnn_v32", "osnet_x0_25", "osnet_x1_0", "mobilenetv3_small_100", "resnet18"],
+        description="models, wildcards too ('osnet*', 'timm/*regnety_00*'); empty: all of `reidlab models`",
+    )
+    recipes: list[str] = Field(
+        ["demo", "custom_cnn_best", "osnet_x025_scratch"],
+        description="recipes, wildcards too; empty: all of `reidlab recipes`",
+    )
+    cost: Literal["macs", "parameters"] = Field("macs", description="what the figure has on its horizontal axis")
+    identities: int = Field(4, ge=2, le=256, description="identities in the batch, four images of each")
+    runs: int = Field(3, ge=1, le=1000, description="runs that are measured, after one that warms up")
+    device: Device = Field("auto", description="where to compute; auto: cuda, then mps, then cpu")
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="arithmetic; auto: bfloat16 where the hardware has it"
+    )
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="seed of the random weights and of the images drawn")
+
+
+class Losses(DataParams):
+    """12: what every loss pulls and pushes, on points in the plane and on a batch of images."""
+
+    notebook: ClassVar[str] = "12_losses"
+    names: list[str] = Field([], description="losses; empty: all of `reidlab losses`")
+    identities: int = Field(16, ge=2, le=256, description="identities in the batch of images")
+    images: int = Field(4, ge=1, le=64, description="images of each")
+
+
+class Augmentations(NotebookParams):
+    """13: every transform on the same images, and a recipe's steps together."""
+
+    notebook: ClassVar[str] = "13_augmentations"
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="seed of all draws")
+    height: int = Field(256, ge=16, le=1024, description="height of the images, pixels")
+    width: int = Field(128, ge=16, le=1024, description="width of the images, pixels")
+    n_images: int = Field(8, ge=1, le=16, description="images shown, each of another identity")
+    steps: list[dict[str, Any]] = Field(
+        [{"name": "random_2d_translation"}, {"name": "random_erase"}], description="a recipe's augment.steps"
+    )
+
+
+MODELS: tuple[type[NotebookParams], ...] = (
+    DataPrep,
+    TripletGeneration,
+    Training,
+    Retrieval,
+    ModelZoo,
+    Losses,
+    Augmentations,
+)
+NOTEBOOKS: dict[str, type[NotebookParams]] = {model.notebook: model for model in MODELS}

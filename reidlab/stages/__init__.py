@@ -1,0 +1,51 @@
+"""The stages of the notebooks: data, triplets, training, embeddings, evaluation. Each is found in the store or made."""
+
+from reidlab.stages.data import audit_of, data_stage
+from reidlab.stages.data_run import DataRun
+from reidlab.stages.floor import histogram_floor
+from reidlab.stages.models import ModelSource, model_from, model_from_run
+from reidlab.stages.notebooks import (
+    arrays_of,
+    data_for,
+    evaluate_for,
+    history_of,
+    ranking_for,
+    recipe_for,
+    source_for,
+    train_for,
+    training_figures,
+    training_notes,
+    training_table,
+    triplets_for,
+)
+from reidlab.stages.retrieval import embedding_stage, evaluation_stage, query_gallery
+from reidlab.stages.training import trained_model, training_stage
+from reidlab.stages.triplets import triplet_stage
+
+__all__ = [
+    "DataRun",
+    "ModelSource",
+    "arrays_of",
+    "audit_of",
+    "data_for",
+    "data_stage",
+    "embedding_stage",
+    "evaluate_for",
+    "evaluation_stage",
+    "histogram_floor",
+    "history_of",
+    "model_from",
+    "model_from_run",
+    "query_gallery",
+    "ranking_for",
+    "recipe_for",
+    "source_for",
+    "train_for",
+    "trained_model",
+    "training_figures",
+    "training_notes",
+    "training_stage",
+    "training_table",
+    "triplet_stage",
+    "triplets_for",
+]

@@ -1,0 +1,116 @@
+"""Where a notebook's model comes from: a training run, a folder with a saved model, or published weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from reidlab.errors import UserError
+from reidlab.models.backbones import WEIGHT_FILES
+from reidlab.models.weights.load import file_digest
+from reidlab.models.weights.published import load_published
+from reidlab.paths import exists, find
+from reidlab.registry import MODELS
+from reidlab.store.runs import Run, find_run
+from reidlab.training.saved import load_model, saved_digest, saved_folder
+from reidlab.workbook.results import training_origins
+
+__all__ = ["ModelSource", "model_from", "model_from_run"]
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A model that can be loaded.
+
+    Attributes:
+        label: short name for folders and tables.
+        digest: of the weights' origin.
+        load: builds the model in eval mode.
+        facts: what is known of its training (recipe, epochs, minutes, ...), for tables of results.
+        notes: what a reader must know.
+    """
+
+    label: str
+    digest: str
+    load: Callable[[], nn.Module]
+    facts: dict[str, Any]
+    notes: tuple[str, ...] = ()
+
+
+def model_from_run(run: Run) -> ModelSource:
+    """Take the model of a training run."""
+    if run.stage != "training":
+        raise UserError(f"run {run.path.name} is of stage {run.stage!r}; a model comes from a training run.")
+    trained = {"trained_on": run.params.get("dataset", ""), "seed": run.params.get("seed"), **run.result}
+    manifest = {key: run.manifest.get(key) for key in ("git", "machine", "seconds")}
+    notes = training_origins(run.result)
+    return ModelSource(run.path.name, run.digest, lambda: load_model(run.path / "model"), trained | manifest, notes)
+
+
+def model_from(given: str) -> ModelSource:
+    """Find a model by what a user gives.
+
+    Args:
+        given: a training run's name or digest; the folder of a saved model; NAME:FILE with the name of a registered
+            model (or of a network of timm) and the file of its published weights; or `reid_model_3.2.pth` alone, which
+            is the custom CNN's.
+
+    Raises:
+        UserError: nothing is there, or a file that is not understood.
+    """
+    if not given.strip():
+        raise UserError(
+            "No model is named: give a training run's name, the folder of a saved model, or NAME:FILE with the name of "
+            "a model and its published weights."
+        )
+    path = find(given)
+    name, colon, file = given.partition(":")
+    if colon and not exists(path) and Path(file).suffix in WEIGHT_FILES:
+        return _published(name.strip(), find(file.strip()))
+    if path.suffix in WEIGHT_FILES:
+        return _published("custom_cnn_v32", path)
+    if exists(path) and path.is_dir():
+        folder = saved_folder(path)
+        digest = saved_digest(folder)
+        name = path.parent.name if path.name == "model" else path.name
+        return ModelSource(name, digest, _unchanged(digest, saved_digest, folder, load_model), {"recipe": name})
+    return model_from_run(find_run(given))
+
+
+def _published(name: str, path: Path) -> ModelSource:
+    """Take weights that somebody else trained; what was loaded and what was not stands in the notes."""
+    MODELS.find(name)
+    if not (exists(path) and path.is_file()):
+        raise UserError(f"there is no file of weights {path}, neither here nor in the workbook's folder.")
+    published = load_published(name, path)
+    digest = file_digest(path)
+    custom = name == "custom_cnn_v32"
+    facts = {"recipe": f"published {path.name}", "epochs": None, "minutes": None, "seed": None}
+    built = name if published.spec == {"name": name} else json.dumps(published.spec, sort_keys=True)
+
+    return ModelSource(
+        path.stem if custom else f"{name}-{path.stem}",
+        digest if custom else hashlib.sha256(f"{built}:{digest}".encode()).hexdigest(),
+        _unchanged(digest, file_digest, path, lambda file: load_published(name, file).model),
+        facts,
+        (str(published.report),),
+    )
+
+
+def _unchanged(
+    digest: str, digest_of: Callable[[Path], str], path: Path, load: Callable[[Path], nn.Module]
+) -> Callable[[], nn.Module]:
+    """Give what loads a model, and refuses another one than had the digest: results are kept under it."""
+
+    def loaded() -> nn.Module:
+        if digest_of(path) != digest:
+            raise UserError(f"{path} has changed since it was looked at; run the cell that names it again.")
+        return load(path)
+
+    return loaded

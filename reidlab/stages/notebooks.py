@@ -1,0 +1,166 @@
+"""What the notebooks call: their parameters turned into stages, so that a cell is one line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from reidlab import plots
+from reidlab.data.triplets import Triplets
+from reidlab.errors import UserError
+from reidlab.params import DataParams, Retrieval, Training, TripletGeneration
+from reidlab.retrieval.embedding import Embeddings
+from reidlab.retrieval.projection import PROJECTION_DIM
+from reidlab.retrieval.result import RetrievalResult
+from reidlab.retrieval.top import rank_gallery
+from reidlab.stages.data import data_stage
+from reidlab.stages.data_run import DataRun
+from reidlab.stages.models import ModelSource, model_from, model_from_run
+from reidlab.stages.retrieval import arrays_of, embedding_stage, evaluation_stage
+from reidlab.stages.training import training_stage
+from reidlab.stages.triplets import triplet_stage, triplets_from
+from reidlab.store.runs import Run
+from reidlab.training.recipes import Recipe, load_recipe
+
+__all__ = [
+    "arrays_of",
+    "data_for",
+    "evaluate_for",
+    "history_of",
+    "ranking_for",
+    "recipe_for",
+    "source_for",
+    "train_for",
+    "training_figures",
+    "training_notes",
+    "training_table",
+    "triplets_for",
+]
+
+
+def data_for(p: DataParams) -> DataRun:
+    """Read and prepare (or find) the data set that a notebook's parameters name."""
+    return data_stage(p.dataset, p.root, seed=p.seed, split=p.split, val_share=p.val_share, options=p.options)
+
+
+def training_table(data: DataRun) -> pd.DataFrame:
+    """Give the train and val images, rows as training and triplets count them."""
+    return data.table[data.table["split"].isin(["train", "val"])].reset_index(drop=True)
+
+
+def triplets_for(data: DataRun, p: TripletGeneration) -> tuple[Run, Triplets, pd.DataFrame]:
+    """Draw (or find) the triplets of notebook 02; give run, triplets and the table that their rows count in."""
+    table = training_table(data)
+    if p.strategy != "hard":
+        run, triplets = triplet_stage(data, strategy=p.strategy, seed=p.seed, per_anchor=p.per_anchor)
+        return run, triplets, table
+    if not p.model:
+        raise UserError(
+            "strategy='hard' needs a trained model: set `model` to a run's name (`reidlab runs` lists them)."
+        )
+    embedded, vectors = embedding_stage(
+        table, data.digest, model_from(p.model), dataset=p.dataset, part="train", progress=False
+    )
+    run, triplets = triplet_stage(
+        data,
+        strategy="hard",
+        seed=p.seed,
+        per_anchor=p.per_anchor,
+        embeddings=vectors.vectors,
+        embeddings_digest=embedded.digest,
+    )
+    return run, triplets, table
+
+
+def recipe_for(p: Training) -> Recipe:
+    """Read the recipe of notebook 03 with the notebook's changes."""
+    changes = {"epochs": p.epochs, "validate_every": p.validate_every, "start": p.start or None}
+    recipe = load_recipe(p.recipe, **changes)
+    if p.learning_rate is None:
+        return recipe
+    return recipe.model_copy(update={"optimizer": recipe.optimizer.model_copy(update={"lr": p.learning_rate})})
+
+
+def train_for(data: DataRun, recipe: Recipe, p: Training) -> Run:
+    """Train (or find) the run of notebook 03."""
+    triplets = _given_triplets(data, recipe, p.seed, p.triplets)
+    return training_stage(
+        data, recipe, seed=p.seed, device=p.device, triplets=triplets, name=p.name, tracking=p.tracking
+    )
+
+
+def _given_triplets(data: DataRun, recipe: Recipe, seed: int, given: str = "") -> Triplets | None:
+    """The triplets of a run of notebook 02, or those that it draws by default, for recipes that train on given ones."""
+    if not any(term.feature == "triplets" for term in recipe.losses):
+        if given:
+            raise UserError(f"triplets={given!r}: recipe {recipe.name} does not train on given triplets.")
+        return None
+    return triplets_from(data, given) if given else triplet_stage(data, seed=seed)[1]
+
+
+def history_of(run: Run) -> pd.DataFrame:
+    """Give one row an epoch of a training run."""
+    return pd.read_parquet(run.path / "history.parquet")
+
+
+def training_notes(run: Run, p: Training | None = None) -> list[str]:
+    """Say what the sampler did with identities of few images, and which weights and teachers the training had.
+
+    Given the parameters too, say which of them had no effect because the run was found.
+    """
+    told = {"sampler_note": "", "weights": "Pretrained weights: ", "start": "Began from ", "teachers": "Teachers: "}
+    notes = [f"{before}{run.result[name]}" for name, before in told.items() if run.result.get(name)]
+    unused = [] if run.made or p is None else [name for name in ("name", "tracking") if getattr(p, name)]
+    if unused:
+        notes.append(f"This training was done before as {run.path.name}; {' and '.join(unused)} had no effect on it.")
+    return notes
+
+
+def training_figures(run: Run) -> dict[str, Any]:
+    """Give the key figures of a training run by readable names."""
+    names = {
+        "best_epoch": "best epoch",
+        "epochs": "epochs",
+        "best_val_map": "val mAP",
+        "minutes": "minutes",
+        "wait_share": "share of time waiting for data",
+        "parameters": "parameters",
+        "macs": "multiply-adds",
+    }
+    return {title: run.result.get(name) for name, title in names.items()}
+
+
+def source_for(data: DataRun, p: Retrieval) -> ModelSource:
+    """Give the model of notebook 04: the one named by `model`, else the recipe's, trained if it is not yet."""
+    if p.model:
+        return model_from(p.model)
+    recipe = load_recipe(p.recipe, epochs=p.epochs)
+    triplets = _given_triplets(data, recipe, p.seed)
+    return model_from_run(training_stage(data, recipe, seed=p.seed, device=p.device, triplets=triplets))
+
+
+def evaluate_for(data: DataRun, source: ModelSource, p: Retrieval) -> tuple[Run, RetrievalResult, Embeddings]:
+    """Embed and score (or find the score of) query and gallery for notebook 04."""
+    return evaluation_stage(
+        data,
+        source,
+        metric=p.distance,
+        ap=p.ap,
+        flip=p.flip_test,
+        projection_dim=PROJECTION_DIM if p.metric == "lda" else 0,
+        bootstrap=p.bootstrap,
+        seed=p.seed,
+        device=p.device,
+    )
+
+
+def ranking_for(embeddings: Embeddings, result: RetrievalResult, p: Retrieval, *, choose: str) -> Figure:
+    """Draw the nearest gallery images of the worst, best or random queries."""
+    queries = plots.choose_queries(result, choose, p.n_examples, seed=p.seed)
+    listing = rank_gallery(**arrays_of(embeddings), queries=queries, k=10, metric=p.distance)
+    tables = embeddings.split("query").table, embeddings.split("gallery").table
+    return plots.ranking_figure(
+        listing, *tables, result=result, title=f"{choose} queries and their nearest gallery images"
+    )

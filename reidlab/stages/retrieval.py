@@ -1,0 +1,226 @@
+"""Stages embeddings and evaluation: query and gallery are embedded and scored once, under the stated protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from reidlab import store
+from reidlab.data.prepare import make_query_gallery
+from reidlab.data.schema import is_distractor, is_junk
+from reidlab.devices import check_device, describe_device, plan
+from reidlab.errors import UserError
+from reidlab.retrieval.embedding import Embeddings, embed
+from reidlab.retrieval.metrics import evaluate
+from reidlab.retrieval.projection import Projection, fit_lda
+from reidlab.retrieval.result import RetrievalResult
+from reidlab.space import check_space
+from reidlab.stages.data import audit_of
+from reidlab.stages.data_run import DataRun
+from reidlab.stages.models import ModelSource
+from reidlab.stages.training import describe_model
+from reidlab.store.runs import Run
+
+__all__ = ["arrays_of", "embedding_stage", "evaluation_stage", "query_gallery"]
+
+PIXELS = "pixels_digest"  # column of a table: equal where images are the same to the pixel
+VALIDATION_AS_TEST = (
+    "This data set has no query and gallery: the scores are on its validation identities. They chose the best epoch of "
+    "a model that was trained on the rest, and so flatter it."
+)
+
+
+def query_gallery(table: pd.DataFrame, *, seed: int = 0) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Give the rows to be scored, splits query and gallery, and the notes that go with them.
+
+    A data set without a query split is scored on its validation identities: one query per identity and camera, the rest
+    gallery.
+
+    Raises:
+        UserError: neither is there.
+    """
+    if (table["split"] == "query").any() and (table["split"] == "gallery").any():
+        return table[table["split"].isin(["query", "gallery"])].reset_index(drop=True), ()
+    n_people = table.loc[table["split"] == "val", "pid"].nunique()
+    if n_people < 2:
+        raise UserError(
+            f"The data set has no query and gallery, and {n_people} validation identities; two are needed to score "
+            "anything. Raise val_share."
+        )
+    made = make_query_gallery(table, split="val", seed=seed)
+    return made[made["split"].isin(["query", "gallery"])].reset_index(drop=True), (VALIDATION_AS_TEST,)
+
+
+def training_images(data: DataRun) -> pd.DataFrame:
+    """Give the images of the train split that show somebody: without junk and distractors.
+
+    Raises:
+        UserError: there are none.
+    """
+    table = data.table
+    found = table[(table["split"] == "train") & ~is_junk(table) & ~is_distractor(table)].reset_index(drop=True)
+    if not len(found):
+        raise UserError("The data set has no training images, and a projection is learnt from them: metric=cosine.")
+    return found
+
+
+def labelled(dataset: str, source: ModelSource) -> str:
+    """Name a run by data set and model; a model trained on the data set has its name already."""
+    return source.label if source.label.startswith(dataset) else f"{dataset}-{source.label}"
+
+
+def embedding_stage(
+    table: pd.DataFrame,
+    table_digest: str,
+    source: ModelSource,
+    *,
+    dataset: str,
+    part: str,
+    device: str = "auto",
+    precision: str = "float32",
+    flip: bool = False,
+    progress: bool = True,
+) -> tuple[Run, Embeddings]:
+    """Embed a table with a model, or find the embeddings made before.
+
+    Args:
+        table: images to embed.
+        table_digest: digest of its content.
+        source: the model.
+        dataset: name, for the label.
+        part: what of the data set it is, for the label and the digest: "test", "train".
+        device: cpu, cuda, mps or auto.
+        precision: float32, bfloat16 or auto.
+        flip: flip test.
+        progress: show bars.
+    """
+    check_device(device)  # embeddings that are found say nothing of what cannot be computed here
+    params = {"dataset": dataset, "part": part, "precision": precision, "flip": flip}
+
+    def make(folder: Path) -> Mapping[str, Any]:
+        model: Any = source.load()
+        check_space(folder, 4 * len(table) * int(model.dim), f"The embeddings of {len(table):,} images")
+        found = embed(model, table, device=device, precision=precision, flip=flip, progress=progress)
+        found.save(folder)
+        return {
+            "images": len(found),
+            "device": describe_device(plan(device, precision)),
+            "model": {**source.facts, **describe_model(model), "label": source.label, "digest": source.digest},
+        }
+
+    run = store.stage(
+        "embeddings", labelled(dataset, source), params=params, inputs=[table_digest, source.digest], make=make
+    )
+    return run, Embeddings(Embeddings.load(run.path).vectors, table)
+
+
+def arrays_of(embeddings: Embeddings) -> dict[str, Any]:
+    """Give query, gallery and their labels (`labels_of`), as the functions of `reidlab.retrieval` take them."""
+    query, gallery = embeddings.split("query"), embeddings.split("gallery")
+    return {"query": query.vectors, "gallery": gallery.vectors, **labels_of(query.table, gallery.table)}
+
+
+def labels_of(query: pd.DataFrame, gallery: pd.DataFrame) -> dict[str, Any]:
+    """Give the identities and cameras of two tables, and what tells their images apart.
+
+    That is their pixels (the column `PIXELS`, which `evaluation_stage` adds), or their paths.
+    """
+    labels: dict[str, Any] = {}
+    for side, table in (("query", query), ("gallery", gallery)):
+        labels[f"{side}_pids"] = table["pid"].to_numpy()
+        labels[f"{side}_camids"] = table["camid"].to_numpy() if "camid" in table else None
+        labels[f"{side}_images"] = table[PIXELS if PIXELS in table else "path"].to_numpy()
+    return labels
+
+
+def _with_pixels(table: pd.DataFrame, data: DataRun) -> pd.DataFrame:
+    """Add the digest of each image's pixels, as the audit of the data set found it; the path where it did not."""
+    try:
+        found = audit_of(data)
+    except UserError:  # a data set that was prepared without
+        return table
+    known = dict(zip(found.table["path"], found.images["pixels"]))
+    return table.assign(**{PIXELS: [known.get(path) or path for path in table["path"]]})
+
+
+def evaluation_stage(
+    data: DataRun,
+    source: ModelSource,
+    *,
+    metric: str = "cosine",
+    ap: str = "plain",
+    flip: bool = False,
+    projection_dim: int = 0,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    device: str = "auto",
+    precision: str = "float32",
+    progress: bool = True,
+) -> tuple[Run, RetrievalResult, Embeddings]:
+    """Embed query and gallery, score them, and keep result and manifest.
+
+    A gallery image that is the query itself (equal pixels) is ignored, which the result counts.
+
+    Args:
+        data: prepared data set.
+        source: the model.
+        metric: cosine or euclidean.
+        ap: plain or trapezoid.
+        flip: flip test.
+        projection_dim: width of a discriminant projection (`fit_lda`) learnt from the embeddings of the train split; 0
+            leaves embeddings as the model gives them.
+        bootstrap: resamples of query identities for the 95 % intervals; 0 leaves them out.
+        seed: of the resamples, and of the query draw where the data set has none.
+        device: cpu, cuda, mps or auto.
+        precision: of the embedding: float32, bfloat16 or auto.
+        progress: show bars.
+    """
+    table, notes = query_gallery(data.table, seed=seed)
+    dataset = str(data.run.params["dataset"])
+    how: Any = {"dataset": dataset, "device": device, "precision": precision, "flip": flip, "progress": progress}
+    embedded, vectors = embedding_stage(table, data.digest, source, part="test", **how)
+    params = {"dataset": dataset, "metric": metric, "ap": ap, "bootstrap": bootstrap, "seed": seed}
+    inputs, model, told = [embedded], embedded.result["model"], ""
+    if projection_dim:
+        images = training_images(data)
+        trained, known = embedding_stage(images, data.digest, source, part="train for a projection", **how)
+        projection = fit_lda(known.vectors, known.pids, dim=projection_dim)
+        vectors = Embeddings(projection(vectors.vectors), table)
+        inputs, params, told = [embedded, trained], params | {"lda": projection.dim}, f"LDA {projection.dim}"
+        model, note = _projected_facts(model, projection, len(known))
+        notes = (*notes, note)
+    vectors = Embeddings(vectors.vectors, _with_pixels(table, data))
+
+    def make(folder: Path) -> Mapping[str, Any]:
+        result = evaluate(**arrays_of(vectors), metric=metric, ap=ap, bootstrap=bootstrap, seed=seed)
+        result.save(folder)
+        return {
+            "scores": result.scores(),
+            "intervals": {name: list(pair) for name, pair in result.intervals.items()},
+            "conditions": result.conditions(),
+            "flip": flip,
+            "projection": told,
+            "options": data.run.params.get("options") or {},
+            "notes": [*data.notes, *notes, *source.notes, *map(_as_sentence, result.notes)],
+            "model": model,
+        }
+
+    run = store.stage("evaluation", labelled(dataset, source), params=params, inputs=inputs, make=make)
+    return run, RetrievalResult.load(run.path), vectors
+
+
+def _as_sentence(note: str) -> str:
+    return f"{note[:1].upper()}{note[1:]}."
+
+
+def _projected_facts(model: Mapping[str, Any], projection: Projection, n_images: int) -> tuple[dict[str, Any], str]:
+    """Give the facts of a model with its projection, which is as a linear layer, and the note that goes with it."""
+    extra = projection.matrix.size
+    facts = {**model, "dim": projection.dim, **{name: model[name] + extra for name in ("parameters", "macs")}}
+    return facts, (
+        f"Embeddings were projected from {len(projection.mean)} to {projection.dim} dimensions by discriminant "
+        f"analysis of {n_images:,} training images; `reidlab export` leaves that out."
+    )

@@ -1,0 +1,111 @@
+"""Stage training: a recipe's model, trained on a prepared data set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from reidlab import store
+from reidlab.data.pixels import PixelStore
+from reidlab.data.triplets import Triplets
+from reidlab.devices import check_device
+from reidlab.models import build, count_macs, count_parameters, without_weights
+from reidlab.models.weights.load import file_digest
+from reidlab.paths import data_root, exists, find
+from reidlab.stages.data_run import DataRun
+from reidlab.store.runs import Run
+from reidlab.training.checkpoints import load_model
+from reidlab.training.distill import check_teachers, teacher_digests
+from reidlab.training.fit import fit
+from reidlab.training.recipes import Recipe
+from reidlab.training.saved import saved_digest
+from reidlab.training.start import saved_model
+from reidlab.training.tracking import check_tracking
+
+__all__ = ["describe_model", "trained_model", "training_stage"]
+
+
+def training_stage(
+    data: DataRun,
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    device: str = "auto",
+    triplets: Triplets | None = None,
+    name: str = "",
+    progress: bool = True,
+    tracking: Sequence[str] = (),
+) -> Run:
+    """Train `recipe` on the train split, or find the run that did; stopped, it goes on where it was.
+
+    Args:
+        data: prepared data set.
+        recipe: the experiment, changed as wanted.
+        seed: of everything random in the training.
+        device: cpu, cuda, mps or auto; not part of the digest.
+        triplets: for recipes that train on given triplets; None draws random ones with `seed`.
+        name: label of the run; empty: data set and recipe.
+        progress: show bars.
+        tracking: where a training logs as it goes (tensorboard, mlflow); not part of the digest, and nothing is logged
+            of a run that is found.
+    """
+    check_device(device)  # a run that is found says nothing of what cannot be computed here
+    check_tracking(tracking)
+    check_teachers(recipe)
+    used = data.table[data.table["split"].isin(["train", "val"])].reset_index(drop=True)
+    params = {"recipe": recipe.experiment(), "dataset": data.run.params["dataset"], "seed": seed}
+    inputs = [data.digest] + ([triplets.digest] if triplets is not None else []) + _weights_digests(recipe)
+    label = name or f"{data.run.params['dataset']}-{recipe.name}"
+
+    def make(folder: Path) -> Mapping[str, Any]:
+        title = f"{label}-{folder.name.rpartition('-')[2]}"  # as the folder is called in the end
+        built: Any = build(without_weights(recipe.model) if recipe.start else recipe.model)
+        size = (built.preprocess.height, built.preprocess.width)
+        pixels = PixelStore.build(used, data_root() / "cache" / "pixels", size=size, progress=progress)
+        finished = fit(
+            recipe,
+            used,
+            pixels,
+            folder,
+            seed=seed,
+            device=device,
+            triplets=triplets,
+            progress=progress,
+            tracking=tracking,
+            run_name=title,
+        )
+        assert finished is not None  # only stop_after gives None
+        report = getattr(getattr(built, "backbone", None), "load_report", None)
+        loaded = {"weights": str(report)} if report is not None else {}
+        return {**finished.summary, **describe_model(finished.load_model()), **loaded}
+
+    return store.stage("training", label, params=params, inputs=inputs, make=make, resumable=True)
+
+
+def _weights_digests(recipe: Recipe) -> list[str]:
+    """Give the digests of the weights that a recipe begins or learns from: other content, another run."""
+    given = recipe.model.get("weights")
+    files = [find(given)] if isinstance(given, str) and given else []
+    if recipe.start:
+        return [saved_digest(saved_model(recipe.start)), *teacher_digests(recipe.teachers)]
+    return [file_digest(path) for path in files if exists(path) and path.is_file()] + teacher_digests(recipe.teachers)
+
+
+def trained_model(run: Run) -> nn.Module:
+    """Load the model of a training run, in eval mode."""
+    return load_model(run.path / "model")
+
+
+def describe_model(model: nn.Module) -> dict[str, int]:
+    """Count what makes the embedding: parameters without classifiers, and multiply-adds for one image."""
+    preprocess: Any = model.preprocess
+    return {
+        "parameters": count_parameters(model, classifiers=False),
+        "macs": count_macs(model, preprocess.height, preprocess.width),
+        "height": preprocess.height,
+        "width": preprocess.width,
+        "dim": int(model.dim),  # type: ignore[arg-type]
+    }
