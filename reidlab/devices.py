@@ -99,8 +99,16 @@ def bfloat16_is_fast(device: torch.device) -> bool:
     if device.type == "cpu":
         # private names that have moved between releases: absent means "do not know", and plain float32 is safe
         probes = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
-        return any(probe() for probe in probes if probe is not None)
+        return any(probe() for probe in probes if probe is not None) and _kernels_use_bfloat16()
     return False
+
+
+def _kernels_use_bfloat16() -> bool:
+    """Return whether oneDNN takes bfloat16: what a CPU has can be switched off by ONEDNN_MAX_CPU_ISA."""
+    try:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    except (AttributeError, RuntimeError):  # a torch without oneDNN
+        return False
 
 
 @functools.cache

@@ -129,7 +129,10 @@ def test_synchronize_waits_for_nothing_on_the_cpu() -> None:
 def test_bfloat16_on_the_cpu(monkeypatch: pytest.MonkeyPatch, answers: dict[str, bool], expected: bool) -> None:
     """The probes are private names of torch and may be gone."""
     monkeypatch.setattr(torch, "cpu", SimpleNamespace(**{name: lambda yes=yes: yes for name, yes in answers.items()}))
+    monkeypatch.setattr(devices, "_kernels_use_bfloat16", lambda: True)
     assert bfloat16_is_fast(torch.device("cpu")) is expected
+    monkeypatch.setattr(devices, "_kernels_use_bfloat16", lambda: False)  # limited by ONEDNN_MAX_CPU_ISA
+    assert bfloat16_is_fast(torch.device("cpu")) is False
 
 
 def test_bfloat16_that_is_slow_is_given_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
