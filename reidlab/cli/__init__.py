@@ -16,9 +16,9 @@ import typer
 
 from reidlab.cli.console import TYPER, join_pairs, read_file, read_pairs, short, table, terminal_width
 from reidlab.cli.data import data_app
-from reidlab.cli.failures import check_open_files, explained, print_anything, remedy_in, wants_traceback
 from reidlab.cli.runs import runs_app
 from reidlab.errors import UserError
+from reidlab.failures import check_open_files, explained, print_anything, remedy_in, wants_traceback
 from reidlab.listings.registered import KINDS
 
 if TYPE_CHECKING:

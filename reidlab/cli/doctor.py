@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from reidlab.cli.failures import check_open_files, explained, open_files
 from reidlab.errors import UserError
+from reidlab.failures import check_open_files, explained, open_files
 from reidlab.paths import data_root, reports_root, root
 
 __all__ = ["Check", "examine"]

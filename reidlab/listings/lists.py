@@ -7,8 +7,8 @@ import functools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from reidlab.cli.console import definitions, wrapped
 from reidlab.errors import UserError, nearest
+from reidlab.listings.layout import definitions, wrapped
 from reidlab.listings.registered import KINDS, TIMM, Listed, of_timm
 
 __all__ = ["choose", "show"]

@@ -1,6 +1,6 @@
 """What is chosen by name: models and their parts, losses, transforms, samplers, schedules, optimisers, data sets."""
 
-from reidlab.registry.entries import Entry, Registry
+from reidlab.registry.entries import Entry, Registry, names_code
 from reidlab.registry.of_data import DATASETS, SAMPLERS, TRANSFORMS
 from reidlab.registry.of_models import ATTENTIONS, BACKBONES, CLASSIFIERS, MODELS, NECKS, POOLINGS, on_backbone
 from reidlab.registry.of_training import LOSSES, OPTIMIZERS, SCHEDULES
@@ -24,6 +24,7 @@ __all__ = [
     "Part",
     "Registry",
     "check_options",
+    "names_code",
     "on_backbone",
     "options_of",
 ]

@@ -13,7 +13,7 @@ from typing import Any
 from reidlab.errors import UserError, nearest
 from reidlab.registry.options import check_options, options_of
 
-__all__ = ["Entry", "Registry"]
+__all__ = ["Entry", "Registry", "names_code"]
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,12 @@ class Entry:
         """Return what a result depends on beside the code behind it: the target and what the name fixes."""
         parts = [dict(sorted(each.items())) for each in (self.fixed, self.facts, self.defaults)]
         return f"{self.name}={self.target} {parts}"
+
+
+def names_code(text: str) -> bool:
+    """Return whether a text has the form "module:attribute", which is imported where it stands for a name."""
+    module, colon, attribute = text.partition(":")
+    return bool(colon) and all(map(str.isidentifier, [*module.split("."), *attribute.split(".")]))
 
 
 class Registry(Mapping[str, Entry]):
@@ -139,9 +145,8 @@ class Registry(Mapping[str, Entry]):
         if isinstance(name, str):
             if name in self:
                 return self[name]
-            module, colon, attribute = name.partition(":")
-            if colon and all(map(str.isidentifier, [*module.split("."), *attribute.split(".")])):
-                return Entry(name, name, f"from {module}")
+            if names_code(name):
+                return Entry(name, name, f"from {name.partition(':')[0]}")
             if self._of_any:
                 found: Entry | None = Entry("", self._of_any, "").factory(name)
                 if found is not None:

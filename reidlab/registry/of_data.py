@@ -7,17 +7,22 @@ from reidlab.registry.entries import Entry, Registry
 __all__ = ["DATASETS", "SAMPLERS", "TRANSFORMS"]
 
 
-def _dataset(name: str, description: str, folder: str | None = None, citation: str = "") -> Entry:
-    """`folder` lies below the data folder; None: the caller has to say where the data set is."""
+def _dataset(name: str, description: str, folder: str | None = None, citation: str = "", maker: str = "") -> Entry:
+    """`folder` lies below the data folder; None: the caller has to say where it is. A `maker` draws what is missing."""
     target = f"reidlab.data.datasets.{name}:read_{name}"
-    return Entry(name, target, description, facts={"folder": folder, "citation": citation})
+    return Entry(name, target, description, facts={"folder": folder, "citation": citation, "maker": maker})
 
 
 DATASETS = Registry(
     "data set",
     "datasets",
     [
-        _dataset("pedestrians", "the built-in set: drawn people with masks, free to use", "cache/pedestrians-0"),
+        _dataset(
+            "pedestrians",
+            "the built-in set: drawn people with masks, free to use",
+            "cache/pedestrians-0",
+            maker="reidlab.pedestrians:built_in",
+        ),
         _dataset(
             "market1501",
             "1,501 people, 6 cameras: 12,936 train, 3,368 query, 19,732 gallery with junk, hand-drawn boxes",

@@ -17,9 +17,9 @@ from reidlab.models.weights.load import file_digest
 from reidlab.models.weights.published import load_published
 from reidlab.paths import exists, find
 from reidlab.registry import MODELS
+from reidlab.store.origins import training_origins
 from reidlab.store.runs import Run, find_run
 from reidlab.training.saved import load_model, saved_digest, saved_folder
-from reidlab.workbook.results import training_origins
 
 __all__ = ["ModelSource", "model_from", "model_from_run"]
 

@@ -22,7 +22,7 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from reidlab.errors import UserError
-from reidlab.registry import REGISTRIES, Entry
+from reidlab.registry import REGISTRIES, Entry, names_code
 
 __all__ = ["Code", "code_digest", "code_names", "reachable", "texts_of"]
 
@@ -140,8 +140,7 @@ def texts_of(data: Any) -> set[str]:
 def _entries(text: str) -> tuple[Entry, ...]:
     """Return what a text may choose, of every kind: "circle" is a loss and a classifier."""
     found = [registry[text] for registry in REGISTRIES if text in registry]
-    module, colon, attribute = text.partition(":")
-    if colon and attribute.isidentifier() and all(map(str.isidentifier, module.split("."))) and _file(module):
+    if names_code(text) and _file(text.partition(":")[0]):
         found.append(Entry(text, text, ""))
     return tuple(found)
 

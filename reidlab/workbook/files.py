@@ -11,8 +11,8 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
-from reidlab.cli.failures import explained
 from reidlab.errors import UserError
+from reidlab.failures import explained
 
 __all__ = ["parse_notebook", "read_content", "read_notebook", "write_whole"]
 

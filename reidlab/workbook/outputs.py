@@ -6,8 +6,8 @@ import glob
 import os
 from pathlib import Path
 
-from reidlab.cli.failures import explained
 from reidlab.errors import UserError
+from reidlab.failures import explained
 from reidlab.paths import reports_root
 from reidlab.workbook.files import read_notebook
 

@@ -10,10 +10,11 @@ import pandas as pd
 
 from reidlab.errors import UserError
 from reidlab.paths import reports_root
+from reidlab.store.origins import training_origins
 from reidlab.store.runs import Run, find_run, list_runs
 from reidlab.workbook.files import write_whole
 
-__all__ = ["results_table", "training_origins", "write_results"]
+__all__ = ["results_table", "write_results"]
 
 _MEASURES = {"rank1": "R1", "rank5": "R5", "rank10": "R10", "mAP": "mAP", "mINP": "mINP"}
 
@@ -27,16 +28,6 @@ validation; a + after a commit says that the working tree had changes."""
 _NO_CAMERAS = "No camera is known: every gallery image of the identity counts, those of the query's own camera too."
 # what a row is of, in any clone
 _SAME = ("model", "flip test", "projection", "metric", "commit", "seed", "epochs", "options")
-
-
-def training_origins(facts: Mapping[str, Any]) -> tuple[str, ...]:
-    """Say what a training had beside its data, by what its run's result says: weights to begin from, teachers."""
-    told = {
-        "weights": "The training began from pretrained weights:",
-        "start": "The training began from",
-        "teachers": "It learnt from teachers too:",
-    }
-    return tuple(f"{words} {facts[name]}." for name, words in told.items() if facts.get(name))
 
 
 def results_table(dataset: str, selectors: Sequence[str] = ()) -> pd.DataFrame:

@@ -167,3 +167,25 @@ def test_a_saved_normalisation_comes_back(tmp_path: Path) -> None:
     save_model(model, tmp_path, CONFIG)
     loaded: nn.Module = load_model(tmp_path)
     assert loaded.preprocess == Preprocess(32, 16, (0.5, 0.25, 0.125), (0.5, 1, 2))
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "os:getcwd",
+        {"name": "subprocess:getoutput", "cmd": "true"},
+        {"name": "resnet18", "pooling": {"name": "builtins:print"}},
+        {"name": "nobody.has.it:Net"},
+    ],
+)
+def test_a_file_from_elsewhere_chooses_no_code(folder: Path, spec: object) -> None:
+    change(folder, spec=spec)
+    with pytest.raises(
+        UserError, match=r"names code that is not loaded, '[\w.]+:\w+'; import [\w.]+ first if you trust"
+    ):
+        load_model(folder)
+
+
+def test_a_network_that_was_imported_here_may_be_named(folder: Path) -> None:
+    change(folder, spec="torch.nn:Identity")
+    assert read_config(folder).spec == "torch.nn:Identity"

@@ -9,7 +9,7 @@ import pandas as pd
 
 from reidlab.errors import UserError
 from reidlab.paths import data_root, find
-from reidlab.registry import DATASETS
+from reidlab.registry import DATASETS, Entry
 
 __all__ = ["DATASETS", "list_datasets", "read"]
 
@@ -45,10 +45,8 @@ def read(name: str, root: str | os.PathLike[str] | None = None, **options: objec
         if folder is None:
             raise UserError(f"The data set {name!r} is your own: say where it is, read({name!r}, root).")
         root = data_root() / folder
-        if name == "pedestrians":
-            from reidlab.pedestrians import built_in
-
-            root = built_in()
+        if maker := entry.facts.get("maker"):
+            root = Entry(name, maker, "").factory()
     # absolute, but links are not resolved: a linked data/raw keeps the names that the user knows
     table: pd.DataFrame = entry.factory(Path(os.path.abspath(find(root))), **checked)  # noqa: PTH100
     return table

@@ -13,8 +13,8 @@ import pytest
 
 from reidlab import cli, store
 from reidlab.cli import doctor, failures, main
-from reidlab.cli.failures import explained
 from reidlab.errors import UserError
+from reidlab.failures import explained
 from reidlab.store import runs
 
 Capture = pytest.CaptureFixture[str]

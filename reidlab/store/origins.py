@@ -1,0 +1,18 @@
+"""What a training began and learnt from, as its run says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["training_origins"]
+
+
+def training_origins(facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """Say what a training had beside its data, by what its run's result says: weights to begin from, teachers."""
+    told = {
+        "weights": "The training began from pretrained weights:",
+        "start": "The training began from",
+        "teachers": "It learnt from teachers too:",
+    }
+    return tuple(f"{words} {facts[name]}." for name, words in told.items() if facts.get(name))
