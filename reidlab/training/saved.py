@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from reidlab import __version__
 from reidlab.data.transforms import Preprocess
+from reidlab.documents import read_json
 from reidlab.errors import UserError
 from reidlab.models import build, without_weights
-from reidlab.models.weights.load import check_exactly, load_exactly, read_weights
+from reidlab.models.weights.load import check_exactly, file_digest, load_exactly, read_weights
 from reidlab.registry import names_code
 from reidlab.store.sources import texts_of
+from reidlab.training.writing import check_room, save_weights, write_json, writing
 
 __all__ = ["WEIGHTS", "SavedConfig", "load_model", "read_config", "save_model", "saved_digest", "saved_folder"]
 
@@ -49,6 +54,57 @@ def save_model(model: nn.Module, folder: Path, config: Mapping[str, Any]) -> Non
         UserError: the folder cannot be written, or its disk has no room.
     """
     spec = config["spec"]
+    spec = spec if isinstance(spec, str) else without_weights(spec)
+    about = {**config, "spec": spec, "preprocess": asdict(model.preprocess)}  # type: ignore[call-overload]
+    state = model.state_dict()
+    check_room(folder, "The saved model", state)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        save_weights(state, folder / WEIGHTS, {"format": "pt"})
+        write_json(folder / CONFIG, {"reidlab": __version__, **about})
+
+
+def saved_folder(path: Path) -> Path:
+    """Find the folder of a saved model: the one given, or model/ in the folder of a training run.
+
+    Raises:
+        UserError: neither holds weights.
+    """
+    folder = path if (path / WEIGHTS).is_file() else path / "model"
+    if not (folder / WEIGHTS).is_file():
+        raise UserError(f"{path} holds no saved model (no {WEIGHTS}). Train one with notebook 03.")
+    return folder
+
+
+def saved_digest(folder: Path) -> str:
+    """Give the digest of all that a saved model's embeddings depend on: weights, spec and preprocessing.
+
+    Raises:
+        UserError: as `read_config`.
+    """
+    config = read_config(folder)
+    how = json.dumps([config.spec, config.preprocess and asdict(config.preprocess)], sort_keys=True)
+    return hashlib.sha256(f"{file_digest(folder / WEIGHTS)}:{how}".encode()).hexdigest()
+
+
+def read_config(folder: Path) -> SavedConfig:
+    """Read config.json of a saved model.
+
+    Raises:
+        UserError: it is missing, no JSON, too large, or what it says describes no model.
+    """
+    try:
+        config = read_json(folder / CONFIG, CONFIG)
+    except UserError as error:
+        raise UserError(f"{folder} holds no saved model ({error}). Train one with notebook 03.") from error
+    missing = [name for name in ("spec", "num_classes") if not isinstance(config, dict) or name not in config]
+    if missing:
+        raise UserError(f"{folder} holds no saved model (no {missing[0]!r} in {CONFIG}). Train one with notebook 03.")
+    spec, num_classes = config["spec"], config["num_classes"]
+    if not isinstance(num_classes, int) or isinstance(num_classes, bool) or num_classes < 0:
+        raise _no_model(folder, f"num_classes={num_classes!r} is no whole number of 0 or more")
+    if not isinstance(spec, (str, dict)):
+        raise _no_model(folder, f"spec={spec!r} is neither a name nor a mapping")
     foreign = sorted(name for name in texts_of(spec) if names_code(name) and not _is_loaded_module(name))
     if foreign:
         remedy = f"import {foreign[0].partition(':')[0]} first if you trust it"
