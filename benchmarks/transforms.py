@@ -29,7 +29,7 @@ Change = Callable[[Tensor], Tensor]
 
 
 def loops(height: int, width: int) -> dict[str, Change]:
-    """Give torchvision's counterpart of each transform, for one image [3, height, width]."""
+    """Return torchvision's counterpart of each transform, for one image [3, height, width]."""
     erasing = tv.RandomErasing(p=1, scale=(0.02, 0.4), ratio=(0.3, 1 / 0.3))
     square, black = min(64, height, width), torch.zeros(3, 1, 1, dtype=torch.uint8)
     large, own = (round(1.125 * height), round(1.125 * width)), width / height
@@ -79,7 +79,7 @@ def seconds(change: Callable[[], object], device: str) -> float:
 
 
 def alternating(ours: Callable[[], object], loop: Callable[[], object], runs: int, device: str) -> tuple[float, float]:
-    """Give the least seconds of each."""
+    """Return the least seconds of each."""
     pairs = [(seconds(ours, device), seconds(loop, device)) for _ in range(runs)]
     return min(pair[0] for pair in pairs), min(pair[1] for pair in pairs)
 

@@ -93,7 +93,7 @@ def outside_autocast(kind: str) -> contextlib.AbstractContextManager[Any]:
 
 
 def bfloat16_is_fast(device: torch.device) -> bool:
-    """Say whether the device multiplies bfloat16 in hardware; elsewhere it is emulated and slower than float32."""
+    """Return whether the device multiplies bfloat16 in hardware; elsewhere it is emulated and slower than float32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
@@ -183,7 +183,7 @@ def plan(device: str = "auto", precision: str = "auto") -> ComputePlan:
 
 
 def _warn_where_slow(device: torch.device) -> None:
-    """Say what bfloat16 costs where it is emulated; hardware that has it is not measured."""
+    """Return what bfloat16 costs where it is emulated; hardware that has it is not measured."""
     if device.type == "mps" or bfloat16_is_fast(device):
         return
     plain, half = bfloat16_times(device.type)

@@ -26,13 +26,13 @@ class UserError(ValueError):
 
 
 def printable(text: str) -> str:
-    """Give `text` as a terminal and a file in UTF-8 can show it, at most `LONGEST` characters of it."""
+    """Return `text` as a terminal and a file in UTF-8 can show it, at most `LONGEST` characters of it."""
     text = UNPRINTABLE.sub(lambda sign: sign[0].encode("unicode_escape").decode(), text)
     return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-(LONGEST // 2 - 5) :]}"
 
 
 def shown(value: object, limit: int = 80) -> str:
-    """Give the repr of anything in at most `limit` characters; a repr that fails gives the name of the type."""
+    """Return the repr of anything in at most `limit` characters; a repr that fails gives the name of the type."""
     try:
         plain = value.item() if type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0 else value  # type: ignore[attr-defined]
         text = printable(repr(plain))
@@ -42,6 +42,6 @@ def shown(value: object, limit: int = 80) -> str:
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
-    """Say which choice `name` was probably meant to be: " Did you mean 'x'?" or an empty string."""
+    """Return which choice `name` was probably meant to be: " Did you mean 'x'?" or an empty string."""
     matches = difflib.get_close_matches(str(name)[:200], [str(choice) for choice in choices], n=1, cutoff=0.5)
     return f" Did you mean {matches[0]!r}?" if matches else ""

@@ -36,7 +36,7 @@ _NO_MEMORY = re.compile("out of memory|can.?t allocate memory|start new thread|f
 
 
 def wants_traceback() -> bool:
-    """Say whether errors shall keep their traceback: REIDLAB_TRACEBACK=1."""
+    """Return whether errors shall keep their traceback: REIDLAB_TRACEBACK=1."""
     return os.environ.get(TRACEBACK, "0") not in ("", "0")
 
 

@@ -62,7 +62,7 @@ def _escaped(letter: str) -> str:
 
 
 def has_glyph(letter: str) -> bool:
-    """Say whether one of the fonts that Matplotlib draws with has this character."""
+    """Return whether one of the fonts that Matplotlib draws with has this character."""
     from matplotlib.font_manager import FontProperties, findfont, get_font
 
     return any(

@@ -38,7 +38,7 @@ UNWRITABLE = "holds a null character or half a surrogate pair, which no file can
 
 
 def as_ids(name: str, given: Any, length: int | None = None, of: str = "") -> Ids:
-    """Give identities or cameras as int64 or as an object array of str, [image].
+    """Return identities or cameras as int64 or as an object array of str, [image].
 
     Args:
         name: of the argument, for messages.
@@ -69,7 +69,7 @@ def as_ids(name: str, given: Any, length: int | None = None, of: str = "") -> Id
 
 
 def codes(*lists: Any, name: str = "identities") -> list[npt.NDArray[np.int64]]:
-    """Give lists of identities as codes 0, 1, ... that are equal where identities are, across all the lists.
+    """Return lists of identities as codes 0, 1, ... that are equal where identities are, across all the lists.
 
     Raises:
         UserError: as `as_ids`.
@@ -78,7 +78,7 @@ def codes(*lists: Any, name: str = "identities") -> list[npt.NDArray[np.int64]]:
 
 
 def shared_codes(*ids: Ids) -> list[npt.NDArray[np.int64]]:
-    """Give `codes` of lists that `as_ids` gave: nothing is checked again."""
+    """Return `codes` of lists that `as_ids` gave: nothing is checked again."""
     if len({part.dtype for part in ids if len(part)}) > 1:
         ids = tuple(np.array([str(value) for value in part], dtype=object) for part in ids)
     found = pd.factorize(np.concatenate([part for part in ids if len(part)] or ids[:1]))[0].astype(np.int64)
@@ -86,7 +86,7 @@ def shared_codes(*ids: Ids) -> list[npt.NDArray[np.int64]]:
 
 
 def normal_form(values: Ids, refuse: Refuse) -> Ids:
-    """Give values [image] as int64 or as an object array of str.
+    """Return values [image] as int64 or as an object array of str.
 
     Args:
         values: a NumPy array with one axis.
@@ -105,7 +105,7 @@ def normal_form(values: Ids, refuse: Refuse) -> Ids:
 
 
 def writable(text: str) -> bool:
-    """Say whether a file can hold the text: no null character, no half of a surrogate pair."""
+    """Return whether a file can hold the text: no null character, no half of a surrogate pair."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
@@ -169,7 +169,7 @@ def _kind(value: Any) -> str:
 
 
 def _numbers(values: Ids, refuse: Refuse) -> Ids:
-    """Give Python's and NumPy's numbers as int64; whole floats are the integers that they equal."""
+    """Return Python's and NumPy's numbers as int64; whole floats are the integers that they equal."""
     floats = [isinstance(value, float | np.floating) for value in values]
     refuse([real and not float(value).is_integer() for real, value in zip(floats, values)], FRACTION)
     refuse([real and abs(float(value)) > 2**EXACT_DIGITS for real, value in zip(floats, values)], INEXACT)

@@ -26,7 +26,7 @@ RECIPES = Path(__file__).resolve().parent / "recipes"  # those that come with th
 
 
 def exists(path: str | os.PathLike[str]) -> bool:
-    """Say whether a path is there; one that no file can have (too long, a null character) is not.
+    """Return whether a path is there; one that no file can have (too long, a null character) is not.
 
     `Path.exists` raises for these.
     """
@@ -51,7 +51,7 @@ def expanded(given: str | os.PathLike[str], what: str = "") -> Path:
 
 
 def root() -> Path:
-    """Give the folder that holds notebooks/, data/ and reports/.
+    """Return the folder that holds notebooks/, data/ and reports/.
 
     REIDLAB_ROOT wins; otherwise it is the folder above the package (an editable install of a clone). Papermill
     starts kernels in the caller's directory and JupyterLab in the notebook's, so the working directory says nothing.
@@ -75,7 +75,7 @@ def root() -> Path:
 
 
 def data_root() -> Path:
-    """Give the folder of data sets: REIDLAB_DATA, or data/ below the root with raw/ (originals) and cache/.
+    """Return the folder of data sets: REIDLAB_DATA, or data/ below the root with raw/ (originals) and cache/.
 
     Raises:
         UserError: it is a file.
@@ -84,7 +84,7 @@ def data_root() -> Path:
 
 
 def reports_root() -> Path:
-    """Give the folder of runs and pages: REIDLAB_REPORTS or reports/ below the root.
+    """Return the folder of runs and pages: REIDLAB_REPORTS or reports/ below the root.
 
     Raises:
         UserError: it is a file.
@@ -93,7 +93,7 @@ def reports_root() -> Path:
 
 
 def _folder(variable: str, usual: str) -> Path:
-    """Give the folder that a variable of the environment names, or the usual one; it need not exist yet."""
+    """Return the folder that a variable of the environment names, or the usual one; it need not exist yet."""
     given = os.environ.get(variable)
     folder = expanded(given, variable).resolve() if given else root() / usual
     if exists(folder) and not folder.is_dir():
@@ -103,12 +103,12 @@ def _folder(variable: str, usual: str) -> Path:
 
 
 def tensorboard_root() -> Path:
-    """Give the folder of TensorBoard's event files, a folder a run."""
+    """Return the folder of TensorBoard's event files, a folder a run."""
     return reports_root() / "tensorboard"
 
 
 def mlflow_uri() -> str:
-    """Give the address of MLflow's SQLite file, mlflow.db in the folder of reports."""
+    """Return the address of MLflow's SQLite file, mlflow.db in the folder of reports."""
     return f"sqlite:///{(reports_root() / 'mlflow.db').as_posix()}"
 
 

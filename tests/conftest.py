@@ -43,7 +43,7 @@ def _bfloat16_is_no_slower(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give an empty data folder of the test's own."""
+    """Return an empty data folder of the test's own."""
     folder = tmp_path / "data"
     folder.mkdir()
     monkeypatch.setenv("REIDLAB_DATA", str(folder))
@@ -52,7 +52,7 @@ def own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def real_data() -> Callable[[str], Path]:
-    """Give the folder of a public data set below data/raw, or skip and say what is missing."""
+    """Return the folder of a public data set below data/raw, or skip and say what is missing."""
 
     def find(name: str) -> Path:
         folder = Path(os.environ.get("REIDLAB_DATA", ROOT / "data")) / "raw" / name
@@ -65,7 +65,7 @@ def real_data() -> Callable[[str], Path]:
 
 @pytest.fixture
 def make_notebook(tmp_path: Path) -> Callable[..., Path]:
-    """Give a function that writes a small notebook: `(name, *cells, parameters=...)`; "# ..." cells are text."""
+    """Return a function that writes a small notebook: `(name, *cells, parameters=...)`; "# ..." cells are text."""
     import nbformat
     from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 

@@ -38,7 +38,7 @@ Files = dict[str, ExportReport]
 
 
 def stirred(model: nn.Module) -> Any:
-    """Give every part something to do: blocks that begin as nothing, statistics that begin as 0 and 1."""
+    """Return every part something to do: blocks that begin as nothing, statistics that begin as 0 and 1."""
     generator = torch.Generator().manual_seed(3)
     for name, tensor in model.state_dict().items():
         if tensor.is_floating_point() and tensor.dim() <= 1:

@@ -27,7 +27,7 @@ def rooms() -> set[str]:
 
 
 def imports(file: Path) -> Iterator[str]:
-    """Give the rooms that a file imports, inside functions too; not those for type checkers alone."""
+    """Return the rooms that a file imports, inside functions too; not those for type checkers alone."""
 
     def walk(node: ast.AST) -> Iterator[ast.AST]:
         for child in ast.iter_child_nodes(node):

@@ -213,7 +213,7 @@ def _show_parameters(model: Any) -> None:
 
 
 def _tell(outcome: Outcome) -> None:
-    """Say how a notebook ended; of a failure the cell, the error and where the partial notebook is."""
+    """Return how a notebook ended; of a failure the cell, the error and where the partial notebook is."""
     name, where = outcome.notebook.stem, short(outcome.output)
     if outcome.failure is None:
         print(f"{name}: {outcome.status} in {outcome.seconds:.1f} s -> {where}", flush=True)

@@ -106,5 +106,5 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
 
 
 def terminal_width() -> int | None:
-    """Give the width of the terminal in characters; None where the output goes to a file or another program."""
+    """Return the width of the terminal in characters; None where the output goes to a file or another program."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None

@@ -68,7 +68,7 @@ def _version(package: str) -> str | None:
 
 
 def _mlflow_program() -> list[str]:
-    """Give the command of a whole mlflow: this environment's, else uv's own, of the version that logs here."""
+    """Return the command of a whole mlflow: this environment's, else uv's own, of the version that logs here."""
     if _version("mlflow"):
         return [sys.executable, "-m", "mlflow"]
     beside = shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv")
@@ -121,7 +121,7 @@ class _Served:
             return probe.connect_ex((HOST, self.port)) == 0
 
     def tail(self) -> str:
-        """Give the last lines that it printed."""
+        """Return the last lines that it printed."""
         self.log.seek(0)
         return "\n".join(f"    {line}" for line in self.log.read().decode(errors="replace").splitlines()[-8:])
 

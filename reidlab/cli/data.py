@@ -62,5 +62,5 @@ def data_group(
 
 
 def _filled(folder: Path) -> bool:
-    """Say whether anything lies in a folder."""
+    """Return whether anything lies in a folder."""
     return folder.is_dir() and any(folder.iterdir())

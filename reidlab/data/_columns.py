@@ -35,7 +35,7 @@ def plain(values: pd.Series) -> pd.Series:
 
 
 def texts(table: pd.DataFrame, column: str) -> pd.Series:
-    """Give a column as text without nulls and empties; paths may be `pathlib` ones."""
+    """Return a column as text without nulls and empties; paths may be `pathlib` ones."""
     values = plain(table[column]).astype(object)
     if column == "path":
         plain_paths = [os.fspath(value) if isinstance(value, os.PathLike) else value for value in values]
@@ -58,7 +58,7 @@ def refuse_unwritable(table: pd.DataFrame) -> None:
 
 
 def labels(table: pd.DataFrame, column: str) -> pd.Series:
-    """Give an identity or camera column as int64 or str by the rule of `reidlab.ids`, which says what can be one."""
+    """Return an identity or camera column as int64 or str by the rule of `reidlab.ids`, which says what can be one."""
     values = plain(table[column])
     refuse(values, values.isna(), column, "is null")
 
@@ -70,7 +70,7 @@ def labels(table: pd.DataFrame, column: str) -> pd.Series:
 
 
 def numbers(table: pd.DataFrame, column: str) -> pd.Series:
-    """Give a column as int64 with -1 for null; a missing column is -1 throughout."""
+    """Return a column as int64 with -1 for null; a missing column is -1 throughout."""
     if column not in table:
         return pd.Series(-1, index=table.index, dtype=np.int64)
     values = plain(table[column])
@@ -85,7 +85,7 @@ def numbers(table: pd.DataFrame, column: str) -> pd.Series:
 
 
 def _number(value: object) -> float:
-    """Give a number, or the number that a text says, as a float; -1 for null, NaN for what is none."""
+    """Return a number, or the number that a text says, as a float; -1 for null, NaN for what is none."""
     try:
         missing = value is None or value is pd.NA or value is pd.NaT or value != value
         if missing or isinstance(value, str | int | float | np.integer | np.floating):
@@ -96,7 +96,7 @@ def _number(value: object) -> float:
 
 
 def flags(table: pd.DataFrame, column: str) -> pd.Series:
-    """Give a column of true and false (or 1 and 0) as bool."""
+    """Return a column of true and false (or 1 and 0) as bool."""
     values = plain(table[column])
     kinds = (bool, np.bool_, int, np.integer, float)
     refuse(

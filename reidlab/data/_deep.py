@@ -14,7 +14,7 @@ _ROWS = 256  # scaled at a time
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Say whether an image has more than 8 bits in its one channel."""
+    """Return whether an image has more than 8 bits in its one channel."""
     return image.mode == "F" or image.mode.split(";")[0] == "I"
 
 

@@ -73,7 +73,7 @@ def _about(path: str) -> str:
 
 
 def _is_settled(path: str, about: str, now: int) -> bool:
-    """Say whether a digest may be kept: the file is as it was before it was read, and was not changed just now."""
+    """Return whether a digest may be kept: the file is as it was before it was read, and was not changed just now."""
     _, written, changed, _ = map(int, about.split())
     moment = written if os.name == "nt" else changed  # nobody can set the time of change; Windows has none
     with suppress(UserError):

@@ -75,7 +75,7 @@ def _write(grouped: pd.DataFrame, target: Path) -> list[str]:
 
 
 def _free(stem: str, suffix: str, taken: set[str]) -> str:
-    """Give a name that is not taken, also not in other letter case, and take it."""
+    """Return a name that is not taken, also not in other letter case, and take it."""
     name, number = stem + suffix, 1
     while name.casefold() in taken:
         number += 1

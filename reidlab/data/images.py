@@ -199,7 +199,7 @@ def to_rgb(opened: Opened, value_range: float | None = None) -> Image.Image:
 
 
 def has_transparency(opened: Opened) -> bool:
-    """Say whether any pixel is transparent, wholly or in part: its colour is used as the file has it."""
+    """Return whether any pixel is transparent, wholly or in part: its colour is used as the file has it."""
     image = opened.image
     if not image.has_transparency_data:
         return False

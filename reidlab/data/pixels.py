@@ -98,7 +98,7 @@ class PixelStore:
         return store
 
     def problem(self) -> str:
-        """Say what the folder lacks for a finished store; "" where it is whole."""
+        """Return what the folder lacks for a finished store; "" where it is whole."""
         try:
             done = json.loads((self.folder / DONE).read_text(encoding="utf-8"))
             whole = done == {"n_images": self.n_images, "size": None if self.size is None else list(self.size)}
@@ -159,7 +159,7 @@ class PixelStore:
             return index["offsets"], index["sizes"]
 
     def image(self, row: int) -> np.ndarray:
-        """Give one image, uint8 [height, width, 3]."""
+        """Return one image, uint8 [height, width, 3]."""
         if not 0 <= row < self.n_images:
             raise IndexError(f"row {row} is outside the store's {self.n_images} images")
         if self.size is not None:
@@ -169,7 +169,7 @@ class PixelStore:
         return self.flat[offsets[row] : offsets[row] + height * width * 3].reshape(height, width, 3)
 
     def batch(self, rows: Sequence[int] | np.ndarray) -> Tensor:
-        """Give images as uint8 [batch, 3, height, width] in channels_last memory; the store must be resized.
+        """Return images as uint8 [batch, 3, height, width] in channels_last memory; the store must be resized.
 
         Raises:
             UserError: the store keeps native sizes.

@@ -191,7 +191,7 @@ def _check_share(name: str, share: float) -> None:
 
 
 def _training_pool(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
-    """Give a table whose val is train again, and which of its rows may be drawn."""
+    """Return a table whose val is train again, and which of its rows may be drawn."""
     prepared = check_table(table)
     prepared.loc[prepared["split"] == "val", "split"] = "train"
     return prepared, (prepared["split"] == "train") & ~is_junk(prepared) & ~is_distractor(prepared)
@@ -208,7 +208,7 @@ def _by_path(table: pd.DataFrame, rows: np.ndarray) -> np.ndarray:
 
 
 def _identity_rows(table: pd.DataFrame, pool: pd.Series) -> list[np.ndarray]:
-    """Give the rows of each identity in `pool`, identities in order, rows in the order of their paths."""
+    """Return the rows of each identity in `pool`, identities in order, rows in the order of their paths."""
     rows = _by_path(table, np.flatnonzero(pool))
     pids = table["pid"].to_numpy()
     groups: dict[object, list[int]] = {}

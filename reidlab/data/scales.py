@@ -80,7 +80,7 @@ def _apart(high: float, value_range: float) -> str:
 
 
 def notes_of_ranges(kinds: npt.NDArray[np.object_], highs: Floats, ranges: Floats) -> list[str]:
-    """Say how images of more than 8 bits were brought to 8, for the reader of a report."""
+    """Return how images of more than 8 bits were brought to 8, for the reader of a report."""
     words = {"whole": "whole numbers of 16 or 32 bits", "real": "floats"}
     notes = []
     for kind, name in words.items():

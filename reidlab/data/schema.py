@@ -1,4 +1,4 @@
-"""The image table: one pandas frame, a row an image, the only description of a data set.
+"""The image table: one pandas frame, a row per image, the only description of a data set.
 
 Identities are all int64 (public data sets) or all str (user data), never both; -1 or "-1" is junk. What can be one
 is said in `reidlab.ids`.
@@ -114,7 +114,7 @@ def _check_columns(table: pd.DataFrame) -> None:
 
 
 def _cameras(table: pd.DataFrame) -> pd.Series | None:
-    """Give the camera column, or None where it is absent or says nothing at all."""
+    """Return the camera column, or None where it is absent or says nothing at all."""
     if "camid" not in table:
         return None
     values = plain(table["camid"])
@@ -134,20 +134,20 @@ def _check_camera_numbers(checked: pd.DataFrame) -> None:
 
 
 def is_junk(table: pd.DataFrame) -> pd.Series:
-    """Say for each row whether it is junk (pid -1 or "-1"): a box that counts neither right nor wrong."""
+    """Return for each row whether it is junk (pid -1 or "-1"): a box that counts neither right nor wrong."""
     pid = table["pid"]
     return pid == JUNK if pd.api.types.is_numeric_dtype(pid) else pid == str(JUNK)
 
 
 def is_distractor(table: pd.DataFrame) -> pd.Series:
-    """Say for each row whether it is a distractor: nobody we look for, but always a wrong answer."""
+    """Return for each row whether it is a distractor: nobody we look for, but always a wrong answer."""
     if "distractor" not in table:
         return pd.Series(False, index=table.index)
     return table["distractor"].astype(bool)
 
 
 def notes_of(table: pd.DataFrame) -> list[str]:
-    """Give what the reader or a later step wants the reader of a report to know about this table."""
+    """Return what the reader or a later step wants the reader of a report to know about this table."""
     notes = table.attrs.get("notes")
     if notes is None:
         return []

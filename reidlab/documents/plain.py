@@ -32,7 +32,7 @@ class Refused(Exception):
 
 
 def too_deep() -> str:
-    """Say what is wrong with lists in lists in lists."""
+    """Return what is wrong with lists in lists in lists."""
     return f"lists and mappings are nested more than {MAX_DEPTH} deep; write it flatter."
 
 

@@ -52,7 +52,7 @@ class Check:
     torch_speed: float
 
     def within(self, tolerance: float) -> bool:
-        """Say whether nothing differs by more; NaN does."""
+        """Return whether nothing differs by more; NaN does."""
         return self.max_difference <= tolerance
 
 
@@ -100,7 +100,7 @@ def check_onnx(path: Path, model: nn.Module, images: Tensor | None = None, *, se
 
 
 def rank_agreement(expected: np.ndarray, found: np.ndarray, k: int) -> float:
-    """Give the share of images whose k nearest others by `found` are k nearest by `expected` too, ties being equal.
+    """Return the share of images whose k nearest others by `found` are k nearest by `expected` too, ties being equal.
 
     Args:
         expected, found: embeddings [image, dim], compared by cosine.
@@ -158,7 +158,7 @@ def read_facts(properties: Mapping[str, str]) -> dict[str, Any]:
 def _both(
     session: Any, facts: Mapping[str, Any], model: nn.Module, images: Tensor
 ) -> tuple[np.ndarray, np.ndarray, float, float]:
-    """Give embeddings [batch, dim] of torch and of onnxruntime, and the seconds of both."""
+    """Return embeddings [batch, dim] of torch and of onnxruntime, and the seconds of both."""
     preprocess: Any = model.preprocess
     start = time.perf_counter()
     with torch.inference_mode():

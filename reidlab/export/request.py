@@ -55,7 +55,7 @@ def _check_opset(opset: int) -> None:
 
 
 def _highest_opset() -> int:
-    """Give the newest opset that ONNX knows and onnxscript converts to."""
+    """Return the newest opset that ONNX knows and onnxscript converts to."""
     import onnx
 
     known = int(onnx.defs.onnx_opset_version())

@@ -125,7 +125,7 @@ def export_onnx(
 
 
 def _needed_bytes(model: nn.Module) -> int:
-    """Give the bytes of a model's tensors, and some for its graph."""
+    """Return the bytes of a model's tensors, and some for its graph."""
     return sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values()) + _GRAPH
 
 
@@ -157,7 +157,7 @@ def _program(model: nn.Module, how: Preprocess, preprocess: str, opset: int) -> 
 
 
 def _facts(model: nn.Module, how: Preprocess, preprocess: str, opset: int) -> dict[str, Any]:
-    """Tell what somebody must know who has the file alone."""
+    """Return what somebody must know who has the file alone."""
     with torch.inference_mode():
         embeddings = model(torch.rand(2, 3, how.height, how.width, generator=torch.Generator().manual_seed(0)))
     if not embeddings.isfinite().all():

@@ -15,7 +15,7 @@ __all__ = ["choose", "show"]
 
 
 def choose(kind: str, patterns: Iterable[str] = ()) -> list[str]:
-    """Give the registered names that fit any of the patterns, in the order of the patterns; all without a pattern.
+    """Return the registered names that fit any of the patterns, in the order of the patterns; all without a pattern.
 
     Args:
         kind: one of `KINDS`.
@@ -102,7 +102,7 @@ def _tags(name: str) -> str:
 
 @functools.cache
 def _of_timm() -> dict[str, list[str]]:
-    """Give the networks of timm with the tags of their pretrained weights."""
+    """Return the networks of timm with the tags of their pretrained weights."""
     import timm
 
     tags: dict[str, list[str]] = {name: [] for name in timm.list_models()}

@@ -118,7 +118,7 @@ def of_timm(kind: str, name: str) -> Listed:
 
 
 def _weights(backbone: str) -> str:
-    """Say which pretrained weights a backbone has."""
+    """Return which pretrained weights a backbone has."""
     if not backbone:
         return ""
     from reidlab.models.weights.pretrained import choose_weights
@@ -193,7 +193,7 @@ def _recipes() -> dict[str, Listed]:
 
 
 def _sentence(recipe: Mapping[str, Any]) -> str:
-    """Give the first sentence of a recipe's source, its epochs and what to expect of it."""
+    """Return the first sentence of a recipe's source, its epochs and what to expect of it."""
     source = str(recipe.get("source", f"As {recipe.get('base')}, changed."))
     first = _SENTENCE.match(source)
     parts = [first.group() if first else source]

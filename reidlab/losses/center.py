@@ -51,7 +51,7 @@ class CenterLoss(nn.Module):
         self.stats: dict[str, Tensor] = {}
 
     def own_parameters(self) -> list[nn.Parameter]:
-        """Give the centres: what an optimiser of its own has to move."""
+        """Return the centres: what an optimiser of its own has to move."""
         return [self.centers]
 
     @torch.no_grad()
@@ -64,7 +64,7 @@ class CenterLoss(nn.Module):
 
     @in_full_precision
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Give the scalar loss of features [batch, dim] with labels [batch] in 0..class-1, or -1.
+        """Return the scalar loss of features [batch, dim] with labels [batch] in 0..class-1, or -1.
 
         Raises:
             UserError: shapes or labels that do not fit, or features of another size than the centres.

@@ -44,7 +44,7 @@ class CosFacePairLoss(nn.Module):
 
     @in_full_precision
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Give the scalar loss of features [batch, dim] with labels [batch].
+        """Return the scalar loss of features [batch, dim] with labels [batch].
 
         Raises:
             UserError: shapes that do not fit.

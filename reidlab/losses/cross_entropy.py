@@ -45,7 +45,7 @@ class CrossEntropyLoss(nn.Module):
 
     @in_full_precision
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Give the scalar loss of logits [batch, class] with labels [batch] in 0..class-1, or -1.
+        """Return the scalar loss of logits [batch, class] with labels [batch] in 0..class-1, or -1.
 
         Raises:
             UserError: shapes or labels that do not fit, or "others" with an eps that makes the right identity the least
@@ -61,7 +61,7 @@ class CrossEntropyLoss(nn.Module):
         return total / known.sum().clamp(min=1)  # the built-in mean is NaN where all rows are left out
 
     def _spread_over_all(self, n_classes: int) -> float:
-        """Give the eps of "all" that makes the same targets: eps / (K - 1) on the others is K / (K - 1) of it."""
+        """Return the eps of "all" that makes the same targets: eps / (K - 1) on the others is K / (K - 1) of it."""
         if self.convention == "all":
             return self.label_smoothing
         eps = self.label_smoothing * n_classes / max(n_classes - 1, 1)

@@ -41,7 +41,7 @@ class CrossOrthogonalityLoss(nn.Module):
 
     @in_full_precision
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Give the scalar penalty of maps flattened to [batch, channels * height * width]; labels change nothing.
+        """Return the scalar penalty of maps flattened to [batch, channels * height * width]; labels change nothing.
 
         Raises:
             UserError: features that are no multiple of `channels` wide.
@@ -61,7 +61,7 @@ class CrossOrthogonalityLoss(nn.Module):
 
 @torch.no_grad()
 def _extremes(maps: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
-    """Give unit eigenvectors [batch, channel, 1] of F F' for its largest and smallest eigenvalue.
+    """Return unit eigenvectors [batch, channel, 1] of F F' for its largest and smallest eigenvalue.
 
     There v' F F' v has the eigenvalue's gradient with v taken as fixed.
     """
@@ -79,10 +79,10 @@ def _extremes(maps: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
 
 
 def _gram(maps: Tensor, vectors: Tensor) -> Tensor:
-    """Give F F' v [batch, channel, 1]."""
+    """Return F F' v [batch, channel, 1]."""
     return maps @ (maps.transpose(1, 2) @ vectors)
 
 
 def _gain(maps: Tensor, vectors: Tensor) -> Tensor:
-    """Give v' F F' v [batch]."""
+    """Return v' F F' v [batch]."""
     return (maps.transpose(1, 2) @ vectors).square().sum((1, 2))

@@ -57,7 +57,7 @@ class EHTMLoss(nn.Module):
 
     @in_full_precision
     def forward(self, a: Tensor, p: Tensor, n: Tensor, a_labels: Tensor, n_labels: Tensor) -> Tensor:
-        """Give the scalar loss.
+        """Return the scalar loss.
 
         Args:
             a, p, n: embeddings [triplet, dim] of anchors, positives and negatives.

@@ -41,7 +41,7 @@ class FocalLoss(nn.Module):
 
     @in_full_precision
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Give the scalar loss of logits [batch, class] with labels [batch] in 0..class-1, or -1.
+        """Return the scalar loss of logits [batch, class] with labels [batch] in 0..class-1, or -1.
 
         Raises:
             UserError: shapes or labels that do not fit.

@@ -38,7 +38,7 @@ class JSLoss(nn.Module):
 
     @in_full_precision
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Give the scalar loss of the student's logits [batch, class] and the teacher's.
+        """Return the scalar loss of the student's logits [batch, class] and the teacher's.
 
         Raises:
             UserError: shapes that do not fit.

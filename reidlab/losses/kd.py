@@ -38,7 +38,7 @@ class KDLoss(nn.Module):
 
     @in_full_precision
     def forward(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
-        """Give the scalar loss of the student's logits [batch, class], the teacher's, and labels [batch] (or -1).
+        """Return the scalar loss of the student's logits [batch, class], the teacher's, and labels [batch] (or -1).
 
         Raises:
             UserError: shapes that do not fit.

@@ -13,7 +13,7 @@ __all__ = ["library_rows"]
 
 
 def library_rows(loss: Any, features: Tensor, pairs: Pairs) -> Tensor:
-    """Give the terms [batch] of a loss over the pairs; zeros with gradient zero where it finds nothing to do.
+    """Return the terms [batch] of a loss over the pairs; zeros with gradient zero where it finds nothing to do.
 
     The library's own reduction averages the rows above 0 alone, which drops rows that are solved: the mean would jump
     up whenever one more is. So it is not used.

@@ -20,15 +20,15 @@ def mean_where(values: Tensor, mask: Tensor) -> Tensor:
 
 
 def share(chosen: Tensor, among: Tensor) -> Tensor:
-    """Give the share of `chosen` in `among` (bool, same shape), from 0 to 1; 0 where nothing is among."""
+    """Return the share of `chosen` in `among` (bool, same shape), from 0 to 1; 0 where nothing is among."""
     return (chosen & among).sum() / among.sum().clamp(min=1)
 
 
 def total_variation(p: Tensor, q: Tensor) -> Tensor:
-    """Give half the summed absolute difference of distributions [batch, class]: [batch], from 0 to 1."""
+    """Return half the summed absolute difference of distributions [batch, class]: [batch], from 0 to 1."""
     return (p - q).abs().sum(1) / 2
 
 
 def reported(**figures: Tensor) -> dict[str, Tensor]:
-    """Give a loss's stats: scalars without a graph."""
+    """Return a loss's stats: scalars without a graph."""
     return {name: figure.detach() for name, figure in figures.items()}

@@ -40,7 +40,7 @@ class Pairs(NamedTuple):
 
     @property
     def usable(self) -> Tensor:
-        """Say which rows have a positive and a negative: bool [batch]."""
+        """Return which rows have a positive and a negative: bool [batch]."""
         return self.positive.any(1) & self.negative.any(1)
 
 
@@ -57,7 +57,7 @@ def check_batch(features: Tensor, labels: Tensor) -> None:
 
 @contextmanager
 def within_classes(n_classes: int) -> Iterator[None]:
-    """Say which labels there may be where torch finds one beyond them inside this block (on the CPU; a GPU stops).
+    """Return which labels there may be where torch finds one beyond them inside this block (on the CPU; a GPU stops).
 
     Raises:
         UserError: a label is `n_classes` or more.
@@ -83,13 +83,13 @@ def pairs_of(features: Tensor, labels: Tensor) -> Pairs:
 
 
 def cosine_similarities(features: Tensor) -> Tensor:
-    """Give the cosines [batch, batch] of all pairs of rows."""
+    """Return the cosines [batch, batch] of all pairs of rows."""
     unit = F.normalize(features, dim=1)
     return unit @ unit.T
 
 
 def masked_logsumexp(values: Tensor, mask: Tensor) -> Tensor:
-    """Give log sum exp over the values of each row where the mask is true: [batch, batch] -> [batch].
+    """Return log sum exp over the values of each row where the mask is true: [batch, batch] -> [batch].
 
     A row without any gets a number near the smallest there is (softplus of it is 0) and no gradient, never NaN.
     """
@@ -98,7 +98,7 @@ def masked_logsumexp(values: Tensor, mask: Tensor) -> Tensor:
 
 
 def mean_distances(distances: Tensor, pairs: Pairs) -> dict[str, Tensor]:
-    """Give d_ap and d_an, the mean Euclidean distances of all positive and all negative pairs; 0 where there is none.
+    """Return d_ap and d_an, the mean Euclidean distances of all positive and all negative pairs; 0 where there is none.
 
     Args:
         distances: Euclidean [batch, batch].

@@ -156,7 +156,7 @@ def probe_all(batch: ProbeBatch, names: Iterable[str] = ()) -> dict[str, Probe]:
 
 
 def probe_table(probes: dict[str, Probe]) -> pd.DataFrame:
-    """Give a row a loss: value, active_share, gradient_norm (of the whole batch) and top_tenth.
+    """Return a row a loss: value, active_share, gradient_norm (of the whole batch) and top_tenth.
 
     top_tenth is the share of the gradient, summed over rows, that falls on the tenth of the rows with most of it: 0.1
     where all rows move alike, 1 where few do.
@@ -190,7 +190,7 @@ def _given(name: str, features: Tensor, batch: ProbeBatch) -> tuple[Tensor, ...]
 
 
 def _triplets(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Give every row the next image of its identity (itself, if it has one) and the next image of another identity."""
+    """Return per row the next image of its identity (itself, if it has one) and the next image of another identity."""
     count = len(labels)
     following = (torch.arange(count)[:, None] + torch.arange(1, count + 1)) % count
     same = labels[following] == labels[:, None]  # the last column is the row itself

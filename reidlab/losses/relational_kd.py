@@ -31,7 +31,7 @@ class RelationalKDLoss(nn.Module):
 
     @in_full_precision
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Give the scalar loss of the student's features [batch, dim] and the teacher's [batch, any dim].
+        """Return the scalar loss of the student's features [batch, dim] and the teacher's [batch, any dim].
 
         Raises:
             UserError: shapes that do not fit.

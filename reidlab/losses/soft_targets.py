@@ -34,5 +34,5 @@ def check_pair(loss: str, student: Tensor, teacher: Tensor, *, same_width: bool 
 
 
 def divergence(log_found: Tensor, log_wanted: Tensor) -> Tensor:
-    """Give KL(wanted || found), the mean over rows, of log-probabilities [batch, class]."""
+    """Return KL(wanted || found), the mean over rows, of log-probabilities [batch, class]."""
     return F.kl_div(log_found, log_wanted, reduction="batchmean", log_target=True)

@@ -42,7 +42,7 @@ class SupConLoss(nn.Module):
 
     @in_full_precision
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Give the scalar loss of features [batch, dim] with labels [batch].
+        """Return the scalar loss of features [batch, dim] with labels [batch].
 
         Raises:
             UserError: shapes that do not fit.
@@ -60,7 +60,7 @@ class SupConLoss(nn.Module):
 
 
 def _difference(logits: Tensor, pairs: Pairs) -> Tensor:
-    """Give how far the softmax over a row's pairs is from the even share of its positives: [batch]."""
+    """Return how far the softmax over a row's pairs is from the even share of its positives: [batch]."""
     lowest = torch.finfo(logits.dtype).min
     found = logits.masked_fill(~(pairs.positive | pairs.negative), lowest).softmax(1)
     return total_variation(found, pairs.positive / pairs.positive.sum(1, keepdim=True).clamp(min=1))

@@ -20,7 +20,7 @@ DISTANCES = ("euclidean", "cosine")
 
 
 def batch_hard(distances: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Give each row's hardest positive and negative distance and which rows have a negative.
+    """Return each row's hardest positive and negative distance and which rows have a negative.
 
     The row itself counts as a positive at distance 0, as in the published baselines, so an identity with one image in
     the batch has d_ap = 0.
@@ -37,7 +37,7 @@ def batch_hard(distances: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tenso
 
 
 def gap_loss(d_ap: Tensor, d_an: Tensor, usable: Tensor, margin: float, soft: bool) -> tuple[Tensor, Tensor]:
-    """Give the mean of max(0, d_ap - d_an + margin), or softplus(d_ap - d_an), over usable rows, and the active share.
+    """Return the mean max(0, d_ap - d_an + margin), or softplus(d_ap - d_an), over usable rows, and the share active.
 
     Active is a row whose hinge is above 0; with softplus one whose slope is above 0.01 (d_ap - d_an > -4.6).
     """
@@ -89,7 +89,7 @@ class TripletLoss(nn.Module):
 
     @in_full_precision
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Give the scalar loss of features [batch, dim] with labels [batch].
+        """Return the scalar loss of features [batch, dim] with labels [batch].
 
         Raises:
             UserError: shapes that do not fit.

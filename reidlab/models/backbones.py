@@ -87,7 +87,7 @@ def build_backbone(
 
 
 def _find_weights(name: str, entry: Entry, weights: str | Path) -> tuple[Path, TimmWeights | None]:
-    """Give the file of weights, and what timm knows of them if they are timm's."""
+    """Return the file of weights, and what timm knows of them if they are timm's."""
     facts, path = entry.facts, find(weights)
     elsewhere = facts["elsewhere"]
     if exists(path) and path.is_file():

@@ -50,7 +50,7 @@ def build(spec: str | Mapping[str, Any], num_classes: int = 0) -> nn.Module:
 
 
 def without_weights(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the spec of the same model with random instead of pretrained weights."""
+    """Return the spec of the same model with random instead of pretrained weights."""
     return {**spec, "weights": ""} if "weights" in spec else dict(spec)
 
 

@@ -18,7 +18,7 @@ _BYTES_PER_PIXEL = 600  # activations of a small CNN at its widest, float32; mea
 
 
 def free_memory(device: torch.device) -> int:
-    """Give the bytes that are free where a device computes: a GPU's own, else the machine's."""
+    """Return the bytes that are free where a device computes: a GPU's own, else the machine's."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     import psutil
@@ -42,7 +42,7 @@ def embed_rows(
     batch_size: int | None = None,
     progress: bool = False,
 ) -> np.ndarray:
-    """Give embeddings float32 [row, dim] of the store's `rows`, in their order, with the model in eval mode.
+    """Return embeddings float32 [row, dim] of the store's `rows`, in their order, with the model in eval mode.
 
     Args:
         model: gives embeddings in eval mode and has `.preprocess`; its training flag is put back afterwards.

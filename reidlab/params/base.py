@@ -86,7 +86,7 @@ class NotebookParams(BaseModel):
         return cls.from_values({name: namespace[name] for name in public if name in names})
 
     def changed(self) -> dict[str, Any]:
-        """Give the parameters that differ from their defaults."""
+        """Return the parameters that differ from their defaults."""
         return {k: v for k, v in self if v != type(self).model_fields[k].get_default(call_default_factory=True)}
 
     def _repr_html_(self) -> str:
@@ -142,7 +142,7 @@ def _alternatives(annotation: Any) -> tuple[Any, ...]:
 
 
 def _from_text(text: str, annotation: Any, name: str) -> Any:
-    """Give the value that `text` stands for; what cannot be read stays text, for the type check to refuse."""
+    """Return the value that `text` stands for; what cannot be read stays text, for the type check to refuse."""
     kinds = _alternatives(annotation)
     bare = text.strip()
     if type(None) in kinds and (bare.lower() in {"none", "null"} or (not bare and str not in kinds)):
@@ -213,7 +213,7 @@ def _type_name(annotation: Any) -> str:
 
 
 def _allowed(model: type[NotebookParams], name: str) -> str:
-    """Say in words what a field takes: "an integer, at least 1, or None"."""
+    """Describe in words what a field takes: "an integer, at least 1, or None"."""
     field = model.model_fields[name]
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "None"}
     words |= {dict: "a mapping such as {'name': 'value'}"}

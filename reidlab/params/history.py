@@ -22,7 +22,7 @@ def assigned_names(history: Sequence[str] | None, fields: Iterable[str]) -> set[
 
 
 def _literal_names(source: str, annotated: bool) -> set[str]:
-    """Give the names that a cell assigns if it only assigns plain values (with annotations)."""
+    """Return the names that a cell assigns if it only assigns plain values (with annotations)."""
     try:
         body = ast.parse(source).body
     except (SyntaxError, ValueError):

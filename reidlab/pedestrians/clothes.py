@@ -15,7 +15,7 @@ RGB = tuple[float, float, float]
 
 
 def cloth(person: Person, name: str) -> RGB:
-    """Give the person's dye of a named clothes colour."""
+    """Return the person's dye of a named clothes colour."""
     red, green, blue = COLOURS[name]
     return red * person.tint[0], green * person.tint[1], blue * person.tint[2]
 

@@ -84,7 +84,7 @@ def _card(spec: PedestriansSpec) -> dict[str, int]:
 
 
 def _is_made(folder: Path, spec: PedestriansSpec) -> bool:
-    """Say whether the folder holds this data set already; refuse one that holds anything else."""
+    """Return whether the folder holds this data set already; refuse one that holds anything else."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
     remedy = "Delete it or give another folder."
@@ -104,7 +104,7 @@ def _is_made(folder: Path, spec: PedestriansSpec) -> bool:
 
 
 def _lacking(folder: Path, spec: PedestriansSpec) -> str:
-    """Say which files of a drawn data set are missing or empty; "" where all are there."""
+    """Return which files of a drawn data set are missing or empty; "" where all are there."""
     wanted = {"images.csv", "persons.csv", "spec.json"}
     for picture in pictures(spec):
         place = Path(FOLDERS[picture.split]) / picture.name
@@ -177,7 +177,7 @@ def _with_bar(rows: Iterable[tuple], total: int, progress: bool) -> Iterable[tup
 
 
 def built_in(seed: int = 0, *, workers: int | None = None) -> Path:
-    """Give the folder of the built-in data set, drawn now if it is not there.
+    """Return the folder of the built-in data set, drawn now if it is not there.
 
     Its name holds a digest of the drawing code, so that changed drawing never passes off old pictures as new ones.
     Where files of it were deleted or emptied, it is drawn again.

@@ -115,7 +115,7 @@ def _pick(rng: np.random.Generator, names: tuple[str, ...], weights: tuple[float
 
 
 def _family_palette(seed: int, pid: int, stranger: int) -> tuple[str, str, str]:
-    """Give the person its order of the three colours that its family shares."""
+    """Return the person its order of the three colours that its family shares."""
     family, member = divmod(max(pid - 1, 0), FAMILY)
     rng = np.random.default_rng([seed, 11, family, stranger])
     three = rng.choice(len(COLOURS), size=3, replace=False)

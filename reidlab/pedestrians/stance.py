@@ -61,7 +61,7 @@ def shift(point: Point, left: float = 0.0, up: float = 0.0, forward: float = 0.0
 
 
 def oval(turn: float, wide: float, deep: float) -> float:
-    """Give the half-width of an oval seen under `turn`."""
+    """Return the half-width of an oval seen under `turn`."""
     return sqrt((wide * cos(turn)) ** 2 + (deep * sin(turn)) ** 2)
 
 
@@ -74,7 +74,7 @@ class Painter:
         self._parts: list[tuple[float, Callable[[], None]]] = []
 
     def at(self, place: str | Point) -> Spot:
-        """Give canvas x, y, canvas pixels a metre and distance of a joint or a body point."""
+        """Return canvas x, y, canvas pixels a metre and distance of a joint or a body point."""
         u, v, scale, depth = self.stance.joints[place] if isinstance(place, str) else self.stance.place(place)
         return (u - self.box[0]) * self.zoom, (v - self.box[1]) * self.zoom, scale * self.zoom, depth
 

@@ -74,7 +74,7 @@ def place_labels(
 
 
 def _best(at: Array, size: Array, drawn: Array, taken: Array, inside: Array, radius: float) -> tuple[Array, Array]:
-    """Give the box of the place that covers least, and the line that leads there (none to a near place)."""
+    """Return the box of the place that covers least, and the line that leads there (none to a near place)."""
     least, best = math.inf, (np.zeros(4), np.zeros((0, 2)))
     for distance in _DISTANCES:
         for way in _WAYS:
@@ -93,7 +93,7 @@ def _best(at: Array, size: Array, drawn: Array, taken: Array, inside: Array, rad
 
 
 def _lead(at: Array, box: Array, radius: float) -> Array:
-    """Give spots [spot, 2] on the way from the rim of a sign to the nearest place of its text's box."""
+    """Return spots [spot, 2] on the way from the rim of a sign to the nearest place of its text's box."""
     way = np.clip(at, box[:2], box[2:]) - at
     length = float(np.hypot(*way))
     steps = np.append(np.arange(radius + 1, length, 3), length)
@@ -101,12 +101,12 @@ def _lead(at: Array, box: Array, radius: float) -> Array:
 
 
 def _around(spots: Array, radius: float) -> Array:
-    """Give the square boxes [spot, 4] around spots."""
+    """Return the square boxes [spot, 4] around spots."""
     return np.concatenate([spots - radius, spots + radius], axis=1)
 
 
 def _shared(boxes: Array, others: Array) -> Array:
-    """Give the areas [box, other] that boxes share."""
+    """Return the areas [box, other] that boxes share."""
     low = np.maximum(boxes[:, None, :2], others[None, :, :2])
     high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
     return np.clip(high - low, 0, None).prod(axis=2)

@@ -22,7 +22,7 @@ __all__ = ["contact_sheet", "draw_image", "image_of"]
 
 
 def image_of(images: Any, row: int) -> npt.NDArray[np.uint8]:
-    """Give image `row` as uint8 [height, width, 3].
+    """Return image `row` as uint8 [height, width, 3].
 
     Args:
         images: uint8 arrays (one [image, height, width, 3] or a list of [height, width, 3]), paths, an image table

@@ -99,7 +99,7 @@ class ChartAxes(Axes):
 
 
 def reidlab_style() -> Any:
-    """Give the context in which figures get the house look: `with reidlab_style(): ...`."""
+    """Return the context in which figures get the house look: `with reidlab_style(): ...`."""
     return mpl.rc_context(_RC)
 
 
@@ -122,17 +122,17 @@ def new_figure(width: float, height: float) -> Chart:
 
 
 def axes_or_new(ax: Axes | None, width: float = 6.4, height: float = 3.8) -> Axes:
-    """Give `ax`, or the axes of a new figure."""
+    """Return `ax`, or the axes of a new figure."""
     return ax if ax is not None else new_figure(width, height).add_subplot(axes_class=ChartAxes)
 
 
 def set_alt(target: Axes | Figure, text: str) -> None:
-    """Say in words what axes or a figure show, for readers who cannot see them."""
+    """Describe in words what axes or a figure show, for readers who cannot see them."""
     setattr(target, _ALT, printable(text))
 
 
 def describe(target: Axes | Figure) -> str:
-    """Give the alt text of a figure or of axes: its own, or those of its axes together."""
+    """Return the alt text of a figure or of axes: its own, or those of its axes together."""
     own = getattr(target, _ALT, "")
     if own or isinstance(target, Axes):
         return own

@@ -16,14 +16,14 @@ __all__ = ["check_choice", "check_real", "check_seed", "check_whole"]
 
 
 def check_choice(what: str, given: Any, choices: Sequence[str]) -> str:
-    """Give a word of `choices`; refuse others, naming the nearest."""
+    """Return a word of `choices`; refuse others, naming the nearest."""
     if not isinstance(given, str) or given not in choices:
         raise UserError(f"{what}={shown(given)} is not one of {', '.join(choices)}.{nearest(shown(given), choices)}")
     return given
 
 
 def check_whole(what: str, given: Any, lowest: int, highest: int) -> int:
-    """Give a whole number between `lowest` and `highest`, both allowed; a float or a truth value is refused."""
+    """Return a whole number between `lowest` and `highest`, both allowed; a float or a truth value is refused."""
     try:
         value = operator.index(given)
     except TypeError:
@@ -34,7 +34,7 @@ def check_whole(what: str, given: Any, lowest: int, highest: int) -> int:
 
 
 def check_real(what: str, given: Any, lowest: float, highest: float, *, open_ends: bool = False) -> float:
-    """Give a number between `lowest` and `highest`; with `open_ends` neither of them is allowed."""
+    """Return a number between `lowest` and `highest`; with `open_ends` neither of them is allowed."""
     value = math.nan
     if isinstance(given, int | float | np.integer | np.floating) and not isinstance(given, bool):
         with contextlib.suppress(OverflowError):  # an integer beyond every float
@@ -46,5 +46,5 @@ def check_real(what: str, given: Any, lowest: float, highest: float, *, open_end
 
 
 def check_seed(given: Any) -> int:
-    """Give a seed: a whole number of at most 63 bits."""
+    """Return a seed: a whole number of at most 63 bits."""
     return check_whole("seed", given, 0, 2**63 - 1)

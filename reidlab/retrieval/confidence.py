@@ -1,4 +1,4 @@
-"""Give confidence intervals of retrieval measures by resampling the query identities.
+"""Return confidence intervals of retrieval measures by resampling the query identities.
 
 Queries of one person are not independent (the same coat makes all of them easy), so whole identities are drawn
 with replacement, not queries; an interval over queries would be too narrow.
@@ -29,7 +29,7 @@ def bootstrap_intervals(
     seed: int = 0,
     level: float = 0.95,
 ) -> dict[str, tuple[float, float]]:
-    """Give the percentile interval of the mean of each list of values, drawing whole groups.
+    """Return the percentile interval of the mean of each list of values, drawing whole groups.
 
     Args:
         values: name -> one value a query (an AP, or 1.0 where the first match is within rank 5).
@@ -56,7 +56,7 @@ def bootstrap_intervals(
 
 
 def _finite(name: str, given: npt.ArrayLike, length: int) -> npt.NDArray[np.float64]:
-    """Give a list of values as floats, one a group."""
+    """Return a list of values as floats, one a group."""
     try:
         values = np.asarray(given)
         values = values.astype(np.float64) if values.dtype.kind in "fiub" else np.zeros(0)
@@ -68,7 +68,7 @@ def _finite(name: str, given: npt.ArrayLike, length: int) -> npt.NDArray[np.floa
 
 
 def _draw(sums: npt.NDArray[Any], sizes: npt.NDArray[Any], count: int, generator: np.random.Generator) -> Any:
-    """Give the mean of every measure for each draw of as many groups as there are: [draw, measure]."""
+    """Return the mean of every measure for each draw of as many groups as there are: [draw, measure]."""
     n_groups = len(sizes)
     parts = []
     for begin in range(0, count, 256):  # 256 draws at a time bound the memory

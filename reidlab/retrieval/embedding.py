@@ -49,7 +49,7 @@ class Embeddings:
         return f"Embeddings({len(self)} images, dim {self.vectors.shape[1]})"
 
     def split(self, *names: str) -> Embeddings:
-        """Give the part in these splits, rows in their order.
+        """Return the part in these splits, rows in their order.
 
         Raises:
             UserError: no image is in any of them.

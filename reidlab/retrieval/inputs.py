@@ -52,7 +52,7 @@ class Problem:
 
 
 def as_vectors(name: str, given: Any, metric: str = "euclidean") -> npt.NDArray[Any]:
-    """Give `given` as a C-contiguous float32 or float64 [image, dim] array without NaN or infinity.
+    """Return `given` as a C-contiguous float32 or float64 [image, dim] array without NaN or infinity.
 
     float16 and float32, and torch's smaller floats, become float32, everything else float64; a torch tensor is taken
     from its device.
@@ -109,7 +109,7 @@ def _array(name: str, given: Any) -> npt.NDArray[Any]:
 
 
 def is_junk_id(ids: Ids) -> npt.NDArray[np.bool_]:
-    """Say which identities are junk: -1, or "-1"."""
+    """Return which identities are junk: -1, or "-1"."""
     return np.asarray(ids == (-1 if ids.dtype.kind == "i" else "-1"), dtype=bool)
 
 
@@ -185,7 +185,7 @@ def _both(what: str, query: Any, gallery: Any, n_query: int, n_gallery: int) -> 
 
 
 def _shared_codes(query: Ids | None, gallery: Ids | None) -> tuple[Codes | None, Codes | None]:
-    """Give codes of both sides, or None for both where one is not known."""
+    """Return codes of both sides, or None for both where one is not known."""
     if query is None or gallery is None:
         return None, None
     of_query, of_gallery = shared_codes(query, gallery)
@@ -193,7 +193,7 @@ def _shared_codes(query: Ids | None, gallery: Ids | None) -> tuple[Codes | None,
 
 
 def _notes(cams: tuple[Ids | None, Ids | None]) -> tuple[str, ...]:
-    """Say what a reader of any score on this problem has to know."""
+    """Return what a reader of any score on this problem has to know."""
     query, gallery = _shared_codes(*cams)
     if query is None or gallery is None or np.isin(query, gallery).any():
         return ()

@@ -28,7 +28,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def _precisions(ranks: npt.NDArray[Any], position: npt.NDArray[Any], ap: str) -> Floats:
-    """Give what each match adds to n * AP; `position` is 1 for a query's first match, 2 for its second, ..."""
+    """Return what each match adds to n * AP; `position` is 1 for a query's first match, 2 for its second, ..."""
     plain = position / ranks
     if ap == "plain":
         return plain
@@ -48,7 +48,7 @@ def _checked(ranks: npt.ArrayLike) -> npt.NDArray[np.int64]:
 
 
 def average_precision(ranks: npt.ArrayLike, ap: str = "plain") -> float:
-    """Give the AP of one query from the 1-based ranks of its true matches.
+    """Return the AP of one query from the 1-based ranks of its true matches.
 
     "plain" is the mean of i / r_i (torchreid, fast-reid, BoT, AGW, TransReID); "trapezoid" is the area under the
     precision-recall curve by trapezia (Market-1501's own Matlab code, layumi). For matches at ranks 2, 3 and 5:
@@ -65,7 +65,7 @@ def average_precision(ranks: npt.ArrayLike, ap: str = "plain") -> float:
 
 
 def inverse_negative_penalty(ranks: npt.ArrayLike) -> float:
-    """Give n / r_n: how few wrong images stand before the hardest match (Ye et al., AGW, TPAMI 2021).
+    """Return n / r_n: how few wrong images stand before the hardest match (Ye et al., AGW, TPAMI 2021).
 
     >>> inverse_negative_penalty([2, 3, 5])
     0.6
@@ -148,7 +148,7 @@ def evaluate(
 
 
 def per_query_frame(matches: Matches, *, ap: str, pids: Any, camids: Any = None) -> pd.DataFrame:
-    """Give a row a query: its counts, the rank of its first match (0: none), AP and INP (NaN: no valid match)."""
+    """Return a row a query: its counts, the rank of its first match (0: none), AP and INP (NaN: no valid match)."""
     n_query = len(matches.n_ignored)
     n_matches = np.bincount(matches.query, minlength=n_query)
     starts = np.cumsum(n_matches) - n_matches

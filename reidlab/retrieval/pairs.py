@@ -32,7 +32,7 @@ def sample_pairs(
     query_images: Any = None,
     gallery_images: Any = None,
 ) -> pd.DataFrame:
-    """Give up to `count` pairs of the same identity and as many of different ones, all valid under the protocol.
+    """Return up to `count` pairs of the same identity and as many of different ones, all valid under the protocol.
 
     Pairs of the same identity and camera, an image with itself (`query_images`, `gallery_images` as in `evaluate`) and
     junk are never drawn. Drawing is without replacement among the

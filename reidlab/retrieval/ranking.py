@@ -82,7 +82,7 @@ class _Lines:
         return len(self.rows)
 
     def block(self, begin: int, end: int) -> tuple[Floats, Ints, Ints]:
-        """Give the vectors of lines [line, dim], their queries [query] and the line of each of these [query]."""
+        """Return the vectors of lines [line, dim], their queries [query] and the line of each of these [query]."""
         queries = self.order[self.ends[begin] : self.ends[end]]
         rows = self.rows[begin:end]
         dense = rows[-1] - rows[0] + 1 == len(rows)  # nothing is copied where queries differ, as they do

@@ -70,7 +70,7 @@ class RetrievalResult:
 
     @property
     def camera_rule(self) -> bool:
-        """Say whether images of the query's identity and camera were ignored."""
+        """Return whether images of the query's identity and camera were ignored."""
         return self.rule != "no_camera"
 
     @property
@@ -89,38 +89,38 @@ class RetrievalResult:
         return self.n_query - self.n_valid
 
     def rank(self, k: int) -> float:
-        """Give CMC(k): the share of valid queries with a match among the first `k` (any k from 1)."""
+        """Return CMC(k): the share of valid queries with a match among the first `k` (any k from 1)."""
         k = check_whole("rank k", k, 1, 2**62)
         first = self.per_query.loc[self.per_query["valid"], "first_rank"]
         return float((first <= k).mean())
 
     @property
     def rank1(self) -> float:
-        """Give CMC(1)."""
+        """Return CMC(1)."""
         return self.rank(1)
 
     @property
     def rank5(self) -> float:
-        """Give CMC(5)."""
+        """Return CMC(5)."""
         return self.rank(5)
 
     @property
     def rank10(self) -> float:
-        """Give CMC(10)."""
+        """Return CMC(10)."""
         return self.rank(10)
 
     def scores(self) -> dict[str, float]:
-        """Give the five numbers that papers print: rank1, rank5, rank10, mAP, mINP."""
+        """Return the five numbers that papers print: rank1, rank5, rank10, mAP, mINP."""
         return {f"rank{k}": self.rank(k) for k in _RANKS} | {"mAP": self.mean_ap, "mINP": self.mean_inp}
 
     def to_frame(self) -> pd.DataFrame:
-        """Give a row a measure: measure, value, low, high (NaN without bootstrap)."""
+        """Return a row a measure: measure, value, low, high (NaN without bootstrap)."""
         missing = (float("nan"), float("nan"))
         rows = [(name, value, *self.intervals.get(name, missing)) for name, value in self.scores().items()]
         return pd.DataFrame(rows, columns=["measure", "value", "low", "high"])
 
     def conditions(self) -> dict[str, Any]:
-        """Give how the numbers came about, without the numbers."""
+        """Return how the numbers came about, without the numbers."""
         return {
             "metric": self.metric,
             "ap": self.ap,
@@ -137,7 +137,7 @@ class RetrievalResult:
         }
 
     def sentence(self) -> str:
-        """Say in a sentence under which protocol the numbers hold."""
+        """Return a sentence on the protocol under which the numbers hold."""
         camera = {
             "official": "same identity and camera ignored",
             "no_camera": "no camera rule: every gallery image counts",

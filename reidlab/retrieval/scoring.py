@@ -17,7 +17,7 @@ Floats = npt.NDArray[Any]
 
 
 def product(query: Floats, gallery: Floats, out: Floats | None = None) -> Floats:
-    """Give the dot products of queries [row, dim] with a gallery [gallery, dim]; nothing is promised on last bits."""
+    """Return the dot products of queries [row, dim] with a gallery [gallery, dim]; nothing is promised on last bits."""
     found: Floats = np.matmul(query, gallery.T, out=out)
     return found
 
@@ -41,7 +41,7 @@ class Scorer:
         self.query_squares = np.einsum("ij,ij->i", problem.query, problem.query)[self.query_first].astype(np.float64)
 
     def multiply(self, query: Floats, out: Floats | None = None) -> Floats:
-        """Give the dot products of queries [row, dim] with the gallery, [row, gallery]."""
+        """Return the dot products of queries [row, dim] with the gallery, [row, gallery]."""
         found = product(query, self.problem.gallery, out)
         if len(self._again):
             for line in found:  # one at a time: a copy of a whole block would take as much memory again

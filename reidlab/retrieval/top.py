@@ -100,7 +100,7 @@ def _lists(problem: Problem, k: int, show_ignored: bool) -> list[pd.DataFrame]:
 
 
 def _chosen(queries: Any, n_query: int) -> npt.NDArray[np.int64]:
-    """Give row numbers of queries; a single one may stand alone."""
+    """Return row numbers of queries; a single one may stand alone."""
     why = f"got {shown(queries)}"
     try:
         rows = as_ids("queries", [queries] if isinstance(queries, int | np.integer) else queries)
@@ -112,7 +112,7 @@ def _chosen(queries: Any, n_query: int) -> npt.NDArray[np.int64]:
 
 
 def _top_columns(scores: npt.NDArray[Any], k: int) -> npt.NDArray[np.int64]:
-    """Give the columns of the `k` largest scores, best first, ties in column order."""
+    """Return the columns of the `k` largest scores, best first, ties in column order."""
     k = min(k, len(scores))
     limit = np.partition(scores, len(scores) - k)[len(scores) - k]
     candidates = np.flatnonzero(scores >= limit)

@@ -30,7 +30,7 @@ ROOT = "root.txt"  # names the folder that all images shared when the stage was 
 
 
 def audit_of(data: DataRun) -> auditing.Audit:
-    """Give the findings of the audit that the stage made."""
+    """Return the findings of the audit that the stage made."""
     folder = data.run.path / "audit"
     return auditing.Audit.load(folder, _moved(load_table(folder / "table.parquet"), *data.roots))
 

@@ -106,7 +106,7 @@ def _published(name: str, path: Path) -> ModelSource:
 def _unchanged(
     digest: str, digest_of: Callable[[Path], str], path: Path, load: Callable[[Path], nn.Module]
 ) -> Callable[[], nn.Module]:
-    """Give what loads a model, and refuses another one than had the digest: results are kept under it."""
+    """Return what loads a model, and refuses another one than had the digest: results are kept under it."""
 
     def loaded() -> nn.Module:
         if digest_of(path) != digest:

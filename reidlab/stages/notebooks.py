@@ -46,7 +46,7 @@ def data_for(p: DataParams) -> DataRun:
 
 
 def training_table(data: DataRun) -> pd.DataFrame:
-    """Give the train and val images, rows as training and triplets count them."""
+    """Return the train and val images, rows as training and triplets count them."""
     return data.table[data.table["split"].isin(["train", "val"])].reset_index(drop=True)
 
 
@@ -101,12 +101,12 @@ def _given_triplets(data: DataRun, recipe: Recipe, seed: int, given: str = "") -
 
 
 def history_of(run: Run) -> pd.DataFrame:
-    """Give one row an epoch of a training run."""
+    """Return one row an epoch of a training run."""
     return pd.read_parquet(run.path / "history.parquet")
 
 
 def training_notes(run: Run, p: Training | None = None) -> list[str]:
-    """Say what the sampler did with identities of few images, and which weights and teachers the training had.
+    """Return what the sampler did with identities of few images, and which weights and teachers the training had.
 
     Given the parameters too, say which of them had no effect because the run was found.
     """
@@ -119,7 +119,7 @@ def training_notes(run: Run, p: Training | None = None) -> list[str]:
 
 
 def training_figures(run: Run) -> dict[str, Any]:
-    """Give the key figures of a training run by readable names."""
+    """Return the key figures of a training run by readable names."""
     names = {
         "best_epoch": "best epoch",
         "epochs": "epochs",
@@ -133,7 +133,7 @@ def training_figures(run: Run) -> dict[str, Any]:
 
 
 def source_for(data: DataRun, p: Retrieval) -> ModelSource:
-    """Give the model of notebook 04: the one named by `model`, else the recipe's, trained if it is not yet."""
+    """Return the model of notebook 04: the one named by `model`, else the recipe's, trained if it is not yet."""
     if p.model:
         return model_from(p.model)
     recipe = load_recipe(p.recipe, epochs=p.epochs)

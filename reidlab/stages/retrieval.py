@@ -34,7 +34,7 @@ VALIDATION_AS_TEST = (
 
 
 def query_gallery(table: pd.DataFrame, *, seed: int = 0) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Give the rows to be scored, splits query and gallery, and the notes that go with them.
+    """Return the rows to be scored, splits query and gallery, and the notes that go with them.
 
     A data set without a query split is scored on its validation identities: one query per identity and camera, the rest
     gallery.
@@ -55,7 +55,7 @@ def query_gallery(table: pd.DataFrame, *, seed: int = 0) -> tuple[pd.DataFrame, 
 
 
 def training_images(data: DataRun) -> pd.DataFrame:
-    """Give the images of the train split that show somebody: without junk and distractors.
+    """Return the images of the train split that show somebody: without junk and distractors.
 
     Raises:
         UserError: there are none.
@@ -118,13 +118,13 @@ def embedding_stage(
 
 
 def arrays_of(embeddings: Embeddings) -> dict[str, Any]:
-    """Give query, gallery and their labels (`labels_of`), as the functions of `reidlab.retrieval` take them."""
+    """Return query, gallery and their labels (`labels_of`), as the functions of `reidlab.retrieval` take them."""
     query, gallery = embeddings.split("query"), embeddings.split("gallery")
     return {"query": query.vectors, "gallery": gallery.vectors, **labels_of(query.table, gallery.table)}
 
 
 def labels_of(query: pd.DataFrame, gallery: pd.DataFrame) -> dict[str, Any]:
-    """Give the identities and cameras of two tables, and what tells their images apart.
+    """Return the identities and cameras of two tables, and what tells their images apart.
 
     That is their pixels (the column `PIXELS`, which `evaluation_stage` adds), or their paths.
     """
@@ -217,7 +217,7 @@ def _as_sentence(note: str) -> str:
 
 
 def _projected_facts(model: Mapping[str, Any], projection: Projection, n_images: int) -> tuple[dict[str, Any], str]:
-    """Give the facts of a model with its projection, which is as a linear layer, and the note that goes with it."""
+    """Return the facts of a model with its projection, which is as a linear layer, and the note that goes with it."""
     extra = projection.matrix.size
     facts = {**model, "dim": projection.dim, **{name: model[name] + extra for name in ("parameters", "macs")}}
     return facts, (

@@ -86,7 +86,7 @@ def training_stage(
 
 
 def _weights_digests(recipe: Recipe) -> list[str]:
-    """Give the digests of the weights that a recipe begins or learns from: other content, another run."""
+    """Return the digests of the weights that a recipe begins or learns from: other content, another run."""
     given = recipe.model.get("weights")
     files = [find(given)] if isinstance(given, str) and given else []
     if recipe.start:

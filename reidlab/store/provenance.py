@@ -35,7 +35,7 @@ PACKAGES = (
 
 
 def git_state() -> dict[str, Any]:
-    """Give the commit (empty outside git) and whether tracked files differ from it."""
+    """Return the commit (empty outside git) and whether tracked files differ from it."""
 
     def ask(*words: str) -> str:
         try:
@@ -49,7 +49,7 @@ def git_state() -> dict[str, Any]:
 
 
 def versions(names: Iterable[str] = PACKAGES) -> dict[str, str]:
-    """Give Python's version and those of the installed packages among `names`."""
+    """Return Python's version and those of the installed packages among `names`."""
     found = {"python": platform.python_version()}
     for name in names:
         try:
@@ -80,7 +80,7 @@ def reset_peak_memory() -> None:
 
 
 def peak_memory_mb() -> float | None:
-    """Give the largest resident memory of this process, in MB; None where the system does not say.
+    """Return the largest resident memory of this process, in MB; None where the system does not say.
 
     On Linux since `reset_peak_memory`, elsewhere since the process began.
     """

@@ -62,7 +62,7 @@ class Run:
         return float(self.manifest["seconds"])
 
     def file(self, name: str) -> Path:
-        """Give the path of one of its files.
+        """Return the path of one of its files.
 
         Raises:
             UserError: there is no such file.
@@ -98,7 +98,7 @@ def _written(value: Any) -> str:
 
 
 def runs_root() -> Path:
-    """Give the folder of all runs."""
+    """Return the folder of all runs."""
     return reports_root() / "runs"
 
 
@@ -130,7 +130,7 @@ def load_run(path: Path) -> Run:
 
 @contextmanager
 def locked(digest: str, *, wait: bool = True) -> Iterator[bool]:
-    """Hold the lock of a digest; gives False at once where another process has it and `wait` is false.
+    """Hold the lock of a digest; returns False at once where another process has it and `wait` is false.
 
     The lock files stay: removing one while another process opens it would give two owners.
     """
@@ -259,7 +259,7 @@ def _stale(runs: list[Run], inputs: bool) -> list[Run]:
 
 
 def _is_current(run: Run) -> bool:
-    """Say whether the code that made a run is still what it was; functions of notebooks cannot be looked up."""
+    """Return whether the code that made a run is still what it was; functions of notebooks cannot be looked up."""
     code = run.manifest["code"]
     names = code["names"]
     if any(name.startswith("function:") for name in names):

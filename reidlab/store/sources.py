@@ -146,7 +146,7 @@ def _entries(text: str) -> tuple[Entry, ...]:
 
 
 def _meaning(name: str) -> str:
-    """Give the digest of a module's source; refuses what was edited after this process had loaded it."""
+    """Return the digest of a module's source; refuses what was edited after this process had loaded it."""
     file = _file(name)
     assert file is not None
     digest = _read(*_stamp(file))[0]
@@ -190,7 +190,7 @@ def _bytecode(code: CodeType) -> bytes:
 
 @functools.cache
 def _folder(top: str) -> Path | None:
-    """Give the folder of a top package, or the file of a top module; importing neither."""
+    """Return the folder of a top package, or the file of a top module; importing neither."""
     loaded = getattr(sys.modules.get(top), "__file__", None)
     if loaded is None:
         try:
@@ -204,7 +204,7 @@ def _folder(top: str) -> Path | None:
 
 
 def _file(name: str) -> Path | None:
-    """Give the source file of a module by its name, without importing it or its parents."""
+    """Return the source file of a module by its name, without importing it or its parents."""
     top, _, rest = name.partition(".")
     folder = _folder(top) if top else None
     if folder is None or (rest and folder.is_file()):
@@ -305,7 +305,7 @@ def _resolve(entry: tuple[str, str], package: str) -> list[str]:
 
 
 def _home(package: str, name: str, depth: int = 8) -> str:
-    """Give the module that a package re-exports `name` from; the package itself where it does not."""
+    """Return the module that a package re-exports `name` from; the package itself where it does not."""
     file = _file(package)
     if depth and file is not None and file.name == "__init__.py":
         for kind, target in _read(*_stamp(file))[1]:

@@ -230,7 +230,7 @@ def _plain(value: Any, where: str) -> Any:
 
 @contextmanager
 def _clear_errors(folder: Path) -> Iterator[None]:
-    """Say what to do about a full or read-only disk."""
+    """Return what to do about a full or read-only disk."""
     try:
         yield
     except OSError as error:

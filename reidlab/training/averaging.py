@@ -57,7 +57,7 @@ class Averaging:
             self.swa.update_parameters(model)
 
     def n_batches(self, available: int, *, frozen: bool) -> int:
-        """Say on how many of an epoch's `available` batches BN statistics are to be recomputed.
+        """Return on how many of an epoch's `available` batches BN statistics are to be recomputed.
 
         While modules are frozen, their pretrained statistics stay: what is new was trained with them. The mean of
         weights needs new ones (Izmailov et al. 2018): from the whole epoch, where precise_bn says nothing.
@@ -70,7 +70,7 @@ class Averaging:
         return self.swa is not None and int(self.swa.n_averaged) > 0
 
     def shown(self, model: nn.Module, batches: Iterable[Tensor] | None, *, seed: int) -> nn.Module:
-        """Give the model to validate and save: the average, where there is one.
+        """Return the model to validate and save: the average, where there is one.
 
         Args:
             model: as trained so far; its weights and statistics are left alone.
@@ -91,7 +91,7 @@ class Averaging:
         return self.copy
 
     def state_dict(self) -> dict[str, Any]:
-        """Give what a resumed run needs: averaged weights and counts; empty without an average."""
+        """Return what a resumed run needs: averaged weights and counts; empty without an average."""
         average = self.ema if self.ema is not None else self.swa
         return {} if average is None else {"steps": self.steps, "average": average.state_dict()}
 

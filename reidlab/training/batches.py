@@ -39,7 +39,7 @@ class BatchMaker:
         self.compute, self.seed = compute, seed
 
     def __call__(self, rows: np.ndarray, epoch: int, step: int) -> Tensor:
-        """Give float32 [batch, 3, height, width] in the plan's memory format."""
+        """Return float32 [batch, 3, height, width] in the plan's memory format."""
         draws = np.random.SeedSequence([self.seed, epoch, step]).generate_state(1, np.uint64)[0]
         generator = Generator().manual_seed(int(draws) >> 1)
         with outside_autocast(self.compute.device.type):  # around us where BN statistics are made anew

@@ -105,7 +105,7 @@ class Checkpoints:
             ) from error
 
     def _newest(self) -> tuple[str, int]:
-        """Give the folder and the finished epochs that last.json names."""
+        """Return the folder and the finished epochs that last.json names."""
         last = as_mapping(read_json(self.folder / "last.json", "last.json"), "last.json")
         name, epochs_done = last.get("checkpoint"), last.get("epochs_done")
         if not isinstance(name, str) or not re.fullmatch(r"epoch-\d{5,}", name) or not isinstance(epochs_done, int):

@@ -32,7 +32,7 @@ _FAST_SIDE = 3  # oneDNN's weight gradient in bfloat16 is fast up to this kernel
 
 
 def fast_depthwise(compute: ComputePlan) -> AbstractContextManager[Any]:
-    """Give the context in which a model's forward pass leaves fast gradients behind; elsewhere it changes nothing.
+    """Return the context in which a model's forward pass leaves fast gradients behind; elsewhere it changes nothing.
 
     It acts on a CPU in bfloat16, on depthwise convolutions that have a stride above 1 or a kernel larger than 3, in
     whatever module they stand; `torch.compile` sees through it.
@@ -123,7 +123,7 @@ class _Depthwise(torch.autograd.Function):
 def _gradients(
     gradient: Tensor, images: Tensor, weight: Tensor, stride: list[int], padding: list[int]
 ) -> tuple[Tensor, Tensor]:
-    """Give the gradients by the images and by the weight: one operation to torch.compile, which is not to unfold it."""
+    """Return the gradients by the images and by the weight, one operation that torch.compile does not unfold."""
     gradient = gradient.contiguous(memory_format=torch.channels_last)
     return (
         _by_images(gradient, images.shape, weight, stride, padding),
@@ -173,7 +173,7 @@ def _by_weight(
 
 
 def _starts(side: int) -> Iterator[int]:
-    """Give where tiles of a kernel's side begin: 0 and 2 for 5; 0, 3 and 4 for 7."""
+    """Return where tiles of a kernel's side begin: 0 and 2 for 5; 0, 3 and 4 for 7."""
     last = max(side - _FAST_SIDE, 0)
     yield from range(0, last, _FAST_SIDE)
     yield last
@@ -189,7 +189,7 @@ def _library_by_weight(
 
 
 def _pair(value: int | Sequence[int]) -> tuple[int, int]:
-    """Give down and right."""
+    """Return down and right."""
     if isinstance(value, int):
         return value, value
     both = tuple(value)

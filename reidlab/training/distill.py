@@ -72,7 +72,7 @@ class Teachers:
         self._said, self.note = Lesson(features, logits), note
 
     def lesson(self, rows: np.ndarray) -> Lesson:
-        """Give the lesson of a batch of table rows [batch]."""
+        """Return the lesson of a batch of table rows [batch]."""
         places = torch.from_numpy(self._place[rows])
         return Lesson(*(None if said is None else said[places.to(said.device)] for said in self._said))
 
@@ -176,14 +176,14 @@ def make_teachers(
 
 
 def teacher_digests(given: Sequence[str]) -> list[str]:
-    """Give the digests of the teachers' weights: other teachers under the same names make another run."""
+    """Return the digests of the teachers' weights: other teachers under the same names make another run."""
     return [saved_digest(saved_model(name, "teachers")) for name in given]
 
 
 def class_logits(
     model: Any, pixels: PixelStore, rows: np.ndarray, compute: ComputePlan, *, progress: bool = False
 ) -> Tensor:
-    """Give what a trained model's classifiers say of images, float32 [row, class] on the CPU.
+    """Return what a trained model's classifiers say of images, float32 [row, class] on the CPU.
 
     The mean over its classifiers, and over each image and its mirror; layers are in eval mode, classifiers with a
     margin add none.

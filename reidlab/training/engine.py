@@ -42,11 +42,11 @@ class Means:
             self.sums[name] = self.sums[name] + value.float() if name in self.sums else value.float()
 
     def means(self) -> dict[str, float]:
-        """Give the mean of each figure over the steps."""
+        """Return the mean of each figure over the steps."""
         return {name: float(value) / self.n for name, value in self.sums.items()}
 
     def short(self) -> dict[str, str]:
-        """Give the figures of a progress bar."""
+        """Return the figures of a progress bar."""
         shown = ("loss", "active_share", "d_ap", "d_an")
         return {name: f"{float(self.sums[name]) / self.n:.3f}" for name in shown if name in self.sums}
 
@@ -147,7 +147,7 @@ class Learner:
         self.averaging.after_epoch(self.model, epoch)
 
     def state_dict(self) -> dict[str, Any]:
-        """Give all that a resumed run needs beside the weights; what a recipe does without takes no place."""
+        """Return all that a resumed run needs beside the weights; what a recipe does without takes no place."""
         state = {"optimizer": self.optimizer.state_dict(), **random_states(self.compute)}
         for name, part in (("averaging", self.averaging), ("objective", self.objective)):
             if part.state_dict():
@@ -202,7 +202,7 @@ def _can_compile(device: str) -> bool:
 
 
 def random_states(compute: ComputePlan) -> dict[str, Any]:
-    """Give the states of torch's generators that training draws from."""
+    """Return the states of torch's generators that training draws from."""
     states: dict[str, Any] = {"torch_rng": torch.get_rng_state()}
     if compute.device.type == "cuda":
         states["cuda_rng"] = torch.cuda.get_rng_state_all()

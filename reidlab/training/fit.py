@@ -163,7 +163,7 @@ class _Training:
         return self._finish()
 
     def _rows(self, epoch: int) -> list[np.ndarray]:
-        """Give the table rows of an epoch's batches."""
+        """Return the table rows of an epoch's batches."""
         batches = trimmed(self.task.sampler.batches(epoch), self.recipe.accumulate)
         return [self.task.rows(batch) for batch in batches]
 
@@ -207,7 +207,7 @@ class _Training:
         }
 
     def _shown(self, epoch: int) -> nn.Module:
-        """Give the model that is validated and saved after `epoch`: a function of weights, seed and epoch."""
+        """Return the model that is validated and saved after `epoch`: a function of weights, seed and epoch."""
         learner, rows = self.learner, self._rows(epoch)
         n = learner.averaging.n_batches(len(rows), frozen=learner.freezing.holds(epoch))
         batches = (self.batch(rows[i], epoch, i) for i in range(n)) if n else None

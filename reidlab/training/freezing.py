@@ -49,7 +49,7 @@ class Freezing:
             raise UserError(f"freeze.modules={', '.join(part.modules)} leaves nothing to train.")
 
     def holds(self, epoch: int) -> bool:
-        """Say whether the modules are frozen in `epoch` (0 is the first)."""
+        """Return whether the modules are frozen in `epoch` (0 is the first)."""
         return epoch < self.epochs
 
     def begin(self, epoch: int) -> None:

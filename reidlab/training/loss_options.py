@@ -44,7 +44,7 @@ def _options(term: LossTerm) -> set[str]:
 
 
 def _example(model: nn.Module) -> Output:
-    """Give the training output for two black images; neither the model nor any generator changes."""
+    """Return the training output for two black images; neither the model nor any generator changes."""
     preprocess: Any = model.preprocess
     with torch.random.fork_rng(), torch.no_grad():
         return Output(*copy.deepcopy(model).train()(torch.zeros(2, 3, preprocess.height, preprocess.width)))

@@ -36,11 +36,11 @@ class Objective(nn.Module):
 
     @property
     def needs_triplets(self) -> bool:
-        """Say whether a term wants batches of given triplets."""
+        """Return whether a term wants batches of given triplets."""
         return any(term.feature == "triplets" for term in self.terms)
 
     def forward(self, output: Output, labels: Tensor, lesson: Lesson | None = None) -> Tensor:
-        """Give the scalar loss of a model's training output with labels [batch] in 0..class-1.
+        """Return the scalar loss of a model's training output with labels [batch] in 0..class-1.
 
         Args:
             output: of the model that learns.
@@ -86,7 +86,7 @@ def _labels(terms: tuple[LossTerm, ...]) -> list[str]:
 
 
 def _seen(term: LossTerm, output: Output) -> tuple[Tensor, ...]:
-    """Give the features that a term is applied to, one after another."""
+    """Return the features that a term is applied to, one after another."""
     if term.branch:
         return tuple(_of_branch(term, name, output) for name in term.branch)
     if term.feature == "logits":
@@ -114,7 +114,7 @@ def _of_branch(term: LossTerm, name: str, output: Output) -> Tensor:
 
 
 def _beside(term: LossTerm, labels: Tensor, lesson: Lesson | None) -> list[Tensor]:
-    """Give what a loss takes beside the feature: labels, or what a teacher says."""
+    """Return what a loss takes beside the feature: labels, or what a teacher says."""
     if not term.learns_from_teacher:
         return [labels]
     features, logits = lesson if lesson is not None else (None, None)
@@ -131,7 +131,7 @@ def _beside(term: LossTerm, labels: Tensor, lesson: Lesson | None) -> list[Tenso
 def _term(
     term: LossTerm, loss: nn.Module, output: Output, labels: Tensor, lesson: Lesson | None
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Give the value of one term and what it reports."""
+    """Return the value of one term and what it reports."""
     if term.feature == "triplets":
         a, p, n = output.before.chunk(3)
         a_labels, _, n_labels = labels.chunk(3)

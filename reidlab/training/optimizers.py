@@ -52,7 +52,7 @@ def build_optimizer(part: OptimizerPart, model: nn.Module) -> torch.optim.Optimi
 
 
 def _can_fuse(model: nn.Module) -> bool:
-    """Say whether torch has fused steps for the model's devices (all kernels since 2.4)."""
+    """Return whether torch has fused steps for the model's devices (all kernels since 2.4)."""
     return {p.device.type for p in model.parameters()} <= {"cpu", "cuda", "mps"}
 
 
@@ -98,7 +98,7 @@ def build_loss_optimizer(part: OptimizerPart, objective: Objective) -> torch.opt
 
 
 def describe_groups(*optimizers: torch.optim.Optimizer | None) -> list[dict[str, Any]]:
-    """Give name, tensors, parameters, base rate and weight decay of every parameter group."""
+    """Return name, tensors, parameters, base rate and weight decay of every parameter group."""
     return [
         {
             "group": group["name"],

@@ -55,7 +55,7 @@ class LossTerm(Part):
 
     @property
     def learns_from_teacher(self) -> bool:
-        """Say whether the loss takes a teacher's output; a loss that does not exist takes none."""
+        """Return whether the loss takes a teacher's output; a loss that does not exist takes none."""
         return self.name in LOSSES and any("teacher" in item for item in LOSSES[self.name].facts.get("takes", ()))
 
 

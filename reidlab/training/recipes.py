@@ -71,7 +71,7 @@ class Recipe(Part):
     )
 
     def experiment(self) -> dict[str, Any]:
-        """Give what decides the result as plain data: all but the words about it."""
+        """Return what decides the result as plain data: all but the words about it."""
         return self.model_dump(mode="json", exclude={"source", "expected"})
 
     @model_validator(mode="after")
@@ -166,7 +166,7 @@ def _explain(name: str, error: ValidationError) -> str:
 
 
 def _nearest_field(place: tuple[int | str, ...]) -> str:
-    """Say which field of the recipe, or of the part that `place` leads into, was probably meant."""
+    """Return which field of the recipe, or of the part that `place` leads into, was probably meant."""
     parts: dict[str, type[BaseModel]] = {
         "losses": LossTerm,
         "sampler": SamplerPart,

@@ -77,7 +77,7 @@ def saved_folder(path: Path) -> Path:
 
 
 def saved_digest(folder: Path) -> str:
-    """Give the digest of all that a saved model's embeddings depend on: weights, spec and preprocessing.
+    """Return the digest of all that a saved model's embeddings depend on: weights, spec and preprocessing.
 
     Raises:
         UserError: as `read_config`.

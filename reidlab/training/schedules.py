@@ -37,7 +37,7 @@ class Schedule:
     watches: bool = False
 
     def __call__(self, position: float, scores: Scores = ()) -> float:
-        """Give the factor at `position`, given all validations so far."""
+        """Return the factor at `position`, given all validations so far."""
         return self.factor(position, scores)
 
 
@@ -79,7 +79,7 @@ def build_schedule(name: str, *, base_lr: float, epochs: int, steps_per_epoch: i
 
 
 def options_of(name: str) -> dict[str, Any]:
-    """Give the options that a recipe can set of a registered schedule, with their defaults."""
+    """Return the options that a recipe can set of a registered schedule, with their defaults."""
     entry = SCHEDULES.find(name)
     own, moving, common = _options(entry)
     functions = [function for function in (entry.factory, momentum_of(entry)) if function is not None]
@@ -89,7 +89,7 @@ def options_of(name: str) -> dict[str, Any]:
 
 
 def _options(entry: Entry) -> tuple[list[str], list[str], dict[str, Any]]:
-    """Give the options of a schedule's own, those of its momentum, and the common ones with their defaults."""
+    """Return the options of a schedule's own, those of its momentum, and the common ones with their defaults."""
     derived = {"total_steps", "base_lr", "epochs", "scores"}
     own = [name for name in list(inspect.signature(entry.factory).parameters)[1:] if name not in derived]
     common: dict[str, Any] = {"start": 0, "ahead": 0, "by": entry.facts["unit"]}

@@ -49,7 +49,7 @@ def saved_model(given: str, what: str = "start") -> Path:
 
 
 def same_identities(folder: Path, task: Task) -> bool | None:
-    """Say whether a saved model was trained on the very images and identities of a task; None: nobody knows.
+    """Return whether a saved model was trained on the very images and identities of a task; None: nobody knows.
 
     Args:
         folder: of the model, beside which its training wrote what it was made from.

@@ -58,7 +58,7 @@ class Task:
         return hashlib.sha256(self.labels.tobytes() + "\n".join(self.identities).encode()).hexdigest()[:16]
 
     def rows(self, batch: np.ndarray) -> np.ndarray:
-        """Give the table rows of a batch of units; for triplets all anchors, then all positives, then all negatives."""
+        """Return the table rows of a batch of units; for triplets all anchors, then positives, then negatives."""
         return self.units[batch].T.reshape(-1)
 
 
@@ -107,5 +107,5 @@ def make_task(
 
 
 def _agree(labels: np.ndarray) -> bool:
-    """Say whether every triplet's positive has its anchor's identity and its negative another one."""
+    """Return whether every triplet's positive has its anchor's identity and its negative another one."""
     return bool((labels[:, 0] == labels[:, 1]).all() and (labels[:, 0] != labels[:, 2]).all())

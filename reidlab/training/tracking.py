@@ -34,7 +34,7 @@ class Tracker(Protocol):
     """Where one run is logged."""
 
     def logged(self) -> set[tuple[str, int]]:
-        """Give the (tag, epoch) pairs that are there already."""
+        """Return the (tag, epoch) pairs that are there already."""
 
     def write(self, epoch: int, values: Mapping[str, float]) -> None:
         """Log the figures of an epoch by their tags."""
@@ -84,7 +84,7 @@ def flatten(content: Any, prefix: str = "") -> dict[str, str]:
 
 
 def _tag(name: str) -> str:
-    """Give the name of a figure under its heading."""
+    """Return the name of a figure under its heading."""
     heading = "validation" if name.startswith("val_") else "speed" if name in _SPEED else "training"
     return f"{heading}/{name}"
 
@@ -207,7 +207,7 @@ class _MLflow:
         (folder / _RUN_ID).write_text(self.run_id, encoding="utf-8")
 
     def _find(self, folder: Path, fresh: bool) -> str | None:
-        """Give the MLflow run that this folder was logged to before; a beginning training takes only an empty one."""
+        """Return the MLflow run that this folder was logged to before; a beginning training takes only an empty one."""
         from mlflow.exceptions import MlflowException
 
         note = folder / _RUN_ID

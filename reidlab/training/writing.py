@@ -43,7 +43,7 @@ def save_state(state: Mapping[str, Any], path: Path) -> None:
 
 
 def tensor_bytes(value: Any) -> int:
-    """Give the bytes of all tensors in a nest of mappings, lists and tuples."""
+    """Return the bytes of all tensors in a nest of mappings, lists and tuples."""
     if isinstance(value, Tensor):
         return value.numel() * value.element_size()
     if isinstance(value, Mapping):
@@ -67,7 +67,7 @@ def check_room(folder: Path, what: str, *content: Any) -> None:
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Say what to do where the disk is full or the folder read-only."""
+    """Explain what to do where the disk is full or the folder read-only."""
     try:
         yield
     except (OSError, RuntimeError, SafetensorError) as error:  # torch.save and safetensors have errors of their own
@@ -79,7 +79,7 @@ def writing(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _beside(path: Path) -> Iterator[Path]:
-    """Give a path to write to, which becomes `path` when all is on the disk, and is removed when anything fails."""
+    """Return a path to write to, which becomes `path` when all is on the disk, and is removed when anything fails."""
     partial = path.with_name(path.name + ".partial")
     try:
         yield partial

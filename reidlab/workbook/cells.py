@@ -70,12 +70,12 @@ def find_notebook(which: str) -> Path:
 
 
 def tags_of(cell: NotebookNode) -> list[str]:
-    """Give the tags of a cell."""
+    """Return the tags of a cell."""
     return list(cell.get("metadata", {}).get("tags", []))
 
 
 def headings(text: str, deepest: int = 6) -> list[str]:
-    """Give the headings of a Markdown text, without their marks."""
+    """Return the headings of a Markdown text, without their marks."""
     lines = (line.strip() for line in text.splitlines() if line.startswith("#"))
     levels = [(line, len(line) - len(line.lstrip("#"))) for line in lines]
     found = [line[level:].strip().rstrip("#").strip() for line, level in levels if level <= deepest]
@@ -83,7 +83,7 @@ def headings(text: str, deepest: int = 6) -> list[str]:
 
 
 def title_of(notebook: NotebookNode, otherwise: str = "") -> str:
-    """Give the first heading."""
+    """Return the first heading."""
     for cell in notebook.cells:
         if cell.cell_type == "markdown" and "papermill-error-cell-tag" not in tags_of(cell):
             found = headings(cell.source, 2)
@@ -93,7 +93,7 @@ def title_of(notebook: NotebookNode, otherwise: str = "") -> str:
 
 
 def result_of(notebook: NotebookNode) -> dict[str, Any]:
-    """Give what the last `Result` of a notebook holds; empty where it shows none."""
+    """Return what the last `Result` of a notebook holds; empty where it shows none."""
     for cell in reversed(notebook.cells):
         for output in reversed(cell.get("outputs", [])):
             found = output.get("data", {}).get(RESULT_TYPE)
@@ -143,7 +143,7 @@ def _parameter_line(node: ast.stmt, comments: Mapping[int, str]) -> ParameterLin
 
 
 def parameter_model(path: Path, notebook: NotebookNode) -> type[NotebookParams]:
-    """Give the model that checks a notebook's parameters: ours, or for others one made of the parameters cell.
+    """Return the model that checks a notebook's parameters: ours, or for others one made of the parameters cell.
 
     Raises:
         UserError: as `parameter_lines`.

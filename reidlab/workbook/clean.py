@@ -32,7 +32,7 @@ METADATA = {
 
 
 def clean(notebook: NotebookNode) -> NotebookNode:
-    """Give a cleaned copy; cleaning it again changes nothing."""
+    """Return a cleaned copy; cleaning it again changes nothing."""
     cells, names, count = [], set[str](), 0
     for cell in notebook.cells:
         tags = list(dict.fromkeys(tags_of(cell)))

@@ -101,7 +101,7 @@ def _images(source: ModelSource, size: tuple[int, int], n: int) -> tuple[Tensor,
 
 
 def _own_table(source: ModelSource) -> pd.DataFrame | None:
-    """Give the table that a training run was made from; None where it, or its first image, is not there any more."""
+    """Return the table that a training run was made from; None where it, or its first image, is not there any more."""
     if not source.facts.get("trained_on"):
         return None
     wanted = set(find_run(source.digest).manifest["inputs"])

@@ -93,7 +93,7 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def _checked(value: Any, depth: int = 0) -> Any:
-    """Give what was read without halves of characters, which no page could hold; refuse what is nested too deeply."""
+    """Return what was read without halves of characters, which no page could hold; refuse what is nested too deeply."""
     if depth > DEEPEST:
         raise RecursionError
     if isinstance(value, str):

@@ -15,7 +15,7 @@ __all__ = ["executed_root", "make_way", "publish"]
 
 
 def executed_root() -> Path:
-    """Give the folder of executed notebooks."""
+    """Return the folder of executed notebooks."""
     return reports_root() / "executed"
 
 
@@ -40,7 +40,7 @@ def make_way(target: Path) -> Path:
 
 
 def _replaceable(target: Path) -> bool:
-    """Say whether a file is an executed notebook, or what is left of one: nothing, or junk among executed ones."""
+    """Return whether a file is an executed notebook, or what is left of one: nothing, or junk among executed ones."""
     try:
         return "papermill" in read_notebook(target).metadata
     except UserError:
@@ -58,7 +58,7 @@ def _clear(target: Path) -> None:
 
 
 def publish(beside: Path, target: Path) -> None:
-    """Give a run's output its name, unless the run was stopped in the middle of writing it."""
+    """Return a run's output its name, unless the run was stopped in the middle of writing it."""
     if beside.is_file():
         try:
             read_notebook(beside)

@@ -36,7 +36,7 @@ class Built:
 
 
 def html_root() -> Path:
-    """Give the folder of the pages."""
+    """Return the folder of the pages."""
     return reports_root() / "html"
 
 
@@ -113,7 +113,7 @@ def write_pages(notebooks: Sequence[Path] = (), *, code: bool = False) -> Built:
 
 
 def _readable(notebooks: Sequence[Path], code: bool) -> tuple[list[tuple[Page, Content]], list[str]]:
-    """Give page and content of the notebooks that can be shown, and a line on each of the others.
+    """Return page and content of the notebooks that can be shown, and a line on each of the others.
 
     Raises:
         UserError: there is none that can be shown.
@@ -131,7 +131,7 @@ def _readable(notebooks: Sequence[Path], code: bool) -> tuple[list[tuple[Page, C
 
 
 def _kept(written: Sequence[str]) -> list[Page]:
-    """Give the pages that an earlier call wrote, and this one does not, where their notebooks are still there."""
+    """Return the pages that an earlier call wrote, and this one does not, where their notebooks are still there."""
     others = [path for path in _every() if (html_root() / f"{path.stem}.html").is_file()]
     kept = []
     for path in others:

@@ -31,7 +31,7 @@ _SAME = ("model", "flip test", "projection", "metric", "commit", "seed", "epochs
 
 
 def results_table(dataset: str, selectors: Sequence[str] = ()) -> pd.DataFrame:
-    """Give one row an evaluation run of a data set, best mAP first.
+    """Return one row an evaluation run of a data set, best mAP first.
 
     Args:
         dataset: data set that was evaluated on.
@@ -148,7 +148,7 @@ def _lost(file: Path, table: pd.DataFrame) -> list[str]:
 
 
 def _identities(table: pd.DataFrame) -> list[tuple[str, ...]]:
-    """Give what each row is of, alike for a table as made and as read from its file."""
+    """Return what each row is of, alike for a table as made and as read from its file."""
     columns = [[_plain(value) for value in table[name]] if name in table else [""] * len(table) for name in _SAME]
     return list(zip(*columns))
 

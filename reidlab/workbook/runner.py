@@ -192,7 +192,7 @@ def stop_tree(process: subprocess.Popen[Any], grace: float = 5.0) -> None:
 
 
 def _running_cell(outcome: Outcome) -> str:
-    """Give the source of the last cell that had begun when the notebook was last saved."""
+    """Return the source of the last cell that had begun when the notebook was last saved."""
     source = ""
     with contextlib.suppress(UserError):
         for cell in read_notebook(outcome.output).cells:

@@ -29,7 +29,7 @@ CLASSES = 751  # identities of the classifiers, as on Market-1501
 
 
 def recipes_of_models(patterns: Iterable[str] = ()) -> dict[str, Recipe]:
-    """Give each model that fits the patterns (see `listings.choose`) the same plain recipe, by its name.
+    """Return each model that fits the patterns (see `listings.choose`) the same plain recipe, by its name.
 
     It has the model's own options, cross-entropy, batch-hard triplets and AdamW.
 
@@ -45,7 +45,7 @@ def recipes_of_models(patterns: Iterable[str] = ()) -> dict[str, Recipe]:
 
 
 def recipes_of_names(patterns: Iterable[str] = ()) -> dict[str, Recipe]:
-    """Give the recipes that fit the patterns, by name, with random instead of pretrained weights: none is downloaded.
+    """Return the recipes that fit the patterns, by name, with random instead of pretrained weights: none is downloaded.
 
     Raises:
         UserError: a pattern that nothing fits.

@@ -63,7 +63,7 @@ class Visit:
         return not (self.requests or self.dialogs or self.fired or self.console or self.errors)
 
     def happened(self) -> dict[str, list[str]]:
-        """Give all that happened, for the message of a test that fails."""
+        """Return all that happened, for the message of a test that fails."""
         names = ("requests", "dialogs", "fired", "console", "errors")
         return {name: getattr(self, name) for name in names if getattr(self, name)}
 
@@ -86,13 +86,13 @@ class Visit:
 
 
 def chromium() -> str | None:
-    """Give the path of Chromium, or None where it is missing."""
+    """Return the path of Chromium, or None where it is missing."""
     return shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    """Give a running Chromium; skip without one, fail without one in CI."""
+    """Return a running Chromium; skip without one, fail without one in CI."""
     path = chromium()
     if path is None:
         message = "chromium is missing (Debian: apt-get install chromium): pages were not looked at in a browser"
@@ -109,7 +109,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def visit(browser: Any) -> Iterator[Callable[..., Visit]]:
-    """Give a function that opens a page file, in a new window or in that of an earlier visit (`on`)."""
+    """Return a function that opens a page file, in a new window or in that of an earlier visit (`on`)."""
     contexts = []
 
     def start(dark: bool, width: int) -> Visit:

@@ -58,7 +58,7 @@ def fake(title: str, mark: Path, manner: str = "plain") -> Dashboard:
 
 
 def alive(pid: int) -> bool:
-    """Say whether a process runs; a zombie does not."""
+    """Return whether a process runs; a zombie does not."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -36,5 +36,5 @@ def coordinates(n: int, height: int, width: int) -> Tensor:
 
 
 def likely(count: Any, n: int, p: float) -> bool:
-    """Say whether `count` of `n` independent draws of probability `p` lies within four standard deviations."""
+    """Return whether `count` of `n` independent draws of probability `p` lies within four standard deviations."""
     return abs(float(count) - n * p) <= 4 * math.sqrt(n * p * (1 - p)) + 1e-9

@@ -10,7 +10,7 @@ HERE = Path(__file__).parent
 
 
 def pytest_report_header() -> str:
-    """Say which profile runs."""
+    """Return which profile runs."""
     from fuzz_cases import PROFILE, SCALE
 
     return f"fuzz: profile {PROFILE}, {SCALE:g} times the usual examples (tests/fuzz/README.md)"

@@ -38,7 +38,7 @@ PROFILE = "fuzz-long" if LONG else "fuzz"
 
 
 def fuzz(examples: int = 50) -> settings:
-    """Give the settings of a fuzz test: as many examples, or as many times more as the long run lasts longer."""
+    """Return the settings of a fuzz test: as many examples, or as many times more as the long run lasts longer."""
     return settings(settings.get_profile(PROFILE), max_examples=math.ceil(examples * SCALE))
 
 
@@ -62,7 +62,7 @@ def _no_hang() -> Iterator[None]:
 
 
 def ends_well(call: Callable[[], Any], *, also: tuple[type[Exception], ...] = ()) -> Any:
-    """Give the call's result or its UserError, and let everything else fail the test.
+    """Return the call's result or its UserError, and let everything else fail the test.
 
     A UserError must say something that can be printed, and no more than a screen of it. Warnings are errors already
     (pyproject.toml).
@@ -85,7 +85,7 @@ def ends_well(call: Callable[[], Any], *, also: tuple[type[Exception], ...] = ()
 
 
 def junk_text() -> st.SearchStrategy[str]:
-    """Give text with what breaks parsers, paths, pages and terminals, lone surrogates among it."""
+    """Return text with what breaks parsers, paths, pages and terminals, lone surrogates among it."""
     nasty = [
         "",
         " ",
@@ -120,20 +120,20 @@ def junk_text() -> st.SearchStrategy[str]:
 
 
 def junk_number() -> st.SearchStrategy[Any]:
-    """Give numbers that fit nowhere: huge, tiny, negative, NaN, infinite, complex, of NumPy's and Python's kinds."""
+    """Return numbers that fit nowhere: huge, tiny, negative, NaN, infinite, complex, of NumPy's and Python's kinds."""
     edges = [0, 1, -1, 2**31, 2**53 + 1, 2**63 - 1, -(2**63), 2**63, 2**64 - 1, 2**70, 10**400, 1e300, -0.0, math.nan]
     edges += [math.inf, -math.inf, 1e-320, 1 + 2j, True, np.float16(1), np.uint64(2**64 - 1), np.int8(-1), np.nan]
     return st.sampled_from(edges) | st.integers() | st.floats()
 
 
 def junk_scalar() -> st.SearchStrategy[Any]:
-    """Give one thing: text, a number, a missing value or an object that is neither."""
+    """Return one thing: text, a number, a missing value or an object that is neither."""
     odd = [None, pd.NA, pd.NaT, b"bytes", object(), np.datetime64("2020-01-01"), pd.Timestamp(0), ..., range(3), type]
     return junk_text() | junk_number() | st.sampled_from(odd)
 
 
 def junk_array(max_size: int = 6) -> st.SearchStrategy[Any]:
-    """Give lists and arrays of many kinds and shapes: ragged, empty, masked, structured, of objects, without axes."""
+    """Return lists and arrays of many kinds and shapes: ragged, empty, masked, structured, of objects, without axes."""
     scalars = st.lists(junk_scalar(), max_size=max_size)
     numbers = st.lists(st.floats(width=32) | st.integers(-3, 3), max_size=max_size)
     kinds = st.sampled_from(["f2", "f4", "f8", "i1", "i8", "u8", "c16", "U3", "S3", "O", "?", "M8[s]", "m8[s]", "V4"])
@@ -151,7 +151,7 @@ def junk_array(max_size: int = 6) -> st.SearchStrategy[Any]:
 
 
 def junk() -> st.SearchStrategy[Any]:
-    """Give anything: a scalar, an array, or a nest of lists and dictionaries as YAML and JSON hold them."""
+    """Return anything: a scalar, an array, or a nest of lists and dictionaries as YAML and JSON hold them."""
     nest = st.recursive(
         junk_scalar(),
         lambda inner: st.lists(inner, max_size=3) | st.dictionaries(junk_text(), inner, max_size=3),

@@ -151,7 +151,7 @@ KINDS_OF_NUMBERS += [torch.complex64, torch.uint8]
 
 @st.composite
 def tensors(draw: st.DrawFn) -> Any:
-    """Give a tensor of any shape and kind, with NaN, infinities and huge numbers in it, or something else."""
+    """Return a tensor of any shape and kind, with NaN, infinities and huge numbers in it, or something else."""
     if draw(st.integers(0, 12)) == 0:
         return draw(junk())
     fill = draw(st.sampled_from([0.0, 1.0, -1.0, 1e30, -1e30, float("nan"), float("inf"), 3.0]))

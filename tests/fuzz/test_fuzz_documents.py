@@ -53,7 +53,7 @@ REPEATED = st.builds(str.__mul__, st.sampled_from(SIGNS), st.integers(1, 3000))
 
 
 def mutated(texts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    """Give texts with a few pieces cut out, doubled or replaced by signs that mean something."""
+    """Return texts with a few pieces cut out, doubled or replaced by signs that mean something."""
 
     @st.composite
     def change(draw: st.DrawFn) -> str:
@@ -72,7 +72,7 @@ TEXTS = SOUP | REPEATED | junk_text() | mutated(st.sampled_from(sorted(SHIPPED.v
 
 
 def is_plain(value: Any) -> bool:
-    """Say whether JSON could hold it."""
+    """Return whether JSON could hold it."""
     return json.loads(json.dumps(value, allow_nan=False)) == value
 
 

@@ -39,7 +39,7 @@ def good(seed: int) -> dict[str, Any]:
 
 
 def vectors(n: int) -> st.SearchStrategy[Any]:
-    """Give vectors of the right shape that hold anything, and things that are no vectors."""
+    """Return vectors of the right shape that hold anything, and things that are no vectors."""
     floats = st.lists(st.lists(st.floats() | st.integers(-1, 1), min_size=DIM, max_size=DIM), min_size=n, max_size=n)
     kinds = st.sampled_from([np.float16, np.float32, np.float64, np.longdouble, object])
 
@@ -51,7 +51,7 @@ def vectors(n: int) -> st.SearchStrategy[Any]:
 
 
 def labels(n: int) -> st.SearchStrategy[Any]:
-    """Give labels of the right length that may be anything."""
+    """Return labels of the right length that may be anything."""
     scalars = st.lists(junk_scalar(), min_size=n, max_size=n)
     few = st.lists(st.sampled_from([0, 1, 2, -1, 1.0, "1", " 1 ", "x"]), min_size=n, max_size=n)
     return scalars | few | few.map(lambda values: np.array(values, dtype=object)) | junk_array() | st.none()
@@ -59,7 +59,7 @@ def labels(n: int) -> st.SearchStrategy[Any]:
 
 @st.composite
 def arguments(draw: st.DrawFn, options: dict[str, st.SearchStrategy[Any]]) -> dict[str, Any]:
-    """Give good arguments but for a few."""
+    """Return good arguments but for a few."""
     data = good(draw(st.integers(0, 50)))
     for name in draw(st.sets(st.sampled_from([*data, *options]), max_size=3)):
         if name in options:
@@ -99,7 +99,7 @@ def test_evaluate(given_arguments: dict[str, Any]) -> None:
 
 
 def _large(value: Any) -> bool:
-    """Say whether so many draws would be allowed and take long."""
+    """Return whether so many draws would be allowed and take long."""
     return isinstance(value, int | np.integer) and 1000 < value <= 1_000_000
 
 

@@ -58,7 +58,7 @@ def test_codes_of_two_lists(left: Any, right: Any) -> None:
 
 
 def values(n: int) -> st.SearchStrategy[Any]:
-    """Give a column of n values: junk, or what belongs there, as lists and as pandas keeps them."""
+    """Return a column of n values: junk, or what belongs there, as lists and as pandas keeps them."""
     anything = st.lists(junk_scalar(), min_size=n, max_size=n).map(lambda items: pd.Series(items, dtype=object))
     numbers = st.lists(st.integers(-2, 3) | st.floats(width=32), min_size=n, max_size=n).map(pd.Series)
     texts = st.lists(st.sampled_from(["a", "b ", " ", "-1", "train", "query", "/x/y"]), min_size=n, max_size=n)
@@ -74,7 +74,7 @@ def values(n: int) -> st.SearchStrategy[Any]:
 
 @st.composite
 def tables(draw: st.DrawFn) -> pd.DataFrame:
-    """Give frames that are image tables but for a few columns."""
+    """Return frames that are image tables but for a few columns."""
     n = draw(st.integers(0, 4))
     good: dict[str, Any] = {"path": [f"/d/{i}.jpg" for i in range(n)], "pid": [1] * n, "split": ["train"] * n}
     for column in draw(st.sets(st.sampled_from(COLUMNS), max_size=4)):

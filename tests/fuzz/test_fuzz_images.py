@@ -88,7 +88,7 @@ ONE_NAME = st.text(st.characters(exclude_characters="/\\"), min_size=1, max_size
 
 @st.composite
 def damaged(draw: st.DrawFn) -> bytes:
-    """Give an image's bytes with some of them changed, cut, doubled, or grown together with another image's."""
+    """Return an image's bytes with some of them changed, cut, doubled, or grown together with another image's."""
     data = bytearray(SEEDS[draw(st.sampled_from(sorted(SEEDS)))])
     for _ in range(draw(st.integers(0, 4))):
         kind = draw(st.sampled_from(["byte", "header", "cut", "insert", "splice", "word"]))
@@ -118,7 +118,7 @@ def small_bombs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def fresh() -> Iterator[Path]:
-    """Give a folder of one example; the name of /tmp is short enough for names of 255 bytes below it."""
+    """Return a folder of one example; the name of /tmp is short enough for names of 255 bytes below it."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
         yield Path(place)
 

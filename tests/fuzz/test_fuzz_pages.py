@@ -44,7 +44,7 @@ PIECES = [
 
 
 def markup() -> st.SearchStrategy[str]:
-    """Give text made of what breaks parsers."""
+    """Return text made of what breaks parsers."""
     pieces = st.lists(st.sampled_from(PIECES) | st.text(max_size=5), max_size=12).map("".join)
     return st.one_of(pieces, junk_text())
 
@@ -57,7 +57,7 @@ def mimetypes() -> st.SearchStrategy[str]:
 
 
 def plain() -> st.SearchStrategy[Any]:
-    """Give what JSON can hold."""
+    """Return what JSON can hold."""
     single = st.none() | st.booleans() | st.integers(-9, 9) | st.floats() | markup()
     return st.recursive(
         single,
@@ -100,7 +100,7 @@ def cells() -> st.SearchStrategy[dict[str, Any]]:
 
 
 def notebooks() -> st.SearchStrategy[dict[str, Any]]:
-    """Give notebooks as programs write them, with anything in them."""
+    """Return notebooks as programs write them, with anything in them."""
     facts = st.dictionaries(
         st.sampled_from(
             ["status", "seconds", "date", "failure", "git", "versions", "machine", "parameters", "changed"]
@@ -121,7 +121,7 @@ def notebooks() -> st.SearchStrategy[dict[str, Any]]:
 
 @st.composite
 def mutants(draw: st.DrawFn) -> bytes:
-    """Give notebook files with something missing, something else, or half of the file."""
+    """Return notebook files with something missing, something else, or half of the file."""
     book = copy.deepcopy(draw(notebooks()))
     for _ in range(draw(st.integers(0, 2))):
         place: Any = book

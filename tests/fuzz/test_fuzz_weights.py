@@ -65,7 +65,7 @@ def filled() -> dict[str, Tensor]:
 
 @cache
 def originals() -> dict[str, bytes]:
-    """Give good files by their ending: as torch writes them, wrote them before 1.6, and as safetensors."""
+    """Return good files by their ending: as torch writes them, wrote them before 1.6, and as safetensors."""
     found = {".safetensors": save_safetensors(filled())}
     nested = {"state_dict": OrderedDict(filled()), "epoch": 3, "optimizer": {"state": {0: {"step": torch.ones(1)}}}}
     for ending, old in ((".pth", False), (".pt", True)):

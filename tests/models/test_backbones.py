@@ -48,7 +48,7 @@ def bare(name: str, **options: Any) -> Any:
 
 
 def size_of(network: nn.Module, height: int, width: int) -> tuple[int, ...]:
-    """Give channels, height and width of the maps."""
+    """Return channels, height and width of the maps."""
     with torch.no_grad():
         return tuple(network(torch.zeros(1, 3, height, width)).shape[1:])
 

@@ -22,7 +22,7 @@ MACHINE_PATH = re.compile(r"(?<![\w.:/])/(?:home|Users|root|work|mnt|tmp|media|d
 
 
 def problems(path: Path) -> list[str]:
-    """Say what is wrong with a notebook."""
+    """Return what is wrong with a notebook."""
     notebook = read_notebook(path)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     tagged = [cell for cell in code if "parameters" in tags_of(cell)]

@@ -23,7 +23,7 @@ def modules_of(recipe: str | dict[str, Any]) -> set[str]:
 
 @pytest.fixture
 def edited(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Give a function that makes a module look as if a line of it had changed."""
+    """Return a function that makes a module look as if a line of it had changed."""
     read = sources._read
 
     def edit(module: str) -> None:

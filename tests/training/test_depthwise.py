@@ -64,7 +64,7 @@ def test_a_layer_in_bfloat16(kernel: int, stride: int, padding: int) -> None:
 
 
 def found(result: Tensor, name: str) -> bool:
-    """Say whether an operation stands in a result's graph."""
+    """Return whether an operation stands in a result's graph."""
     waiting = [result.grad_fn]
     while waiting:
         node = waiting.pop()

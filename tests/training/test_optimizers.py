@@ -39,7 +39,7 @@ def part(**options: Any) -> OptimizerPart:
 
 
 def groups_of(model: nn.Module, **options: Any) -> dict[str, tuple[float, float, set[str]]]:
-    """Give base rate, decay and members of every group by its name."""
+    """Return base rate, decay and members of every group by its name."""
     names = {p: name for name, p in model.named_parameters()}
     groups = build_optimizer(part(**options), model).param_groups
     return {g["name"]: (g["base_lr"], g["weight_decay"], {names[p] for p in g["params"]}) for g in groups}

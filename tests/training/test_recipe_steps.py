@@ -78,7 +78,7 @@ PRETRAINED = [name for name in list_recipes() if load_recipe(name).model.get("we
 
 
 def scratch(recipe: Recipe, **changes: Any) -> dict[str, Any]:
-    """Give the recipe's model without pretrained weights."""
+    """Return the recipe's model without pretrained weights."""
     return without_weights(recipe.model) | changes
 
 

@@ -51,7 +51,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def whole(world: World, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Recipe, Run]]:
-    """Give every variant's recipe and the run that was never stopped."""
+    """Return every variant's recipe and the run that was never stopped."""
     made = {}
     for name, changes in VARIANTS.items():
         recipe = make_recipe(**changes)

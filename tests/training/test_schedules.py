@@ -164,7 +164,7 @@ def torch_rates(make: Any, n: int, *, lr: float = 0.5) -> list[float]:
 
 
 def ours(name: str, n: int, **options: Any) -> list[float]:
-    """Give our factors for n epochs of three steps, from a rate of 0.5."""
+    """Return our factors for n epochs of three steps, from a rate of 0.5."""
     schedule = build_schedule(name, base_lr=0.5, epochs=n, steps_per_epoch=3, **options)
     return [schedule(epoch) for epoch in range(n)]
 

@@ -63,7 +63,7 @@ def make_world(folder: Path, **options: Any) -> World:
 
 
 def make_recipe(kind: str = "pk", **changes: Any) -> Recipe:
-    """Give a small recipe of either kind, with dropout and augmentation on; dictionaries are merged one level deep."""
+    """Return a small recipe of either kind, with dropout and augmentation on; dictionaries are merged one level deep."""
     content: dict[str, Any] = {
         "name": f"tiny-{kind}",
         "source": "a test",

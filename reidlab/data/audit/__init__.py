@@ -70,7 +70,7 @@ class Audit:
 
     @property
     def clean_table(self) -> pd.DataFrame:
-        """Give the table without the files that do not decode; `attrs["notes"]` says how many went.
+        """Return the table without the files that do not decode; `attrs["notes"]` says how many went.
 
         Where images have more than 8 bits, its column `value_range` holds which of their values becomes 255, one scale
         for the data set, and the notes say so; the pixel store reads it.
@@ -96,7 +96,7 @@ class Audit:
 
     @property
     def usable_table(self) -> pd.DataFrame:
-        """Give `clean_table` where it holds an image.
+        """Return `clean_table` where it holds an image.
 
         Raises:
             UserError: not one image decodes; the first five are named with what is wrong.

@@ -57,7 +57,7 @@ def _bands(hashes: Hashes, count: int) -> Iterator[Hashes]:
 
 
 def _sharing(key: Hashes) -> Iterator[tuple[Pairs, Pairs]]:
-    """Give positions of equal neighbours in a sorted key: those 1 apart, then 2 apart, ... until none are left."""
+    """Return positions of equal neighbours in a sorted key: those 1 apart, then 2 apart, ... until none are left."""
     ends = np.searchsorted(key, key, side="right")
     active = np.arange(len(key))
     apart = 1

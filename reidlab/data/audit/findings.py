@@ -52,7 +52,7 @@ class _Sides:
         self.multi = self.split == "multi_query"
 
     def kinds(self, pairs: Pairs, exact: bool) -> NDArray[np.object_]:
-        """Give the kind of each pair; "" for what is as it should be."""
+        """Return the kind of each pair; "" for what is as it should be."""
         a, b = pairs.T
         ending = "exact" if exact else "near"
         same = (self.pid[a] == self.pid[b]) & ~self.nobody[a]
@@ -124,7 +124,7 @@ def near_pairs(
 
 
 def _alike(thumbnails: NDArray[np.uint8], pairs: Pairs, correlation: float, block: int = 100_000) -> NDArray[np.bool_]:
-    """Say which pairs of thumbnails correlate; flat ones do where they are of one brightness."""
+    """Return which pairs of thumbnails correlate; flat ones do where they are of one brightness."""
     alike = np.zeros(len(pairs), dtype=bool)
     for start in range(0, len(pairs), block):
         a, b = (thumbnails[rows].astype(np.float32) for rows in pairs[start : start + block].T)
@@ -205,7 +205,7 @@ def odd_pictures(images: pd.DataFrame, upright: bool | None) -> list[pd.DataFram
 
 
 def _robust_z(values: pd.Series) -> pd.Series:
-    """Give distances from the median in robust standard deviations (1.4826 MAD, at least 1 % of the median)."""
+    """Return distances from the median in robust standard deviations (1.4826 MAD, at least 1 % of the median)."""
     middle = float(values.median())
     spread = 1.4826 * float((values - middle).abs().median())
     return (values - middle) / max(spread, 0.01 * abs(middle), 1e-6)

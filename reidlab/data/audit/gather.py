@@ -50,7 +50,7 @@ def _measure_files(files: list[File], workers: int, progress: bool) -> list[Meas
 
 
 def _scale(measured: list[Measured], known: list[float | None]) -> tuple[np.ndarray, dict[int, str]]:
-    """Give the value of each file that becomes 255, and the files that the scale of the data set does not fit."""
+    """Return the value of each file that becomes 255, and the files that the scale of the data set does not fit."""
     kinds = np.array([one.kind for one in measured], dtype=object)
     if any(value is not None for value in known):  # the table says it: part of a data set keeps the scale of the whole
         return np.where(np.isin(kinds, NEEDS_RANGE), np.array(known, dtype=np.float64), PLAIN), {}

@@ -43,7 +43,7 @@ class Expected:
 
 
 def find_root(name: str, root: Path, markers: Sequence[str], nested: Sequence[str] = ()) -> Path:
-    """Give the folder that holds all `markers`: `root` itself, or one of its children `nested`.
+    """Return the folder that holds all `markers`: `root` itself, or one of its children `nested`.
 
     Raises:
         UserError: neither holds them; the message shows what stands there beside what was looked for.
@@ -175,7 +175,7 @@ def parse_names(files: Iterable[str], pattern: re.Pattern[str], form: str) -> li
 
 
 def parsed_rows(files: Sequence[str], pattern: re.Pattern[str], form: str, columns: Iterable[str]) -> pd.DataFrame:
-    """Give a row a file: its path, and the named groups of its name as int64."""
+    """Return a row a file: its path, and the named groups of its name as int64."""
     matches = parse_names(files, pattern, form)
     numbers = {column: np.array([int(match[column]) for match in matches], dtype=np.int64) for column in columns}
     return pd.DataFrame({"path": files, **numbers})

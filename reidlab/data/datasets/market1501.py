@@ -66,7 +66,7 @@ def read_market1501(
 
 
 def market_rows(files: list[str], split: str) -> pd.DataFrame:
-    """Give the rows of files named as in Market-1501; pid 0 is a distractor, pid -1 junk."""
+    """Return the rows of files named as in Market-1501; pid 0 is a distractor, pid -1 junk."""
     rows = parsed_rows(files, NAME, FORM, ("pid", "camid", "sequence", "frame"))
     return rows.assign(split=split, distractor=rows["pid"] == 0)
 

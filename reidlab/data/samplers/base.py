@@ -28,7 +28,7 @@ def filled_rows(group: np.ndarray, count: int, rng: np.random.Generator) -> np.n
 
 @dataclass(frozen=True)
 class Sampler:
-    """Give batches of rows.
+    """Return batches of rows.
 
     Attributes:
         labels: identity of every row.
@@ -130,5 +130,5 @@ class Sampler:
         return batches
 
     def batches(self, epoch: int) -> list[np.ndarray]:
-        """Give the epoch's batches, each int64 [P * K] rows."""
+        """Return the epoch's batches, each int64 [P * K] rows."""
         raise NotImplementedError

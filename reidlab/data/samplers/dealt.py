@@ -34,7 +34,7 @@ class PKSampler(Sampler):
     replacement: bool = False
 
     def batches(self, epoch: int) -> list[np.ndarray]:
-        """Give the epoch's batches, each int64 [P * K] rows, P different identities in every one."""
+        """Return the epoch's batches, each int64 [P * K] rows, P different identities in every one."""
         rng = self._generator(epoch)
         if self.replacement:
             return [self._independent(rng) for _ in range(self._n_batches)]
@@ -73,7 +73,7 @@ class CameraSampler(Sampler):
         super().__post_init__()
 
     def batches(self, epoch: int) -> list[np.ndarray]:
-        """Give the epoch's batches, each int64 [P * K] rows, P different identities in every one."""
+        """Return the epoch's batches, each int64 [P * K] rows, P different identities in every one."""
         rng = self._generator(epoch)
         codes = pd.factorize(np.asarray(self.cameras))[0]
         return self._dealt([self._chunks(group, codes, rng) for group in self.groups], rng)

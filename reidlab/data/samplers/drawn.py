@@ -39,7 +39,7 @@ class WeightedSampler(Sampler):
         return super().filled if self.by == "identity" else 0
 
     def batches(self, epoch: int) -> list[np.ndarray]:
-        """Give the epoch's batches, each int64 [P * K] rows: floor(rows / PK) of them, at least one."""
+        """Return the epoch's batches, each int64 [P * K] rows: floor(rows / PK) of them, at least one."""
         rng = self._generator(epoch)
         if self.by == "image":
             return self._images(rng)
@@ -74,7 +74,7 @@ class EHTMSampler(Sampler):
         return [group for group in groups if len(group) >= self.images]
 
     def batches(self, epoch: int) -> list[np.ndarray]:
-        """Give the epoch's batches, each int64 [P * K] rows of the triplet table, shuffled."""
+        """Return the epoch's batches, each int64 [P * K] rows of the triplet table, shuffled."""
         rng = self._generator(epoch)
         batches = []
         for _ in range(self._n_batches):

@@ -40,7 +40,7 @@ class ShuffleSampler(Sampler):
         return self.batch
 
     def batches(self, epoch: int) -> list[np.ndarray]:
-        """Give the epoch's batches, each int64 [batch], the last one with what is left over."""
+        """Return the epoch's batches, each int64 [batch], the last one with what is left over."""
         rows = self._generator(epoch).permutation(len(self.labels))
         ends = [*range(self.batch, len(rows) - 1, self.batch)]  # none is the last row's place: it would be alone
         return np.split(rows, ends)

@@ -23,7 +23,7 @@ class Rectangle(NamedTuple):
     width: int
 
     def of(self, image: Tensor) -> Tensor:
-        """Give a view of this part of [..., height, width]."""
+        """Return a view of this part of [..., height, width]."""
         return image[..., self.top : self.top + self.height, self.left : self.left + self.width]
 
 
@@ -62,7 +62,7 @@ def positions(room: Tensor, generator: Generator) -> list[int]:
 
 
 def colour(fill: Sequence[float], images: Tensor) -> Tensor:
-    """Give a colour in [0, 1] as uint8 [3, 1, 1] on the device of `images`: the nearest grey levels, halves upwards."""
+    """Return a colour in [0, 1] as uint8 [3, 1, 1] on the device of `images`, rounded half up to grey levels."""
     if len(fill) != 3 or not all(0 <= channel <= 1 for channel in fill):
         raise UserError(f"fill={tuple(fill)} must be three numbers from 0 to 1 (red, green, blue).")
     levels = [math.floor(255 * channel + 0.5) for channel in fill]

@@ -8,14 +8,14 @@ __all__ = ["functional", "torchvision_v2"]
 
 
 def functional() -> ModuleType:
-    """Give torchvision.transforms.v2.functional: kernels for images and batches."""
+    """Return torchvision.transforms.v2.functional: kernels for images and batches."""
     import torchvision.transforms.v2.functional as loaded
 
     return loaded
 
 
 def torchvision_v2() -> ModuleType:
-    """Give torchvision.transforms.v2: random transforms, of which the tables of the policies are read."""
+    """Return torchvision.transforms.v2: random transforms, of which the tables of the policies are read."""
     import torchvision.transforms.v2 as loaded
 
     return loaded

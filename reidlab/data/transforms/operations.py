@@ -28,7 +28,7 @@ MOVES = ("ShearX", "ShearY", "Rotate")
 
 
 def apply_operations(images: Tensor, drawn: Sequence[tuple[str, float] | None], *, smooth: bool = False) -> Tensor:
-    """Give new images, each changed by its own operation and magnitude; None and "Identity" leave it.
+    """Return new images, each changed by its own operation and magnitude; None and "Identity" leave it.
 
     Args:
         images: uint8 [batch, 3, height, width].

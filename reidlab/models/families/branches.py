@@ -95,27 +95,27 @@ class BranchModel(nn.Module):
         self.classifiers.extend(build_classifier(kind, width, num_classes, **options) for width in widths.values())
 
     def features(self, images: Tensor) -> dict[str, Tensor]:
-        """Give each branch's feature [batch, width] before its neck."""
+        """Return each branch's feature [batch, width] before its neck."""
         raise NotImplementedError
 
     def after(self, before: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Give each branch's feature after its neck, which its classifier sees."""
+        """Return each branch's feature after its neck, which its classifier sees."""
         return {name: self.necks[name](feature) for name, feature in before.items()}
 
     def embedded(self, before: dict[str, Tensor]) -> Iterable[Tensor]:
-        """Give what makes the embedding, in its order."""
+        """Return what makes the embedding, in its order."""
         return self.after(before).values()
 
     def parts(self, before: dict[str, Tensor]) -> Tensor | None:
-        """Give the features of horizontal stripes [batch, part, width]."""
+        """Return the features of horizontal stripes [batch, part, width]."""
         return None
 
     def whole(self, before: dict[str, Tensor], after: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Give the output's own features before and after the neck."""
+        """Return the output's own features before and after the neck."""
         return before[self.main], after[self.main]
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Output | Tensor:
-        """Give an `Output` while training, else L2-normalised embeddings [batch, dim].
+        """Return an `Output` while training, else L2-normalised embeddings [batch, dim].
 
         Args:
             images: float [batch, 3, height, width], as `preprocess` makes them.
@@ -141,7 +141,7 @@ def join(features: Iterable[Tensor], each: bool = True) -> Tensor:
 
 
 def chain(network: nn.Module, stages: Sequence[str]) -> nn.Sequential:
-    """Give those children of a network in their order, under their names.
+    """Return those children of a network in their order, under their names.
 
     Raises:
         UserError: the network lacks one, being of another family, or has a head behind them.

@@ -19,7 +19,7 @@ N_PARTS = 6
 
 
 def static_kernels() -> Tensor:
-    """Give the three fixed 3x3 kernels [3, 3, 3, 3]: Sobel-x, Laplacian, box blur, the same on every colour channel."""
+    """Return the three fixed 3x3 kernels [3, 3, 3, 3]: Sobel-x, Laplacian, box blur, the same on every channel."""
     sobel_x = [[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]]
     laplacian = [[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]]
     blur = [[1.0 / 9.0] * 3] * 3
@@ -137,7 +137,7 @@ class CustomCNN(nn.Module):
                     nn.init.zeros_(module.bias)
 
     def maps(self, images: Tensor) -> Tensor:
-        """Give the last maps [batch, 256, height / 8, width / 8] after the second CBAM, before dropout."""
+        """Return the last maps [batch, 256, height / 8, width / 8] after the second CBAM, before dropout."""
         first = torch.cat([self.static_conv(images), self.trainable_conv(images)], dim=1)
         x = F.leaky_relu(self.bn1(first), 0.1)
         x = self.stage3(self.stage2(x))
@@ -145,6 +145,6 @@ class CustomCNN(nn.Module):
         return self.cbam5(self.stage5(x))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Give L2-normalised embeddings [batch, dim]."""
+        """Return L2-normalised embeddings [batch, dim]."""
         maps = self.dropout(self.maps(images))
         return F.normalize(self.head(maps.mean(dim=(2, 3))), dim=1)

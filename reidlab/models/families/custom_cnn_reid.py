@@ -82,7 +82,7 @@ class CustomCNNReID(nn.Module):
         return features
 
     def forward(self, images: Tensor) -> Output | Tensor:
-        """Give an `Output` while training, else L2-normalised embeddings [batch, dim].
+        """Return an `Output` while training, else L2-normalised embeddings [batch, dim].
 
         Args:
             images: float [batch, 3, height, width] in [0, 1].

@@ -53,7 +53,7 @@ class FeaturePyramid(nn.Module):
         kaiming_(self)
 
     def forward(self, fine: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:
-        """Give maps [batch, coarse, h, w] of the coarser maps' size, and those that must differ [batch, 2 width, h, w].
+        """Return maps [batch, coarse, h, w] at the coarser size, and those that must differ [batch, 2 width, h, w].
 
         Args:
             fine: maps about twice as high and wide as the coarser ones, odd sizes rounded up in halving.
@@ -136,7 +136,7 @@ class FPB(BranchModel):
         self._finish(network, (height, width), num_classes, classifier, widths, 0.01)
 
     def _stages(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Give the maps of layer2, layer3 and layer4."""
+        """Return the maps of layer2, layer3 and layer4."""
         stages, fine = self.backbone, images
         for name in RESNET_STAGES[: RESNET_STAGES.index("layer3")]:
             fine = stages.get_submodule(name)(fine)
@@ -144,31 +144,31 @@ class FPB(BranchModel):
         return fine, coarse, stages.layer4(coarse)
 
     def maps(self, images: Tensor) -> Tensor:
-        """Give the backbone's last maps [batch, channels, h, w], for pictures of where the model looks."""
+        """Return the backbone's last maps [batch, channels, h, w], for pictures of where the model looks."""
         return self._stages(images)[2]
 
     def features(self, images: Tensor) -> dict[str, Tensor]:
-        """Give the global and the stripes' features before neck and reduction; `cross` too while training."""
+        """Return the global and the stripes' features before neck and reduction; `cross` too while training."""
         fine, coarse, last = self._stages(images)
         maps, crossed = self.pyramid(fine, coarse)
         found = {"global": last.mean((2, 3)), **dict(zip(self.part_names, self.stripes(maps).unbind(2)))}
         return found | {"cross": crossed.flatten(1)} if self.training else found
 
     def after(self, before: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Give the global feature after its BN, the stripes after their reduction, `cross` as it is."""
+        """Return the global feature after its BN, the stripes after their reduction, `cross` as it is."""
         reduced = over_parts(self.reduce, self.parts(before))
         whole = {"global": self.necks["global"](before["global"])}
         return before | whole | dict(zip(self.part_names, reduced.unbind(1)))
 
     def embedded(self, before: dict[str, Tensor]) -> Iterable[Tensor]:
-        """Give the global feature after its BN and the stripes before their reduction."""
+        """Return the global feature after its BN and the stripes before their reduction."""
         return [self.necks["global"](before["global"]), *(before[name] for name in self.part_names)]
 
     def parts(self, before: dict[str, Tensor]) -> Tensor:
-        """Give the stripes' features [batch, part, channels of layer3]."""
+        """Return the stripes' features [batch, part, channels of layer3]."""
         return torch.stack([before[name] for name in self.part_names], dim=1)
 
     def whole(self, before: dict[str, Tensor], after: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Give the global feature before or after its BN beside the stripes [batch, dim]."""
+        """Return the global feature before or after its BN beside the stripes [batch, dim]."""
         stripes = [before[name] for name in self.part_names]
         return join([before["global"], *stripes]), join([after["global"], *stripes])

@@ -51,7 +51,7 @@ class TopDropBlock(nn.Module):
         self.ratio = ratio
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Give maps [batch, channels, height, width] without their strongest rows; as they are at evaluation."""
+        """Return maps [batch, channels, height, width] without their strongest rows; as they are at evaluation."""
         rows = round(self.ratio * maps.shape[2])
         if not self.training or not rows:
             return maps
@@ -145,11 +145,11 @@ class LightMBN(BranchModel):
         self._finish(network, (height, width), num_classes, classifier, dict.fromkeys(_POOLS, feature_dim), 0.001)
 
     def maps(self, images: Tensor) -> Tensor:
-        """Give the global branch's last maps [batch, channels, h, w], for pictures of where the model looks."""
+        """Return the global branch's last maps [batch, channels, h, w], for pictures of where the model looks."""
         return self.bottleneck(self.backbone["global_branch"](self.backbone["trunk"](images)))
 
     def features(self, images: Tensor) -> dict[str, Tensor]:
-        """Give each branch's feature [batch, feature_dim] before its neck."""
+        """Return each branch's feature [batch, feature_dim] before its neck."""
         shared = self.backbone["trunk"](images)
         glo = self.bottleneck(self.backbone["global_branch"](shared))
         part = self.backbone["part_branch"](shared)
@@ -174,5 +174,5 @@ class LightMBN(BranchModel):
         return reduce(self.pools[name](maps))
 
     def parts(self, before: dict[str, Tensor]) -> Tensor:
-        """Give the halves' features [batch, 2, feature_dim]."""
+        """Return the halves' features [batch, 2, feature_dim]."""
         return torch.stack([before["p1"], before["p2"]], dim=1)

@@ -87,11 +87,11 @@ class MGN(BranchModel):
         self._finish(network, size, num_classes, classifier, dict.fromkeys(names, reduced_dim), 0.001)
 
     def maps(self, images: Tensor) -> Tensor:
-        """Give the global branch's last maps [batch, channels, h, w], for pictures of where the model looks."""
+        """Return the global branch's last maps [batch, channels, h, w], for pictures of where the model looks."""
         return self.backbone["branch_1"](self.backbone["trunk"](images))
 
     def features(self, images: Tensor) -> dict[str, Tensor]:
-        """Give each branch's reduced feature [batch, reduced_dim]."""
+        """Return each branch's reduced feature [batch, reduced_dim]."""
         shared = self.backbone["trunk"](images)
         pooled = {"global_1": self.pool(self.backbone["branch_1"](shared))}
         for branch, stripes in self.stripes.items():
@@ -101,9 +101,9 @@ class MGN(BranchModel):
         return {name: self.reductions[name](feature) for name, feature in pooled.items()}
 
     def after(self, before: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Give the same features: there is no neck."""
+        """Return the same features: there is no neck."""
         return before
 
     def parts(self, before: dict[str, Tensor]) -> Tensor:
-        """Give the stripes' features [batch, 5, reduced_dim]: two halves, three thirds."""
+        """Return the stripes' features [batch, 5, reduced_dim]: two halves, three thirds."""
         return torch.stack([feature for name, feature in before.items() if name.startswith("part")], dim=1)

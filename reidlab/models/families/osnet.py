@@ -166,7 +166,7 @@ class OSNet(nn.Module):
         self._initialise()
 
     def take_head(self) -> nn.Sequential:
-        """Give the published head (linear, BN, ReLU) away; from now on maps come out, to be pooled before it."""
+        """Return the published head (linear, BN, ReLU) away; from now on maps come out, to be pooled before it."""
         head, linear = self.fc, self.fc[0]
         del self.fc
         assert isinstance(linear, nn.Linear)
@@ -184,7 +184,7 @@ class OSNet(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Give maps [batch, channels, height / 16, width / 16], or [batch, feature_dim, 1, 1] with the head."""
+        """Return maps [batch, channels, height / 16, width / 16], or [batch, feature_dim, 1, 1] with the head."""
         maps = self.maxpool(self.conv1(images))
         maps = self.conv5(self.conv4(self.conv3(self.conv2(maps))))
         if not self.feature_dim:

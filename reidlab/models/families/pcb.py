@@ -77,28 +77,28 @@ class PCB(BranchModel):
         self._finish(network, (height, width), num_classes, classifier, widths, 0.01)
 
     def maps(self, images: Tensor) -> Tensor:
-        """Give the last maps [batch, channels, h, w], for pictures of where the model looks."""
+        """Return the last maps [batch, channels, h, w], for pictures of where the model looks."""
         return self.backbone(images)
 
     def features(self, images: Tensor) -> dict[str, Tensor]:
-        """Give each stripe's feature [batch, channels] before the reduction, from the top."""
+        """Return each stripe's feature [batch, channels] before the reduction, from the top."""
         stripes = self.stripes(self.backbone(images))
         return {f"part_{i + 1}": stripe for i, stripe in enumerate(stripes.unbind(2))}
 
     def after(self, before: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Give each stripe's feature [batch, reduced_dim] after the reduction."""
+        """Return each stripe's feature [batch, reduced_dim] after the reduction."""
         reduced = over_parts(self.reduce, self.dropout(self.parts(before)))
         return dict(zip(before, reduced.unbind(1)))
 
     def embedded(self, before: dict[str, Tensor]) -> Iterable[Tensor]:
-        """Give the stripes before or after the reduction."""
+        """Return the stripes before or after the reduction."""
         return (self.after(before) if self.embedding == "after" else before).values()
 
     def parts(self, before: dict[str, Tensor]) -> Tensor:
-        """Give the stripes' features [batch, part, channels]."""
+        """Return the stripes' features [batch, part, channels]."""
         return torch.stack(list(before.values()), dim=1)
 
     def whole(self, before: dict[str, Tensor], after: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Give all stripes side by side [batch, part * channels], twice."""
+        """Return all stripes side by side [batch, part * channels], twice."""
         joined = join(before.values())
         return joined, joined

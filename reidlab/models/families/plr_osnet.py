@@ -98,16 +98,16 @@ class PLROSNet(BranchModel):
         self._finish(network, (height, width), num_classes, classifier, widths, 0.01)
 
     def maps(self, images: Tensor) -> Tensor:
-        """Give the global branch's last maps [batch, channels, h, w], for pictures of where the model looks."""
+        """Return the global branch's last maps [batch, channels, h, w], for pictures of where the model looks."""
         return self.backbone["global_branch"](self.backbone["trunk"](images))
 
     def features(self, images: Tensor) -> dict[str, Tensor]:
-        """Give both branches' features before their BN: stripe by stripe [batch, part * channels], and the whole."""
+        """Return both branches' features before their BN: stripe by stripe [batch, part * channels], and the whole."""
         shared = self.backbone["trunk"](images)
         stripes = self.stripes(self.backbone["part_branch"](shared))
         whole = self.pool(self.backbone["global_branch"](shared))
         return {"part": stripes.transpose(1, 2).flatten(1), "global": self.reduce(whole)}
 
     def parts(self, before: dict[str, Tensor]) -> Tensor:
-        """Give the stripes' features [batch, part, channels]."""
+        """Return the stripes' features [batch, part, channels]."""
         return before["part"].unflatten(1, (self.n_parts, -1))

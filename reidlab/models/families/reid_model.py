@@ -120,11 +120,11 @@ class ReIDModel(nn.Module):
         self.preprocess = Preprocess(height, width, tuple(mean), tuple(std))
 
     def maps(self, images: Tensor) -> Tensor:
-        """Give the last maps [batch, channels, h, w], for pictures of where the model looks."""
+        """Return the last maps [batch, channels, h, w], for pictures of where the model looks."""
         return self.backbone(images)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Output | Tensor:
-        """Give an `Output` while training, else L2-normalised embeddings [batch, dim].
+        """Return an `Output` while training, else L2-normalised embeddings [batch, dim].
 
         Args:
             images: float [batch, 3, height, width], as `preprocess` makes them.

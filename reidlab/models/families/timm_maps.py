@@ -37,7 +37,7 @@ class TimmMaps(nn.Module):
         self.channels = channels
 
     def tokens(self, images: Tensor) -> Tensor:
-        """Give what the network's body gives, prefix tokens included."""
+        """Return what the network's body gives, prefix tokens included."""
         body: Callable[[Tensor], Tensor] = self.network.forward_features  # type: ignore[assignment]
         return body(images)
 
@@ -52,7 +52,7 @@ class TimmMaps(nn.Module):
 
 
 def is_timm_name(name: str) -> bool:
-    """Tell whether timm has a network of this name ("resnet50", also with a tag of weights: "resnet50.tv_in1k")."""
+    """Return whether timm has a network of this name ("resnet50", also with a tag of weights: "resnet50.tv_in1k")."""
     import timm
 
     return timm.is_model(name.partition(".")[0])
@@ -180,7 +180,7 @@ def _trace(network: nn.Module, sizes: Sequence[tuple[int, int]], name: str) -> _
 
 
 def _as_maps(network: nn.Module, trace: _Trace, channels: int, name: str) -> tuple[nn.Module, int]:
-    """Give the network, inside a `TimmMaps` unless it gives maps by itself, and image height / map height."""
+    """Return the network, inside a `TimmMaps` unless it gives maps by itself, and image height / map height."""
     images, shape = trace.images, trace.shape
     patches: Any = getattr(network, "patch_embed", None)
     if len(shape) == 3 and hasattr(patches, "dynamic_feat_size"):
@@ -197,7 +197,7 @@ def _as_maps(network: nn.Module, trace: _Trace, channels: int, name: str) -> tup
 
 
 def _keep_last_size(network: nn.Module, trace: _Trace) -> nn.Module:
-    """Give a copy of a CNN that leaves its last halving out: the same parameters, last maps twice as high and wide.
+    """Return a copy of a CNN that leaves its last halving out: the same parameters, last maps twice as high and wide.
 
     Every convolution and pooling from the last but one size to the last, on all branches, gets stride 1; poolings that
     would shrink the maps then (2x2 without padding) become identities, as in blocks without a stride. Nothing is

@@ -45,7 +45,7 @@ class OverlappingPatches(nn.Module):
         self.proj.stride = (stride, stride)
 
     def dynamic_feat_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Give rows and columns of patches of images of this height and width (timm's name for it).
+        """Return rows and columns of patches of images of this height and width (timm's name for it).
 
         Raises:
             UserError: a stride beyond the patches' size, or images that are smaller than a patch.
@@ -62,7 +62,7 @@ class OverlappingPatches(nn.Module):
         return rows, columns
 
     def forward(self, images: Tensor) -> Tensor:
-        """Give patches [batch, row, column, channels] of images [batch, 3, height, width]."""
+        """Return patches [batch, row, column, channels] of images [batch, 3, height, width]."""
         return self.norm(self.proj(images).permute(0, 2, 3, 1))
 
 
@@ -189,13 +189,13 @@ class TransReID(BranchModel):
         self._finish(network, size, num_classes, classifier, dict.fromkeys(names, channels), 0.001)
 
     def maps(self, images: Tensor) -> Tensor:
-        """Give the global branch's patch tokens as maps [batch, channels, h, w], for pictures of where it looks."""
+        """Return the global branch's patch tokens as maps [batch, channels, h, w], for pictures of where it looks."""
         grid = self.backbone["trunk"].patch_embed.dynamic_feat_size(tuple(images.shape[-2:]))
         tokens = self.backbone["global_branch"](self._tokens(images))[:, self.n_prefix :]
         return tokens.transpose(1, 2).unflatten(2, grid)
 
     def features(self, images: Tensor) -> dict[str, Tensor]:
-        """Give each branch's class token [batch, channels] before its neck."""
+        """Return each branch's class token [batch, channels] before its neck."""
         tokens = self._tokens(images)
         features = [self.backbone["global_branch"](tokens)[:, 0]]
         if self.n_parts:
@@ -203,27 +203,27 @@ class TransReID(BranchModel):
         return dict(zip(self.necks, features))
 
     def embedded(self, before: dict[str, Tensor]) -> Iterable[Tensor]:
-        """Give the global feature as it is, and the local ones divided by their number."""
+        """Return the global feature as it is, and the local ones divided by their number."""
         features = before if self.embedding == "before" else self.after(before)
         return [f if name == self.main else f / self.n_parts for name, f in features.items()]
 
     def parts(self, before: dict[str, Tensor]) -> Tensor | None:
-        """Give the local features [batch, parts, channels], without JPM None."""
+        """Return the local features [batch, parts, channels], without JPM None."""
         return torch.stack(list(before.values())[1:], dim=1) if self.n_parts else None
 
     def _tokens(self, images: Tensor) -> Tensor:
-        """Give the tokens before the last block [batch, prefix + patches, channels]."""
+        """Return the tokens before the last block [batch, prefix + patches, channels]."""
         return self.backbone["trunk"].forward_features(images)
 
     def _locals(self, tokens: Tensor) -> Tensor:
-        """Give the class token of each part [batch, parts, channels] of the tokens before the last block."""
+        """Return the class token of each part [batch, parts, channels] of the tokens before the last block."""
         pieces = jigsaw(tokens[:, self.n_prefix :], self.n_parts, self.shift, self.groups)
         prefix = tokens[:, None, : self.n_prefix].expand(-1, self.n_parts, -1, -1)
         return over_parts(self.backbone["local_branch"], torch.cat([prefix, pieces], dim=2))[:, :, 0]
 
 
 def _size_without_overlap(backbone: Part, stride: int, size: tuple[int, int]) -> tuple[int, int]:
-    """Give height and width of images with as many patches side by side as images of `size` have with `stride`.
+    """Return height and width of images with as many patches side by side as images of `size` have with `stride`.
 
     A network built for these has the position table that overlapping patches need, and pretrained tables are resampled
     once, straight to it.

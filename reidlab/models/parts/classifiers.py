@@ -53,7 +53,7 @@ class LinearClassifier(nn.Linear):
             nn.init.zeros_(self.bias)
 
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Give logits [batch, class]; labels change nothing."""
+        """Return logits [batch, class]; labels change nothing."""
         return super().forward(features)
 
 
@@ -79,7 +79,7 @@ class CosineClassifier(nn.Module):
         nn.init.normal_(self.weight, std=0.01)
 
     def cosines(self, features: Tensor) -> Tensor:
-        """Give the cosine of each feature with each class [batch, class], in float32 at least.
+        """Return the cosine of each feature with each class [batch, class], in float32 at least.
 
         Not under autocast: a bfloat16 cosine is off by up to 0.002, a logit at scale 64 by 0.1.
         """
@@ -89,7 +89,7 @@ class CosineClassifier(nn.Module):
             return cosines.unflatten(1, (self.num_classes, self.sub_centers)).amax(2)
 
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Give logits [batch, class].
+        """Return logits [batch, class].
 
         Args:
             features: [batch, dim].
@@ -102,7 +102,7 @@ class CosineClassifier(nn.Module):
         return self.scale * cosines
 
     def _with_margin(self, cosines: Tensor, labels: Tensor) -> Tensor:
-        """Give what stands for the cosines [batch, class] of rows with these labels in training: here no margin."""
+        """Return what stands for the cosines [batch, class] of rows with these labels in training: here no margin."""
         return cosines
 
 
@@ -156,7 +156,7 @@ class ArcFaceClassifier(CosineClassifier):
         return cosines.scatter(1, labels[:, None], _add_angle(target, margins, self.guard))
 
     def _margins(self, labels: Tensor) -> Tensor:
-        """Give the margin of each row [batch]."""
+        """Return the margin of each row [batch]."""
         return self.weight.new_full(labels.shape, self.margin)
 
 
@@ -241,7 +241,7 @@ class CircleClassifier(CosineClassifier):
 
 
 def _add_angle(cosines: Tensor, margins: Tensor, guard: str) -> Tensor:
-    """Give cos(theta + margin) of cosines, elementwise, with one of the guards of `ArcFaceClassifier`."""
+    """Return cos(theta + margin) of cosines, elementwise, with one of the guards of `ArcFaceClassifier`."""
     shifted = torch.cos(cosines.clamp(-1 + _EDGE, 1 - _EDGE).acos() + margins)
     if guard == "easy":
         return torch.where(cosines > 0, shifted, cosines)

@@ -55,7 +55,7 @@ class HashingHead(nn.Module):
             self.classifier = build_classifier(classifier, self.dim, num_classes, **(classifier_options or {}))
 
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Output | Tensor:
-        """Give an `Output` while training, else codes [batch, bit].
+        """Return an `Output` while training, else codes [batch, bit].
 
         `after` of the Output is tanh of the neck's features, in (-1, 1). Codes are float32, as all embeddings are: 1
         where the neck gives more than 0, else 0. Their squared Euclidean distance is the Hamming distance.
@@ -73,7 +73,7 @@ class HashingHead(nn.Module):
 
 
 def _checked(codes: ArrayLike, what: str) -> NDArray[np.uint8]:
-    """Give codes [row, bit] as uint8; refuse anything but 0 and 1."""
+    """Return codes [row, bit] as uint8; refuse anything but 0 and 1."""
     array = np.asarray(codes)
     if array.ndim != 2 or array.shape[1] == 0:
         raise UserError(f"{what} codes have shape {array.shape}; they must be [row, bit].")

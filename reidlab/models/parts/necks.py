@@ -59,7 +59,7 @@ class LinearNeck(nn.Module):
         self.activation = activation or nn.Identity()
 
     def forward(self, features: Tensor) -> Tensor:
-        """Give [batch, width]."""
+        """Return [batch, width]."""
         return self.activation(self.norm(self.linear(features)))
 
 

@@ -20,7 +20,7 @@ class AvgPooling(nn.Module):
     """Mean over positions."""
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Give [batch, channels]."""
+        """Return [batch, channels]."""
         return maps.mean((2, 3))
 
 
@@ -28,7 +28,7 @@ class MaxPooling(nn.Module):
     """Maximum over positions; positions that share it share its gradient."""
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Give [batch, channels]."""
+        """Return [batch, channels]."""
         return maps.amax((2, 3))
 
 
@@ -36,7 +36,7 @@ class AvgMaxPooling(nn.Module):
     """Mean plus maximum over positions, as in fast-reid (timm's "avgmax" is half of it)."""
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Give [batch, channels]."""
+        """Return [batch, channels]."""
         return maps.mean((2, 3)) + maps.amax((2, 3))
 
 
@@ -62,7 +62,7 @@ class GeM(nn.Module):
         self.eps = eps
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Give [batch, channels] in the maps' own type."""
+        """Return [batch, channels] in the maps' own type."""
         wide = maps.to(torch.promote_types(maps.dtype, torch.float32))
         means = wide.clamp(min=self.eps).pow(self.p).mean((2, 3))
         return means.pow(1.0 / self.p).to(maps.dtype)
@@ -111,7 +111,7 @@ class StripePooling(nn.Module):
         self.pool = build_pooling(kind)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Give [batch, channels, part]."""
+        """Return [batch, channels, part]."""
         height = maps.shape[2]
         if height % self.parts == 0:  # one call for all stripes
             return self.pool(maps.unflatten(2, (self.parts, -1)).flatten(1, 2)).unflatten(1, (-1, self.parts))

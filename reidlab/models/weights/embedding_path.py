@@ -81,7 +81,7 @@ class _Flow(TorchDispatchMode):
         return int(storage._cdata)
 
     def sources(self, *values: Any) -> set[str]:
-        """Give the names whose tensors flow into any of the values."""
+        """Return the names whose tensors flow into any of the values."""
         tensors = [leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]
         return set().union(*(self._from.get(self._key(tensor), ()) for tensor in tensors))
 

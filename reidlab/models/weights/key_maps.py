@@ -26,7 +26,7 @@ class KeyMap:
 
 
 def _renamed(state: State, rename: Callable[[str], str]) -> State | None:
-    """Give the state under other names; None where two tensors would get the same."""
+    """Return the state under other names; None where two tensors would get the same."""
     renamed = {rename(name): tensor for name, tensor in state.items()}
     return renamed if len(renamed) == len(state) else None
 

@@ -71,7 +71,7 @@ class LoadReport:
         return ". ".join([head, *self.notes])
 
     def to_frame(self) -> pd.DataFrame:
-        """Give a table of what did not load: columns tensor, state (missing, unused or other shape)."""
+        """Return a table of what did not load: columns tensor, state (missing, unused or other shape)."""
         import pandas as pd
 
         states = {"missing": self.missing, "other shape": self.reshaped, "unused": self.unused}
@@ -205,7 +205,7 @@ def _copy(own: Mapping[str, Tensor], state: Mapping[str, Tensor], source: str) -
 def _best_reading(
     model: nn.Module, own: Mapping[str, Tensor], state: Mapping[str, Tensor], maps: Mapping[str, KeyMap], source: str
 ) -> tuple[Mapping[str, Tensor], str]:
-    """Give the renamed state that matches most of `own`, and a sentence on how it was renamed ("" if it was not)."""
+    """Return the renamed state that matches most of `own`, and a sentence on how it was renamed ("" if it was not)."""
 
     def count(reading: Mapping[str, Tensor]) -> int:
         return sum(name in own and tensor.shape == own[name].shape for name, tensor in reading.items())
@@ -244,7 +244,7 @@ def _refuse_two_names(state: Mapping[str, Tensor], plain: Mapping[str, Tensor], 
 
 
 def _few(names: Sequence[str], kind: str) -> str:
-    """Say how many there are, and name the first."""
+    """Count them, and name the first."""
     shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
     return f"{len(names)} {kind}" + (f" ({shown})" if names else "")
 

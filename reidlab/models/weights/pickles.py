@@ -191,7 +191,7 @@ class _Reader:
             self._refuse_claim(reach, f"its storage {storage.plain:,}")
 
     def _storage(self, place: _Value) -> _Value:
-        """Give a storage; refuse one with more numbers than the file has bytes."""
+        """Return a storage; refuse one with more numbers than the file has bytes."""
         parts = [part.plain for part in place.parts]
         claimed = max((part for part in parts if isinstance(part, int)), default=0)
         if claimed > self.file_bytes:

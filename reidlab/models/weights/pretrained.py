@@ -65,7 +65,7 @@ def _preferred(network: str) -> list[str]:
 
 
 def download(name: str) -> Path:
-    """Give the file of timm's weights `name`, from the hub's cache if it is there, else downloaded.
+    """Return the file of timm's weights `name`, from the hub's cache if it is there, else downloaded.
 
     Raises:
         UserError: there is no network (said within seconds), or the download fails.

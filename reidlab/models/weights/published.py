@@ -166,7 +166,7 @@ def _on_backbone(name: str, path: Path) -> tuple[nn.Module, dict[str, Any], Load
 
 
 def _file_names(model: Any) -> dict[str, str]:
-    """Give the names of a one-branch model's tensors by what a published file calls them."""
+    """Return the names of a one-branch model's tensors by what a published file calls them."""
     inner = "backbone.network." if isinstance(model.backbone, TimmMaps) else "backbone."
     names = {name.removeprefix(inner): name for name in model.state_dict() if name.startswith(inner)}
     for ours, theirs in (("reduce.", "fc."), ("neck.", "bottleneck.")):

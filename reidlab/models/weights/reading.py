@@ -38,7 +38,7 @@ _NUMPY_SCALARS: list[Any] = [
 
 
 def file_digest(path: Path) -> str:
-    """Give the SHA-256 of a file's content, for keys of runs that depend on it."""
+    """Return the SHA-256 of a file's content, for keys of runs that depend on it."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -98,7 +98,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 
 
 def usable(tensor: Tensor, name: str, what: str) -> Tensor:
-    """Give a tensor of a file as a plain one: dense, real, on the CPU, with no more numbers than its memory holds.
+    """Return a tensor of a file as a plain one: dense, real, on the CPU, with no more numbers than its memory holds.
 
     Args:
         tensor: as read.
@@ -133,7 +133,7 @@ def usable(tensor: Tensor, name: str, what: str) -> Tensor:
 
 
 def _file_bytes(path: Path, what: str) -> int:
-    """Give the size of a file; refuse what is none (a pipe never ends) and what the memory cannot hold."""
+    """Return the size of a file; refuse what is none (a pipe never ends) and what the memory cannot hold."""
     if not exists(path):
         raise UserError(f"{what} does not exist.")
     if not path.is_file():
@@ -191,7 +191,7 @@ def _check_archive(path: Path, what: str, size: int) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """Give what went wrong in a line of plain text; torch's own words advise to load without its safety check."""
+    """Return what went wrong in a line of plain text; torch's own words advise to load without its safety check."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
     code = re.search(r"GLOBAL ([\w.<>]+)", text)
     if code:

@@ -105,7 +105,7 @@ def page_of(path: Path) -> Page:
 
 
 def _mapping(holder: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Give a mapping of a notebook's metadata, in which other programs may write anything."""
+    """Return a mapping of a notebook's metadata, in which other programs may write anything."""
     found = holder.get(name)
     return dict(found) if isinstance(found, Mapping) else {}
 
@@ -145,7 +145,7 @@ def _duration(seconds: Any) -> str:
 
 
 def _key_figure(notebook: NotebookNode) -> tuple[str, str]:
-    """Give the picture of the cell tagged `key-figure`, else the last picture, small, as a data address."""
+    """Return the picture of the cell tagged `key-figure`, else the last picture, small, as a data address."""
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     cells.sort(key=lambda cell: "key-figure" in tags_of(cell))  # stable: the tagged one comes last
     for cell in reversed(cells):

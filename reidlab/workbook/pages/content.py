@@ -71,7 +71,7 @@ def content_of(notebook: NotebookNode, path: Path, code: bool) -> Content:
 
 
 def _converted(notebook: NotebookNode, path: Path, code: bool) -> str:
-    """Give what nbconvert makes of the cells. It reads no files: `note_losses` takes in those that may be."""
+    """Return what nbconvert makes of the cells. It reads no files: `note_losses` takes in those that may be."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -59,7 +59,7 @@ def _picture(soup: Any, tex: str, display: bool) -> Any:
 
 
 def _depth(tex: str) -> int:
-    """Give how deep braces stand in braces."""
+    """Return how deep braces stand in braces."""
     deepest = depth = 0
     for sign in tex:
         depth += {"{": 1, "}": -1}.get(sign, 0)

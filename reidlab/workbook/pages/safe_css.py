@@ -99,7 +99,7 @@ def _harmless(token: Any, drawing: bool, depth: int = 0) -> bool:
 
 
 def _selector(prelude: list[Any], within: str) -> str:
-    """Give the selectors of a rule with `within` before each; an empty text where one of them is odd."""
+    """Return the selectors of a rule with `within` before each; an empty text where one of them is odd."""
     import tinycss2
 
     parts: list[list[Any]] = [[]]

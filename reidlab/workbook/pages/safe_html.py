@@ -89,7 +89,7 @@ def _note(soup: Any, tag: Any, what: str) -> None:
 
 
 def _file(address: str, folder: Path) -> str | None:
-    """Give a picture file in the folder or below it as a data address; None where there is none, or it is no such."""
+    """Return a picture file in the folder or below it as a data address; None where there is none, or it is no such."""
     try:
         path = (folder / address).resolve()
         kind = _KINDS.get(path.suffix.lower())
@@ -103,7 +103,7 @@ def _file(address: str, folder: Path) -> str | None:
 
 
 def _attribute(tag: str, name: str, value: str) -> str | None:
-    """Give the value that an allowed attribute keeps; None takes the attribute away."""
+    """Return the value that an allowed attribute keeps; None takes the attribute away."""
     if name == "style":
         return clean_declarations(value) or None
     if name == "href":

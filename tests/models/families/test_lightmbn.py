@@ -71,7 +71,7 @@ def test_top_drop_block_holds_large_activations_in_half_precision() -> None:
 
 @pytest.fixture(scope="module", params=["original", "gc_gem"])
 def model(request: pytest.FixtureRequest) -> LightMBN:
-    """Give a small model to tests that ask nothing of its weights."""
+    """Return a small model to tests that ask nothing of its weights."""
     return small(LightMBN, variant=request.param, **TINY)
 
 

@@ -179,7 +179,7 @@ ONNX = [1.83528, 0.317531, 0.277523, 0.0, 1.83857, 0.371915, 0.277756, 0.0, 22.8
 
 
 def sine_images() -> Tensor:
-    """Give images [2, 3, 256, 128] that are the same everywhere."""
+    """Return images [2, 3, 256, 128] that are the same everywhere."""
     return torch.sin(torch.arange(2 * 3 * 256 * 128, dtype=torch.float64) * 0.37).float().reshape(2, 3, 256, 128)
 
 

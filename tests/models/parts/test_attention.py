@@ -21,7 +21,7 @@ def maps_of(*shape: int, seed: int = 0) -> Tensor:
 
 
 def block_of(name: str, channels: int, **options: Any) -> nn.Module:
-    """Give a block in float64 and evaluation mode, none of whose weights and statistics are special."""
+    """Return a block in float64 and evaluation mode, none of whose weights and statistics are special."""
     block = build_attention(name, channels, **options).double().eval()
     generator = torch.Generator().manual_seed(1)
     for tensor in [*block.parameters(), *block.buffers()]:

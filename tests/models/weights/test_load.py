@@ -28,7 +28,7 @@ from reidlab.models.weights.pretrained import choose_weights
 
 
 def small() -> nn.Sequential:
-    """Give a network of 9 tensors, of which one counts steps."""
+    """Return a network of 9 tensors, of which one counts steps."""
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 2))
 
 
@@ -342,7 +342,7 @@ def test_weights_that_do_not_exist(name: str, weights: str, match: str) -> None:
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., str]], None]:
-    """Give a function that puts another download in the place of the hub's; no test reaches a network."""
+    """Return a function that puts another download in the place of the hub's; no test reaches a network."""
 
     def unreachable(*_args: Any, **_options: Any) -> Any:
         raise urllib.error.URLError("Name or service not known")
@@ -430,7 +430,7 @@ def test_images_are_normalised_as_the_weights_want(tmp_path: Path, hub: Callable
 
 
 def natural_image(which: str, size: int = 224) -> Tensor:
-    """Give the middle square [1, 3, size, size] in [0, 1] of a photograph that a library ships."""
+    """Return the middle square [1, 3, size, size] in [0, 1] of a photograph that a library ships."""
     if which == "grace_hopper":
         pixels = np.array(
             Image.open(Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg").convert("RGB")

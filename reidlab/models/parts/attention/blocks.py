@@ -103,7 +103,7 @@ class NonLocal(nn.Module):
         self.out = nn.Sequential(nn.Conv2d(width, channels, 1), norm)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Give maps [batch, channels, height, width] plus what they gather from everywhere."""
+        """Return maps [batch, channels, height, width] plus what they gather from everywhere."""
         theta, phi, g = (conv(maps).flatten(2) for conv in (self.theta, self.phi, self.g))  # [batch, width, position]
         # (theta' phi) g' = theta' (phi g'): without a softmax the position x position matrix need not exist
         context = g @ (phi / phi.shape[2]).transpose(1, 2)  # [batch, width, width]
@@ -139,7 +139,7 @@ class PositionAttention(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def attention_map(self, maps: Tensor) -> Tensor:
-        """Give [batch, position, position]: how much the row's position takes from the column's; rows sum to 1.
+        """Return [batch, position, position]: how much the row's position takes from the column's; rows sum to 1.
 
         Positions are counted row by row.
         """
@@ -147,7 +147,7 @@ class PositionAttention(nn.Module):
         return (query.transpose(1, 2) @ key).softmax(2)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Give maps [batch, channels, height, width] plus what they gather from everywhere."""
+        """Return maps [batch, channels, height, width] plus what they gather from everywhere."""
         weights = self.dropout(self.attention_map(maps))
         gathered = self.value(maps).flatten(2) @ weights.transpose(1, 2)
         added = self.norm(self.gamma * gathered.unflatten(2, maps.shape[2:]))
@@ -171,7 +171,7 @@ class ChannelAttention(nn.Module):
         self.norm = nn.BatchNorm2d(channels) if norm else nn.Identity()
 
     def attention_map(self, maps: Tensor) -> Tensor:
-        """Give [batch, channels, channels]: how much the row's channel takes from the column's; rows sum to 1.
+        """Return [batch, channels, channels]: how much the row's channel takes from the column's; rows sum to 1.
 
         At least float32 whatever autocast says: E sums over all positions, unscaled, so that float16 overflows and
         bfloat16 rounds by more than the softmax can bear.
@@ -182,7 +182,7 @@ class ChannelAttention(nn.Module):
             return (-flat @ flat.transpose(1, 2)).softmax(2)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Give maps [batch, channels, height, width] plus what they gather from all channels."""
+        """Return maps [batch, channels, height, width] plus what they gather from all channels."""
         gathered = self.attention_map(maps).to(maps.dtype) @ maps.flatten(2)
         return maps + self.norm(self.gamma * gathered.unflatten(2, maps.shape[2:])).to(maps.dtype)
 

@@ -84,7 +84,7 @@ def attach(backbone: nn.Module, name: str, places: Iterable[str], **options: Any
 
 
 def _find(backbone: nn.Module, place: str) -> str:
-    """Give the full name of the shallowest part called `place`."""
+    """Return the full name of the shallowest part called `place`."""
     names = [name for name, _ in backbone.named_modules() if name]
     fits = [name for name in names if name == place or name.endswith(f".{place}")]
     if not fits:
@@ -98,7 +98,7 @@ def _find(backbone: nn.Module, place: str) -> str:
 
 
 def _weight(backbone: nn.Module) -> Tensor:
-    """Give a tensor that shows on which device and in which type the backbone computes."""
+    """Return a tensor that shows on which device and in which type the backbone computes."""
     return next((p for p in backbone.parameters() if p.is_floating_point()), torch.empty(0))
 
 
