@@ -99,7 +99,7 @@ def test_imports_and_dependencies_agree() -> None:
 
 
 def test_torch_free_modules_stay_so() -> None:
-    modules = "params, store, registry, ids, paths, errors, store.provenance, store.sources, cli, cli.doctor, workbook.runner, workbook.report, workbook.clean"
+    modules = "params, store, registry, paths, errors, store.provenance, store.sources, cli, cli.doctor, workbook.runner, workbook.report, workbook.clean"
     names = ", ".join(f"reidlab.{name.strip()}" for name in modules.split(","))
     code = f"import sys, {names}; print([m for m in ('torch', 'pandas', 'papermill', 'nbconvert') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

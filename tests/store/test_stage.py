@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from reidlab import space, store
 from reidlab.errors import UserError
-from reidlab.store import provenance, runs, sources
+from reidlab.store import provenance, runs, sources, stages
 
 BASE: dict[str, Any] = {"seed": 3, "device": "cpu", "rate": 0.5}
 
@@ -134,13 +134,13 @@ def test_what_cannot_be_kept_is_refused_by_name(params: dict[str, Any], words: s
     st.dictionaries(st.text(min_size=1), st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists))
 )
 def test_plain_copies_survive_json(params: dict[str, Any]) -> None:
-    assert json.loads(json.dumps(store._plain(params, "params"))) == params
+    assert json.loads(json.dumps(stages._plain(params, "params"))) == params
 
 
 def test_labels_keep_other_scripts_and_refuse_nothing_left() -> None:
-    assert store._label("行人 1") == "行人-1" and store._label("../../etc") == "etc"
+    assert stages._label("行人 1") == "行人-1" and stages._label("../../etc") == "etc"
     with pytest.raises(UserError, match="cannot name a run"):
-        store._label("../..")
+        stages._label("../..")
 
 
 def test_result_may_hold_nan_and_must_be_plain() -> None:
