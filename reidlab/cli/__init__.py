@@ -1,5 +1,5 @@
 """The `reidlab` command: its commands, what they print, and what they check."""
 
-from reidlab.cli.app import app, main
+from reidlab.cli.commands import app, main
 
 __all__ = ["app", "main"]
