@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -33,12 +33,17 @@ def _own_contents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("reidlab.data.contents._cache", lambda: cache)
 
 
-@pytest.fixture(autouse=True)
-def _bfloat16_is_no_slower(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no test depend on how fast this machine's bfloat16 is; where it is slow, a warning says so."""
+@pytest.fixture(scope="module", autouse=True)
+def _bfloat16_is_no_slower() -> Iterator[None]:
+    """Let no test depend on how fast this machine's bfloat16 is: where it is slow, a warning says so.
+
+    Of a whole module, so that it holds for fixtures of modules too.
+    """
     devices = sys.modules.get("reidlab.devices")  # importing it would bring torch into every test
-    if devices is not None:
-        monkeypatch.setattr(devices, "bfloat16_times", lambda device: (1.0, 1.0))
+    with pytest.MonkeyPatch.context() as patch:
+        if devices is not None:
+            patch.setattr(devices, "bfloat16_times", lambda device: (1.0, 1.0))
+        yield
 
 
 @pytest.fixture
