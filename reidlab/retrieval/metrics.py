@@ -19,6 +19,7 @@ from reidlab.retrieval.confidence import MOST_DRAWS, bootstrap_intervals
 from reidlab.retrieval.inputs import Problem, prepare
 from reidlab.retrieval.ranking import BLOCK_MIB, RULES, Matches, rank_matches
 from reidlab.retrieval.result import AP_FORMS, RetrievalResult
+from reidlab.retrieval.vectors import Embeddings, both_sides
 
 __all__ = ["average_precision", "evaluate", "inverse_negative_penalty", "per_query_frame", "summarize"]
 
@@ -78,11 +79,11 @@ def inverse_negative_penalty(ranks: npt.ArrayLike) -> float:
 
 
 def evaluate(
-    query: Any,
-    gallery: Any,
+    query: Embeddings | npt.ArrayLike,
+    gallery: Embeddings | npt.ArrayLike,
     *,
-    query_pids: Any,
-    gallery_pids: Any,
+    query_pids: Any = None,
+    gallery_pids: Any = None,
     query_camids: Any = None,
     gallery_camids: Any = None,
     metric: str = "cosine",
@@ -103,9 +104,10 @@ def evaluate(
     threads.
 
     Args:
-        query: vectors [query, dim], a NumPy array or a torch tensor.
-        gallery: vectors [gallery, dim].
-        query_pids: identities [query], integers or strings; -1 is not allowed here.
+        query: `Embeddings`, whose table has identities, cameras and images, or vectors [query, dim] (a NumPy array or a
+            torch tensor). The six arguments of labels go with vectors alone.
+        gallery: as query, [gallery, dim].
+        query_pids: identities [query], integers or strings; -1 is not allowed here. Vectors need them.
         gallery_pids: identities [gallery]; -1 (or "-1") is junk and is taken out.
         query_camids: cameras [query]; without them (or those of the gallery) every gallery image is valid and the
             result's `camera_rule` is False.
@@ -129,7 +131,7 @@ def evaluate(
     max_rank = check_whole("max_rank", max_rank, 1, LONGEST_CMC)
     bootstrap, seed = check_whole("bootstrap", bootstrap, 0, MOST_DRAWS), check_seed(seed)
     block_mib = check_real("block_mib", block_mib, 0, 2**30, open_ends=True)
-    problem = prepare(
+    sides = both_sides(
         query,
         gallery,
         query_pids=query_pids,
@@ -138,8 +140,8 @@ def evaluate(
         gallery_camids=gallery_camids,
         query_images=query_images,
         gallery_images=gallery_images,
-        metric=metric,
     )
+    problem = prepare(**sides, metric=metric)
     if rule == "no_camera" or problem.query_cams is None:
         rule = "no_camera"
     matches = rank_matches(problem, rule=rule, block_mib=block_mib)

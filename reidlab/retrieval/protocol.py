@@ -13,6 +13,7 @@ from reidlab.ids import as_ids, codes
 from reidlab.retrieval.inputs import Problem, as_vectors, prepare
 from reidlab.retrieval.metrics import per_query_frame
 from reidlab.retrieval.ranking import Matches, rank_matches
+from reidlab.retrieval.vectors import Embeddings, both_sides
 
 __all__ = ["PROTOCOLS", "pool_multi_query", "protocol_audit"]
 
@@ -29,20 +30,21 @@ PROTOCOLS = {
 
 
 def protocol_audit(
-    query: Any,
-    gallery: Any,
+    query: Embeddings | npt.ArrayLike,
+    gallery: Embeddings | npt.ArrayLike,
     *,
-    query_pids: Any,
-    query_camids: Any,
-    gallery_pids: Any,
-    gallery_camids: Any,
+    query_pids: Any = None,
+    query_camids: Any = None,
+    gallery_pids: Any = None,
+    gallery_camids: Any = None,
     metric: str = "cosine",
     query_images: Any = None,
     gallery_images: Any = None,
 ) -> pd.DataFrame:
     """Score one set of features under each of `PROTOCOLS`; the first row is the one to report.
 
-    Images that are the query itself (`query_images` and `gallery_images`, as in `evaluate`) are ignored in all rows.
+    Query and gallery are two `Embeddings`, or vectors with their labels, as in `evaluate`. Images that are the query
+    itself are ignored in all rows.
 
     Returns:
         A frame with a row a protocol: protocol, rank1, rank5, rank10, mAP, mINP, n_valid, mAP_excess (over the
@@ -51,19 +53,20 @@ def protocol_audit(
     Raises:
         UserError: cameras are missing, no query has a valid match, or as `evaluate`.
     """
-    if query_camids is None or gallery_camids is None:
+    sides = both_sides(
+        query,
+        gallery,
+        query_pids=query_pids,
+        query_camids=query_camids,
+        gallery_pids=gallery_pids,
+        gallery_camids=gallery_camids,
+        query_images=query_images,
+        gallery_images=gallery_images,
+    )
+    if sides["query_camids"] is None or sides["gallery_camids"] is None:
         raise UserError("The audit compares camera rules: query_camids and gallery_camids are both needed.")
-    common: dict[str, Any] = {
-        "query_pids": query_pids,
-        "query_camids": query_camids,
-        "gallery_pids": gallery_pids,
-        "gallery_camids": gallery_camids,
-        "query_images": query_images,
-        "gallery_images": gallery_images,
-        "metric": metric,
-    }
-    clean = prepare(query, gallery, **common)
-    with_junk = prepare(query, gallery, **common, keep_junk=True) if clean.n_junk else clean
+    clean = prepare(**sides, metric=metric)
+    with_junk = prepare(**sides, metric=metric, keep_junk=True) if clean.n_junk else clean
     official, free = rank_matches(clean), rank_matches(clean, rule="no_camera")
     dropped = rank_matches(clean, rule="drop_same_camera")
     rows = {

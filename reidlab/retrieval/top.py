@@ -13,6 +13,7 @@ from reidlab.ids import as_ids
 from reidlab.retrieval.checks import check_choice, check_whole
 from reidlab.retrieval.inputs import METRICS, Problem, as_vectors, prepare
 from reidlab.retrieval.scoring import Scorer
+from reidlab.retrieval.vectors import Embeddings, both_sides
 
 __all__ = ["FLAGS", "rank_gallery"]
 
@@ -20,11 +21,11 @@ FLAGS = ("wrong", "right", "ignored")
 
 
 def rank_gallery(
-    query: Any,
-    gallery: Any,
+    query: Embeddings | npt.ArrayLike,
+    gallery: Embeddings | npt.ArrayLike,
     *,
-    query_pids: Any,
-    gallery_pids: Any,
+    query_pids: Any = None,
+    gallery_pids: Any = None,
     query_camids: Any = None,
     gallery_camids: Any = None,
     queries: Any = None,
@@ -40,8 +41,8 @@ def rank_gallery(
     their last bits may stand in another order than `evaluate` counted them in.
 
     Args:
-        query: vectors [query, dim]; the other arrays as in `evaluate`.
-        gallery: vectors [gallery, dim].
+        query: `Embeddings`, or vectors [query, dim] with their labels; all of it as in `evaluate`.
+        gallery: the same kind.
         query_pids: identities [query].
         gallery_pids: identities [gallery].
         query_camids: cameras [query] or None.
@@ -62,25 +63,25 @@ def rank_gallery(
         UserError: k or a query row out of range, or as `evaluate`.
     """
     check_choice("metric", metric, METRICS)
-    query = as_vectors("query", query, metric)
-    k = check_whole("k", k, 1, 2**31)
-    chosen = np.arange(len(query)) if queries is None else _chosen(queries, len(query))
-
-    def of_chosen(name: str, given: Any) -> Any:
-        return None if given is None else as_ids(name, given, len(query), "query")[chosen]
-
-    problem = prepare(
-        query[chosen],
+    sides = both_sides(
+        query,
         gallery,
-        query_pids=as_ids("query_pids", query_pids, len(query), "query")[chosen],
-        query_camids=of_chosen("query_camids", query_camids),
-        query_images=of_chosen("query_images", query_images),
+        query_pids=query_pids,
+        query_camids=query_camids,
         gallery_pids=gallery_pids,
-        gallery_images=gallery_images,
         gallery_camids=gallery_camids,
-        metric=metric,
-        keep_junk=True,
+        query_images=query_images,
+        gallery_images=gallery_images,
     )
+    vectors = as_vectors("query", sides["query"], metric)
+    k = check_whole("k", k, 1, 2**31)
+    chosen = np.arange(len(vectors)) if queries is None else _chosen(queries, len(vectors))
+    few = {
+        name: as_ids(name, sides[name], len(vectors), "query")[chosen]
+        for name in ("query_pids", "query_camids", "query_images")
+        if sides[name] is not None
+    }
+    problem = prepare(**{**sides, **few, "query": vectors[chosen]}, metric=metric, keep_junk=True)
     columns = ["query", "position", "gallery", "flag", "rank", "similarity" if metric == "cosine" else "distance"]
     frames = [frame.assign(query=row) for frame, row in zip(_lists(problem, k, show_ignored), chosen.tolist())]
     return pd.concat(frames, ignore_index=True)[columns]

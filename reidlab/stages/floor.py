@@ -9,9 +9,9 @@ from reidlab.data.images import decode_mask
 from reidlab.data.pixels import PixelStore
 from reidlab.paths import data_root
 from reidlab.pedestrians import hsv_histogram
-from reidlab.retrieval.embedding import Embeddings
 from reidlab.retrieval.metrics import evaluate
 from reidlab.retrieval.result import RetrievalResult
+from reidlab.retrieval.vectors import Embeddings
 from reidlab.stages.retrieval import labels_of
 
 __all__ = ["histogram_floor"]

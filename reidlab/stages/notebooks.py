@@ -11,16 +11,17 @@ from reidlab import plots
 from reidlab.data.triplets import Triplets
 from reidlab.errors import UserError
 from reidlab.params import DataParams, Retrieval, Training, TripletGeneration
-from reidlab.retrieval.embedding import Embeddings
 from reidlab.retrieval.projection import PROJECTION_DIM
 from reidlab.retrieval.result import RetrievalResult
 from reidlab.retrieval.top import rank_gallery
+from reidlab.retrieval.vectors import Embeddings
+from reidlab.stages.chosen import given_triplets, named_model
 from reidlab.stages.data import data_stage
 from reidlab.stages.data_run import DataRun
-from reidlab.stages.models import ModelSource, model_from, model_from_run
+from reidlab.stages.models import ModelSource
 from reidlab.stages.retrieval import arrays_of, embedding_stage, evaluation_stage
 from reidlab.stages.training import training_stage
-from reidlab.stages.triplets import triplet_stage, triplets_from
+from reidlab.stages.triplets import triplet_stage
 from reidlab.store.runs import Run
 from reidlab.training.recipes import Recipe, load_recipe
 
@@ -31,7 +32,6 @@ __all__ = [
     "history_of",
     "ranking_for",
     "recipe_for",
-    "source_for",
     "train_for",
     "training_figures",
     "training_notes",
@@ -61,7 +61,7 @@ def triplets_for(data: DataRun, p: TripletGeneration) -> tuple[Run, Triplets, pd
             "strategy='hard' needs a trained model: set `model` to a run's name (`reidlab runs` lists them)."
         )
     embedded, vectors = embedding_stage(
-        table, data.digest, model_from(p.model), dataset=p.dataset, part="train", progress=False
+        table, data.digest, named_model(data, p.model), dataset=p.dataset, part="train", progress=False
     )
     run, triplets = triplet_stage(
         data,
@@ -85,19 +85,10 @@ def recipe_for(p: Training) -> Recipe:
 
 def train_for(data: DataRun, recipe: Recipe, p: Training) -> Run:
     """Train (or find) the run of notebook 03."""
-    triplets = _given_triplets(data, recipe, p.seed, p.triplets)
+    triplets = given_triplets(data, recipe, p.seed, p.triplets)
     return training_stage(
         data, recipe, seed=p.seed, device=p.device, triplets=triplets, name=p.name, tracking=p.tracking
     )
-
-
-def _given_triplets(data: DataRun, recipe: Recipe, seed: int, given: str = "") -> Triplets | None:
-    """The triplets of a run of notebook 02, or those that it draws by default, for recipes that train on given ones."""
-    if not any(term.feature == "triplets" for term in recipe.losses):
-        if given:
-            raise UserError(f"triplets={given!r}: recipe {recipe.name} does not train on given triplets.")
-        return None
-    return triplets_from(data, given) if given else triplet_stage(data, seed=seed)[1]
 
 
 def history_of(run: Run) -> pd.DataFrame:
@@ -130,15 +121,6 @@ def training_figures(run: Run) -> dict[str, Any]:
         "macs": "multiply-adds",
     }
     return {title: run.result.get(name) for name, title in names.items()}
-
-
-def source_for(data: DataRun, p: Retrieval) -> ModelSource:
-    """Return the model of notebook 04: the one named by `model`, else the recipe's, trained if it is not yet."""
-    if p.model:
-        return model_from(p.model)
-    recipe = load_recipe(p.recipe, epochs=p.epochs)
-    triplets = _given_triplets(data, recipe, p.seed)
-    return model_from_run(training_stage(data, recipe, seed=p.seed, device=p.device, triplets=triplets))
 
 
 def evaluate_for(data: DataRun, source: ModelSource, p: Retrieval) -> tuple[Run, RetrievalResult, Embeddings]:

@@ -13,10 +13,11 @@ from reidlab.data.prepare import make_query_gallery
 from reidlab.data.schema import is_distractor, is_junk
 from reidlab.devices import check_device, describe_device, plan
 from reidlab.errors import UserError
-from reidlab.retrieval.embedding import Embeddings, embed
+from reidlab.retrieval.embedding import embed
 from reidlab.retrieval.metrics import evaluate
 from reidlab.retrieval.projection import Projection, fit_lda
 from reidlab.retrieval.result import RetrievalResult
+from reidlab.retrieval.vectors import PIXELS, Embeddings
 from reidlab.space import check_space
 from reidlab.stages.data import audit_of
 from reidlab.stages.data_run import DataRun
@@ -26,7 +27,6 @@ from reidlab.store.runs import Run
 
 __all__ = ["arrays_of", "embedding_stage", "evaluation_stage", "query_gallery"]
 
-PIXELS = "pixels_digest"  # column of a table: equal where images are the same to the pixel
 VALIDATION_AS_TEST = (
     "This data set has no query and gallery: the scores are on its validation identities. They chose the best epoch of "
     "a model that was trained on the rest, and so flatter it."

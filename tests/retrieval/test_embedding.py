@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,8 @@ from reidlab.data.pixels import PixelStore
 from reidlab.data.transforms import Preprocess
 from reidlab.errors import UserError
 from reidlab.models import build
-from reidlab.retrieval.embedding import Embeddings, embed
+from reidlab.retrieval.embedding import embed
+from reidlab.retrieval.vectors import Embeddings
 
 
 class Corner(nn.Module):
@@ -167,3 +169,33 @@ def test_mistakes_are_named(own_data: Path, table: pd.DataFrame) -> None:
     Path(table["path"][3]).write_text("no image")
     with pytest.raises(UserError, match=r"3\.png does not decode"):
         run(table)
+
+
+def test_a_list_of_files_needs_no_identities(
+    own_data: Path, table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(table["path"][0]).parent)
+    found = embed(Corner(), ["3.png", Path("0.png"), table["path"][3]], device="cpu", progress=False)
+    np.testing.assert_allclose(found.vectors, expected(table)[[3, 0, 3]], rtol=1e-5)
+    assert (
+        found.table.columns.tolist() == ["path"] and found.table["path"].tolist() == table["path"][[3, 0, 3]].tolist()
+    )
+    assert found.camids is None and found.images is not None
+    for ask in (lambda: found.pids, lambda: found.split("query")):
+        with pytest.raises(UserError, match=r"have no (pid|split): their table has path\. Embed an image table"):
+            ask()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("a.png", r"a list of paths, not 'a\.png'\. One file: \[path\]"),
+        (3, "an image table or a list of paths, not 3"),
+        (["a.png", 3], "a list of images has 3, which is no path"),
+        ([], "no images to embed"),
+        (["/nowhere/a.png"], r"nowhere/a\.png"),
+    ],
+)
+def test_mistakes_in_a_list_are_named(own_data: Path, given: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        embed(Corner(), given, device="cpu", progress=False)

@@ -1,0 +1,155 @@
+"""Embeddings: vectors beside the table of their images, and what evaluations take from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from reidlab.data.schema import load_table, save_table
+from reidlab.errors import UserError
+
+__all__ = ["PIXELS", "Embeddings", "both_sides"]
+
+PIXELS = "pixels_digest"  # column of a table: equal where images are the same to the pixel
+
+
+@dataclass(frozen=True, eq=False)
+class Embeddings:
+    """Vectors beside their table.
+
+    Attributes:
+        vectors: float32 [image, dim].
+        table: image table, or a frame with the column path alone where nobody is known; row i has vector i.
+    """
+
+    vectors: np.ndarray
+    table: pd.DataFrame
+
+    def __post_init__(self) -> None:
+        columns = set(self.table.columns) if isinstance(self.table, pd.DataFrame) else set()
+        if not ({"pid", "split"} <= columns or ("path" in columns and "pid" not in columns)):
+            raise UserError("Embeddings need an image table (a frame with the columns pid and split), or one of paths.")
+        shape = np.shape(self.vectors) if isinstance(self.vectors, np.ndarray) else type(self.vectors).__name__
+        if not isinstance(self.vectors, np.ndarray) or self.vectors.ndim != 2 or len(self.vectors) != len(self.table):
+            raise UserError(f"vectors of shape {shape} do not belong to a table of {len(self.table)} images.")
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __repr__(self) -> str:
+        return f"Embeddings({len(self)} images, dim {self.vectors.shape[1]})"
+
+    def split(self, *names: str) -> Embeddings:
+        """Return the part in these splits, rows in their order.
+
+        Raises:
+            UserError: no image is in any of them, or the table has no splits.
+        """
+        splits = self._column("split")
+        rows = np.flatnonzero(splits.isin(names).to_numpy())
+        if not len(rows):
+            there = ", ".join(sorted(map(str, splits.unique())))
+            raise UserError(f"no embedding is in split {' or '.join(map(str, names))}; there is {there or 'none'}.")
+        return Embeddings(self.vectors[rows], self.table.iloc[rows].reset_index(drop=True))
+
+    @property
+    def pids(self) -> np.ndarray:
+        """Identities [image].
+
+        Raises:
+            UserError: the table has none.
+        """
+        return self._column("pid").to_numpy()
+
+    @property
+    def camids(self) -> np.ndarray | None:
+        """Cameras [image], or None where the table has none."""
+        return self.table["camid"].to_numpy() if "camid" in self.table else None
+
+    @property
+    def images(self) -> np.ndarray | None:
+        """What tells images apart [image]: digests of their pixels where the table has them, or paths, or None."""
+        known = next((name for name in (PIXELS, "path") if name in self.table), None)
+        return None if known is None else self.table[known].to_numpy()
+
+    def _column(self, name: str) -> pd.Series:
+        if name not in self.table:
+            raise UserError(
+                f"these Embeddings have no {name}: their table has {', '.join(map(str, self.table.columns))}. "
+                "Embed an image table (`reidlab.data.read`) where identities are needed."
+            )
+        return self.table[name]
+
+    def save(self, folder: Path) -> None:
+        """Write embeddings.safetensors and embeddings.parquet (the image table) into an existing folder."""
+        save_file({"vectors": np.ascontiguousarray(self.vectors)}, folder / "embeddings.safetensors")
+        save_table(self.table, folder / "embeddings.parquet")
+
+    @classmethod
+    def load(cls, folder: Path) -> Embeddings:
+        """Read what `save` wrote.
+
+        Raises:
+            UserError: the folder holds no embeddings, or a damaged file.
+        """
+        try:
+            vectors = load_file(folder / "embeddings.safetensors")["vectors"]
+        except (OSError, KeyError, SafetensorError) as error:
+            raise UserError(f"{folder} holds no readable embeddings ({error}). Make them with notebook 04.") from error
+        return cls(vectors, load_table(folder / "embeddings.parquet"))
+
+
+def both_sides(query: Embeddings | npt.ArrayLike, gallery: Embeddings | npt.ArrayLike, **given: Any) -> dict[str, Any]:
+    """Return query, gallery and their labels as arrays, whichever way they came.
+
+    Args:
+        query: `Embeddings`, or vectors.
+        gallery: the same kind.
+        given: query_pids, gallery_pids and so on, which go with vectors; Embeddings have their own.
+
+    Raises:
+        UserError: one is Embeddings and the other is not, labels beside Embeddings, or vectors without identities.
+    """
+    kinds = isinstance(query, Embeddings), isinstance(gallery, Embeddings)
+    if isinstance(query, Embeddings) and isinstance(gallery, Embeddings):
+        twice = [name for name, value in given.items() if value is not None]
+        if twice:
+            raise UserError(
+                f"{twice[0]} is given beside Embeddings, whose table says it already. Leave it out, or give "
+                "query.vectors and gallery.vectors with all of their labels."
+            )
+        return {"query": query.vectors, "gallery": gallery.vectors, **_labels(query, gallery)}
+    if any(kinds):
+        one, other = ("query", "gallery") if kinds[0] else ("gallery", "query")
+        raise UserError(
+            f"{one} is Embeddings and {other} is not: give two Embeddings, or the vectors and labels of both."
+        )
+    return {"query": query, "gallery": gallery, **_with_identities(given)}
+
+
+def _labels(query: Embeddings, gallery: Embeddings) -> dict[str, Any]:
+    sides = {"query": query, "gallery": gallery}
+    labels: dict[str, Any] = {}
+    for side, each in sides.items():
+        labels |= {f"{side}_pids": each.pids, f"{side}_camids": each.camids, f"{side}_images": each.images}
+    if len({PIXELS in each.table for each in sides.values()}) > 1:  # digests beside paths: never equal, so no answer
+        names = {f"{side}_images": each.table.get("path") for side, each in sides.items()}
+        labels |= {name: None if paths is None else paths.to_numpy() for name, paths in names.items()}
+    return labels
+
+
+def _with_identities(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    for name in ("query_pids", "gallery_pids"):
+        if given.get(name) is None:
+            raise UserError(
+                f"{name} is missing: vectors say nothing about identities. Give it, or two Embeddings (`embed`)."
+            )
+    return given
