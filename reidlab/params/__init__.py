@@ -62,7 +62,7 @@ class TripletGeneration(DataParams):
         "random", description="how positives and negatives are chosen"
     )
     per_anchor: int = Field(1, ge=1, le=100, description="triplets an anchor image")
-    model: str = Field("", description="for hard: a training run, model folder or published NAME:FILE")
+    model: str = Field("", description="for hard: latest, a training run, model folder or published NAME:FILE")
     n_examples: int = Field(8, ge=1, le=50, description="triplets shown")
 
 
@@ -85,9 +85,13 @@ class Retrieval(DataParams):
     """04: embed query and gallery once, score them, explain the score."""
 
     notebook: ClassVar[str] = "04_retrieval_analysis"
-    recipe: str = Field("demo", min_length=1, description="recipe whose model is evaluated (trained if it is not yet)")
+    recipe: str = Field(
+        "demo", min_length=1, description="recipe whose newest training is evaluated (trained where there is none)"
+    )
     epochs: int | None = Field(None, ge=1, le=10_000, description="epochs; None: as the recipe says")
-    model: str = Field("", description="instead of a recipe: a training run, model folder or published NAME:FILE")
+    model: str = Field(
+        "", description="instead of a recipe: latest, a training run, model folder or published NAME:FILE"
+    )
     device: Device = Field("auto", description="where to compute; auto: cuda, then mps, then cpu")
     metric: Literal["cosine", "euclidean", "lda"] = Field(
         "cosine", description="distance of embeddings; lda: cosine after discriminant analysis of training identities"

@@ -1,5 +1,6 @@
 """The stages of the notebooks: data, triplets, training, embeddings, evaluation. Each is found in the store or made."""
 
+from reidlab.stages.chosen import Choice, choose_model, evaluation_line
 from reidlab.stages.data import audit_of, data_stage
 from reidlab.stages.data_run import DataRun
 from reidlab.stages.floor import histogram_floor
@@ -11,7 +12,6 @@ from reidlab.stages.notebooks import (
     history_of,
     ranking_for,
     recipe_for,
-    source_for,
     train_for,
     training_figures,
     training_notes,
@@ -23,14 +23,17 @@ from reidlab.stages.training import trained_model, training_stage
 from reidlab.stages.triplets import triplet_stage
 
 __all__ = [
+    "Choice",
     "DataRun",
     "ModelSource",
     "arrays_of",
     "audit_of",
+    "choose_model",
     "data_for",
     "data_stage",
     "embedding_stage",
     "evaluate_for",
+    "evaluation_line",
     "evaluation_stage",
     "histogram_floor",
     "history_of",
@@ -39,7 +42,6 @@ __all__ = [
     "query_gallery",
     "ranking_for",
     "recipe_for",
-    "source_for",
     "train_for",
     "trained_model",
     "training_figures",

@@ -19,7 +19,18 @@ from reidlab.errors import UserError, nearest
 from reidlab.paths import reports_root
 from reidlab.store import sources
 
-__all__ = ["Leftover", "Run", "find_run", "gc", "list_runs", "load_run", "locked", "remove_run", "runs_root"]
+__all__ = [
+    "Leftover",
+    "Run",
+    "find_run",
+    "gc",
+    "is_current",
+    "list_runs",
+    "load_run",
+    "locked",
+    "remove_run",
+    "runs_root",
+]
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
@@ -245,7 +256,7 @@ def gc(
 
 
 def _stale(runs: list[Run], inputs: bool) -> list[Run]:
-    old = {run.digest: run for run in runs if run.problem or not _is_current(run)}
+    old = {run.digest: run for run in runs if run.problem or not is_current(run)}
     if inputs:
         return list(old.values())
     # later stages name a run by its digest, or by that of something it provides (the table of a data run)
@@ -258,7 +269,7 @@ def _stale(runs: list[Run], inputs: bool) -> list[Run]:
     return list(old.values())
 
 
-def _is_current(run: Run) -> bool:
+def is_current(run: Run) -> bool:
     """Return whether the code that made a run is still what it was; functions of notebooks cannot be looked up."""
     code = run.manifest["code"]
     names = code["names"]

@@ -53,9 +53,14 @@ def _recipe(value: str) -> None:
 
 
 def _model(value: str) -> None:
+    from reidlab.stages.chosen import LATEST
     from reidlab.stages.models import model_from
+    from reidlab.store.runs import list_runs
 
-    model_from(value)
+    if value.strip() != LATEST:
+        model_from(value)
+    elif all(run.problem for run in list_runs("training")):
+        raise UserError(f"model={LATEST!r}: nothing was trained yet; `reidlab run 03` trains a model.")
 
 
 def _start(value: str) -> None:

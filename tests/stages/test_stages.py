@@ -27,7 +27,7 @@ from reidlab.retrieval.projection import fit_lda
 from reidlab.stages.retrieval import VALIDATION_AS_TEST
 from reidlab.stages.training import describe_model, trained_model
 from reidlab.training.alarms import TrainingStopped
-from reidlab.training.checkpoints import load_model, save_model
+from reidlab.models.saved import load_model, save_model
 from reidlab.training.recipes import Recipe
 from reidlab.training.tracking import TRACKERS, TrackerEntry
 from reidlab.workbook.names import check_names
@@ -620,7 +620,7 @@ def test_what_the_notebooks_call(people: Path, tmp_path: Path) -> None:
     run = stages.train_for(data, recipe, p)
     assert stages.training_notes(run) == []
     p4 = params(Retrieval, people, model=run.path.name, bootstrap=0, device="cpu", n_examples=2)
-    source = stages.source_for(data, p4)
+    source = stages.choose_model(data, p4).source()
     assert source.digest == run.digest
     _, result, vectors = stages.evaluate_for(data, source, p4)
     assert set(stages.arrays_of(vectors)) >= {"query", "gallery", "query_pids", "gallery_camids"}
