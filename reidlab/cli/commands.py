@@ -98,7 +98,8 @@ def run(
             kernel=kernel,
             timeout=timeout,
             cell_timeout=cell_timeout,
-            progress=sys.stderr.isatty(),
+            progress=True,
+            bar=sys.stderr.isatty(),
         )
         _tell(outcome)
         failed = failed or not outcome.ok

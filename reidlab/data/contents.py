@@ -21,6 +21,7 @@ from pathlib import Path
 from reidlab.data._files import NotRegular, missing, open_regular
 from reidlab.errors import UserError
 from reidlab.paths import data_root
+from reidlab.progress import bar
 
 __all__ = ["RANGE", "content_digests", "shared_folder"]
 
@@ -82,12 +83,9 @@ def _is_settled(path: str, about: str, now: int) -> bool:
 
 
 def _read_all(paths: Sequence[str]) -> list[str]:
-    from tqdm.auto import tqdm
-
     with ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:  # more than cores: disks like to be asked
         read = pool.map(_digest, paths, chunksize=64)
-        bar = tqdm(read, total=len(paths), desc="reading files", unit="file", disable=len(paths) < _BAR, leave=False)
-        return list(bar)
+        return list(bar(read, total=len(paths), desc="reading files", unit="file", disable=len(paths) < _BAR))
 
 
 def _digest(path: str) -> str:

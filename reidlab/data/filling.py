@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from reidlab.data.images import decode, naming, open_bytes, read_file
+from reidlab.progress import bar
 from reidlab.space import check_space
 
 __all__ = ["INDEX", "MARKS", "PIXELS", "Plan", "fill"]
@@ -79,7 +79,7 @@ def fill(plan: Plan, store: Path) -> None:
 
     with (
         ThreadPoolExecutor(plan.workers) as pool,
-        tqdm(total=n, desc="decoding images", unit="img", disable=not plan.progress, leave=False) as bar,
+        bar(total=n, desc="decoding images", unit="img", disable=not plan.progress) as shown,
     ):
         for block in range(n_blocks):
             rows = range(block * _BLOCK, min(n, (block + 1) * _BLOCK))
@@ -88,7 +88,7 @@ def fill(plan: Plan, store: Path) -> None:
                 flat.flush()
                 marks[block] = 1
                 marks_path.write_bytes(marks)
-            bar.update(len(rows))
+            shown.update(len(rows))
 
 
 def _native_sizes(plan: Plan) -> np.ndarray:
@@ -104,8 +104,7 @@ def _native_sizes(plan: Plan) -> np.ndarray:
 
 def _in_threads(call: Callable[[int], object], n: int, plan: Plan, label: str) -> list[object]:
     with ThreadPoolExecutor(plan.workers) as pool:
-        bar = tqdm(pool.map(call, range(n)), total=n, desc=label, unit="img", disable=not plan.progress, leave=False)
-        return list(bar)
+        return list(bar(pool.map(call, range(n)), total=n, desc=label, unit="img", disable=not plan.progress))
 
 
 def _allocated(path: Path, wanted: int) -> int:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import nn
-from tqdm.auto import tqdm
 
 from reidlab.data.pixels import PixelStore
 from reidlab.data.transforms import Preprocess
 from reidlab.devices import ComputePlan
 from reidlab.errors import UserError
+from reidlab.progress import bar
 
 __all__ = ["embed_rows", "fitting_batch_size", "free_memory"]
 
@@ -64,9 +64,9 @@ def embed_rows(
     model.eval()
     parts: list[np.ndarray] = []
     try:
-        bar = tqdm(range(0, len(rows), size), desc="embedding", unit="batch", disable=not progress, leave=False)
+        starts = range(0, len(rows), size)
         with torch.inference_mode(), compute.autocast():
-            for start in bar:
+            for start in bar(starts, total=len(starts), desc="embedding", unit="batch", disable=not progress):
                 images = preprocess(compute.place(pixels.batch(rows[start : start + size])))
                 images = images.contiguous(memory_format=compute.memory_format)
                 vectors = model(images).float()

@@ -27,6 +27,7 @@ from reidlab.paths import data_root
 from reidlab.pedestrians.person import Person, draw_person
 from reidlab.pedestrians.render import shoot
 from reidlab.pedestrians.spec import DRAWING, FOLDERS, PedestriansSpec, Picture, pictures
+from reidlab.progress import bar
 from reidlab.space import check_space
 from reidlab.store import sources
 
@@ -171,9 +172,7 @@ def _mapped(function: partial, plan: list[Picture], workers: int) -> Iterator[It
 def _with_bar(rows: Iterable[tuple], total: int, progress: bool) -> Iterable[tuple]:
     if not progress:
         return rows
-    from tqdm.auto import tqdm
-
-    return tqdm(rows, total=total, desc="drawing pedestrians", unit="image")
+    return bar(rows, total=total, desc="drawing pedestrians", unit="image")
 
 
 def built_in(seed: int = 0, *, workers: int | None = None) -> Path:

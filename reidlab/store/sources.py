@@ -42,6 +42,7 @@ NEUTRAL = frozenset(
         ".params.base",
         ".params.history",
         ".paths",
+        ".progress",
         ".registry",
         ".registry.entries",
         ".registry.of_data",
@@ -54,6 +55,7 @@ NEUTRAL = frozenset(
         ".store.provenance",
         ".store.runs",
         ".store.stages",
+        ".training.telling",
         ".training.tracking",
     )
 )

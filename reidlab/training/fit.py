@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +12,6 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import nn
-from tqdm.auto import tqdm
 
 from reidlab.data.pixels import PixelStore
 from reidlab.data.transforms import Augment
@@ -19,9 +19,10 @@ from reidlab.data.triplets import Triplets
 from reidlab.devices import ComputePlan
 from reidlab.errors import UserError
 from reidlab.models import build, without_weights
+from reidlab.models.saved import save_model
 from reidlab.training.alarms import check_collapse, check_finite
 from reidlab.training.batches import BatchMaker, Prefetcher, trimmed
-from reidlab.training.checkpoints import Checkpoints, save_model
+from reidlab.training.checkpoints import Checkpoints
 from reidlab.training.distill import check_student, make_teachers
 from reidlab.training.engine import Learner, Means
 from reidlab.training.grounds import begun_on, grounds_of, plan_of, refuse_other, say_changes
@@ -31,6 +32,7 @@ from reidlab.training.recipes import Recipe
 from reidlab.training.run import Run, read_finished, summarise, write_finished
 from reidlab.training.start import begin_from
 from reidlab.training.task import make_task
+from reidlab.training.telling import Telling
 from reidlab.training.tracking import Tracking, check_tracking
 from reidlab.training.validation import make_validator
 
@@ -70,7 +72,7 @@ def fit(
         seed: integer of 0 or more: initial weights, batches, augmentation, dropout.
         device: cpu, cuda, mps or auto.
         triplets: rows of `table` for recipes that train on given triplets; None draws random ones with `seed`.
-        progress: show bars.
+        progress: show a bar over all epochs and a line for each.
         stop_after: stop (resumably) after this many epochs of this call and give None; for tests and short slots.
         tracking: where each epoch is logged too: tensorboard, mlflow (`reidlab dashboards` shows both). It changes no
             bit of the result.
@@ -144,7 +146,8 @@ class _Training:
         self.checkpoints = Checkpoints(self.folder / "checkpoints")
         self.teachers = self._make_teachers()
         start = self._resume()
-        with tracked.following(self.history):
+        self.telling = Telling(self.recipe.epochs, start, len(self._rows(start)), show=self.progress)
+        with tracked.following(self.history), closing(self.telling):
             for epoch in range(start, self.recipe.epochs):
                 if self._out_of_patience():
                     break
@@ -160,6 +163,7 @@ class _Training:
                 self.history.append(row)
                 self._save(epoch + 1)
                 tracked.log(self.history)
+                self.telling.epoch(row)
         return self._finish()
 
     def _rows(self, epoch: int) -> list[np.ndarray]:
@@ -174,22 +178,15 @@ class _Training:
         self.learner.begin_epoch(epoch)
         began = time.perf_counter()
         with Prefetcher(lambda i: self.batch(rows[i], epoch, i), len(rows)) as stream:
-            bar = tqdm(
-                stream,
-                total=len(rows),
-                desc=f"epoch {epoch + 1}",
-                leave=False,
-                mininterval=1,
-                disable=not self.progress,
-            )
-            for step, images in enumerate(bar):
+            for step, images in enumerate(stream):
                 labels = torch.from_numpy(self.task.labels[rows[step]]).to(self.compute.device)
                 lesson = self.teachers.lesson(rows[step]) if self.teachers is not None else None
                 loss, factor = self.learner.step(images, labels, epoch + step / len(rows), scores, lesson)
                 totals.add({"loss": loss, **self.learner.objective.stats})
                 if step % _CHECK_EVERY == 0 or step == len(rows) - 1:
                     check_finite(float(loss), epoch + 1, step + 1)
-                    bar.set_postfix(totals.short())
+                    self.telling.stats(totals.short())
+                self.telling.step(epoch, step)
             self.compute.synchronize()
             seconds = time.perf_counter() - began
         self.learner.end_epoch(epoch)

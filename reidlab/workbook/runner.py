@@ -71,6 +71,7 @@ def run_notebook(
     cell_timeout: int | None = None,
     cwd: Path | None = None,
     progress: bool = False,
+    bar: bool = False,
 ) -> Outcome:
     """Run a notebook and keep the executed copy, partial where it failed.
 
@@ -83,7 +84,8 @@ def run_notebook(
         timeout: seconds for the whole notebook, after which it is stopped with its kernel.
         cell_timeout: seconds for one cell.
         cwd: the kernel's working directory, the notebook's folder by default.
-        progress: show a progress bar on stderr.
+        progress: show on stderr the lines that the notebook says of its progress, such as one for each epoch.
+        bar: show papermill's bar over the cells on stderr as well.
 
     Raises:
         UserError: unknown or unfit parameters, a missing kernel or notebook, an output that would replace something
@@ -110,6 +112,7 @@ def run_notebook(
         "kernel": kernel,
         "cell_timeout": cell_timeout,
         "progress": progress,
+        "bar": bar,
     }
     began = time.time()
     try:
@@ -144,12 +147,13 @@ def _supervise(request: dict[str, Any], folder: Path, outcome: Outcome, timeout:
     """Run the child process, wait for it, stop it when time is up; read how it ended."""
     with tempfile.TemporaryDirectory(prefix="reidlab-run-") as scratch:
         answer, log = Path(scratch) / "answer.json", Path(scratch) / "log"
-        env = {**os.environ, CALLED_FROM: str(Path.cwd()), "TQDM_DISABLE": "1", "PYTHONUNBUFFERED": "1"}
+        env = {**os.environ, CALLED_FROM: str(Path.cwd()), "PYTHONUNBUFFERED": "1"}
         words = [sys.executable, "-m", "reidlab.workbook.child"]
         child = subprocess.Popen(words, stdin=subprocess.PIPE, cwd=folder, env=env, start_new_session=True)
         assert child.stdin is not None
         try:
-            request |= {"answer": str(answer), "log": str(log)}
+            lines = str(Path(scratch) / "lines") if request.pop("progress") else ""
+            request |= {"answer": str(answer), "log": str(log), "lines": lines}
             with contextlib.suppress(BrokenPipeError):
                 child.stdin.write((json.dumps(request) + "\n").encode())
                 child.stdin.flush()  # left open: its end tells the child that we are gone

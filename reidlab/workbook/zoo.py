@@ -18,6 +18,7 @@ from reidlab.devices import ComputePlan, describe_device, plan
 from reidlab.errors import UserError
 from reidlab.listings import choose
 from reidlab.models import build, without_weights
+from reidlab.progress import bar
 from reidlab.stages.training import describe_model
 from reidlab.store import provenance
 from reidlab.training.pace import embedding_pace, training_pace
@@ -88,7 +89,7 @@ def examine(
     compute = plan(device, precision)
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2)
     rows = {}
-    for name, recipe in recipes.items():
+    for name, recipe in bar(recipes.items(), total=len(recipes), desc="measuring", unit="model"):
         rows[name] = _examined(recipe, pixels, compute, runs, seed)
         gc.collect()  # model, gradients and the optimiser's averages refer to each other
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("name")
@@ -109,7 +110,7 @@ def readable(costs: pd.DataFrame) -> pd.DataFrame:
         {
             "input": size,
             "parameters (M)": millions["parameters"],
-            "MACs (M)": millions["macs"],
+            "multiply-adds (M)": millions["macs"],
             "embedding": [f"{value:,}" for value in costs["dim"]],
             "evaluation (img/s)": [_pace(value) for value in costs["evaluation"]],
             "training (img/s)": [_pace(value) for value in costs["training"]],

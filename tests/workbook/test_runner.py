@@ -165,3 +165,19 @@ def test_widgets_and_bars_do_no_harm(make_notebook: Make) -> None:
     outcome = run_notebook(make_notebook("widget", source))
     assert outcome.ok and json.loads(outcome.output.read_text())["metadata"]["reidlab"]["status"] == "done"
     assert os.environ.get("TQDM_DISABLE") is None
+
+
+def test_what_the_kernel_says_of_its_progress_reaches_stderr(
+    make_notebook: Make, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source = (
+        "from reidlab.progress import bar, say\nfor _ in bar(range(3), total=3, desc='x', unit='y'): pass\nsay('half')"
+    )
+    path = make_notebook("told", source)
+    outcome = run_notebook(path, progress=True)
+    assert capfd.readouterr().err.splitlines()[-1].endswith(" half")
+    assert not read_notebook(outcome.output).cells[0].outputs  # no dead bar
+    run_notebook(path, progress=True, bar=True)
+    err = capfd.readouterr().err
+    assert "half" in err and "Executing" in err
+    assert run_notebook(path).ok and "half" not in capfd.readouterr().err

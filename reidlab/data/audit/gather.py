@@ -8,6 +8,7 @@ import pandas as pd
 from reidlab.data.audit.measure import NEEDS_RANGE, THUMBNAIL_SIZE, File, Measured, measure_all
 from reidlab.data.contents import RANGE
 from reidlab.data.scales import PLAIN, choose_ranges, ranges_of
+from reidlab.progress import bar
 
 __all__ = ["gather"]
 
@@ -39,13 +40,11 @@ def gather(table: pd.DataFrame, workers: int, progress: bool) -> tuple[pd.DataFr
 
 
 def _measure_files(files: list[File], workers: int, progress: bool) -> list[Measured]:
-    from tqdm.auto import tqdm
-
     measured: list[Measured] = []
-    with tqdm(total=len(files), desc="decoding", unit="image", disable=not progress or not files) as bar:
+    with bar(total=len(files), desc="decoding", unit="image", disable=not progress or not files) as shown:
         for chunk in measure_all(files, workers):
             measured += chunk
-            bar.update(len(chunk))
+            shown.update(len(chunk))
     return measured
 
 
