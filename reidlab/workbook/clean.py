@@ -3,6 +3,7 @@
 Kept are sources, tags and alternative texts; outputs only on cells tagged `nbval-check-output`, with execution
 counts, since nbval compares only cells that have one. Everything else (widget states, papermill's paths and
 times, the kernel's version, injected cells, empty cells) goes. Cell ids come from the first line of the source.
+In the workbook's own notebooks the data parameters are written as `params.DataParams` declares them.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from nbformat import NotebookNode
 
 from reidlab.errors import UserError
 from reidlab.workbook.cells import list_notebooks, tags_of
+from reidlab.workbook.data_lines import shares_data_lines, with_data_lines
 from reidlab.workbook.files import parse_notebook, read_content, write_whole
 
 __all__ = ["clean", "clean_text", "main"]
@@ -61,7 +63,15 @@ def clean_text(text: str | bytes, name: str = "the notebook") -> str:
         UserError: it holds no notebook; `name` names it.
     """
     content = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-    notebook = clean(parse_notebook(content, name))
+    return _written(clean(parse_notebook(content, name)))
+
+
+def _cleaned(path: Path, content: bytes) -> str:
+    notebook = parse_notebook(content, path.name)
+    return _written(clean(with_data_lines(notebook) if shares_data_lines(path) else notebook))
+
+
+def _written(notebook: NotebookNode) -> str:
     return nbformat.writes(notebook, indent=1, ensure_ascii=False).rstrip("\n") + "\n"
 
 
@@ -75,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for path in given.notebooks or list_notebooks():
         try:
             before = read_content(path)
-            after = clean_text(before, path.name)
+            after = _cleaned(path, before)
             if before.replace(b"\r\n", b"\n") != after.encode():
                 dirty.append(path)
                 if not given.check:
