@@ -27,7 +27,7 @@ from reidlab.models.families.reid_model import ReIDModel
 from reidlab.models.parts.attention import ATTENTIONS, build_attention
 from reidlab.models.parts.necks import build_neck
 from reidlab.models.parts.pooling import POOLINGS, build_pooling
-from reidlab.training.checkpoints import save_model
+from reidlab.models.saved import save_model
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")

@@ -13,13 +13,13 @@ from torch import nn
 
 from reidlab.errors import UserError
 from reidlab.models.backbones import WEIGHT_FILES
+from reidlab.models.saved import load_model, saved_digest, saved_folder
 from reidlab.models.weights.load import file_digest
 from reidlab.models.weights.published import load_published
 from reidlab.paths import exists, find
 from reidlab.registry import MODELS
 from reidlab.store.origins import training_origins
 from reidlab.store.runs import Run, find_run
-from reidlab.training.saved import load_model, saved_digest, saved_folder
 
 __all__ = ["ModelSource", "model_from", "model_from_run"]
 

@@ -13,16 +13,14 @@ from reidlab.data.pixels import PixelStore
 from reidlab.data.triplets import Triplets
 from reidlab.devices import check_device
 from reidlab.models import build, count_macs, count_parameters, without_weights
+from reidlab.models.saved import load_model, saved_digest, saved_model
 from reidlab.models.weights.load import file_digest
 from reidlab.paths import data_root, exists, find
 from reidlab.stages.data_run import DataRun
 from reidlab.store.runs import Run
-from reidlab.training.checkpoints import load_model
 from reidlab.training.distill import check_teachers, teacher_digests
 from reidlab.training.fit import fit
 from reidlab.training.recipes import Recipe
-from reidlab.training.saved import saved_digest
-from reidlab.training.start import saved_model
 from reidlab.training.tracking import check_tracking
 
 __all__ = ["describe_model", "trained_model", "training_stage"]
@@ -48,7 +46,7 @@ def training_stage(
         device: cpu, cuda, mps or auto; not part of the digest.
         triplets: for recipes that train on given triplets; None draws random ones with `seed`.
         name: label of the run; empty: data set and recipe.
-        progress: show bars.
+        progress: show bars, and a line for each epoch.
         tracking: where a training logs as it goes (tensorboard, mlflow); not part of the digest, and nothing is logged
             of a run that is found.
     """

@@ -1,7 +1,7 @@
 """Checkpoints: weights in safetensors, state beside them, every file complete before a pointer names it.
 
 `last.json` names the newest checkpoint and is replaced atomically, so a kill at any moment leaves the checkpoint before
-it. A finished model is a folder of its own: `reidlab.training.saved`.
+it. A finished model is a folder of its own: `reidlab.models.saved`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from reidlab.documents import as_mapping, read_json
 from reidlab.errors import UserError
+from reidlab.models.saved import WEIGHTS
 from reidlab.models.weights.load import read_object, read_weights
-from reidlab.training.saved import WEIGHTS, load_model, save_model, saved_folder
-from reidlab.training.writing import check_room, save_state, save_weights, write_json, writing
+from reidlab.models.weights.writing import check_room, save_state, save_weights, write_json, writing
 
-__all__ = ["WEIGHTS", "Checkpoint", "Checkpoints", "load_model", "save_model", "saved_folder", "write_json"]
+__all__ = ["Checkpoint", "Checkpoints"]
 
 _PROGRESS_BYTES = 2**26  # of a history of many epochs
 

@@ -25,10 +25,10 @@ from reidlab.errors import UserError
 from reidlab.models import Output
 from reidlab.models.inference import embed_rows
 from reidlab.models.parts.classifiers import CosineClassifier
+from reidlab.models.saved import load_model, saved_digest, saved_model
 from reidlab.paths import data_root
 from reidlab.training.recipes import Recipe
-from reidlab.training.saved import load_model, saved_digest
-from reidlab.training.start import same_identities, saved_model
+from reidlab.training.start import same_identities
 from reidlab.training.task import Task
 
 __all__ = [

@@ -11,7 +11,8 @@ import pandas as pd
 from torch import nn
 
 from reidlab.documents import read_json
-from reidlab.training.checkpoints import load_model, write_json
+from reidlab.models.saved import load_model
+from reidlab.models.weights.writing import write_json
 
 __all__ = ["Run", "read_finished", "summarise", "write_finished"]
 

@@ -9,43 +9,12 @@ from typing import Any
 from torch import nn
 
 from reidlab.errors import UserError
-from reidlab.models.backbones import WEIGHT_FILES
+from reidlab.models.saved import WEIGHTS, read_config, saved_model
 from reidlab.models.weights.load import load_state, read_weights
-from reidlab.paths import exists, find
-from reidlab.store.runs import find_run
 from reidlab.training.run import read_finished
-from reidlab.training.saved import WEIGHTS, read_config, saved_folder
 from reidlab.training.task import Task
 
-__all__ = ["begin_from", "same_identities", "saved_model"]
-
-
-def saved_model(given: str, what: str = "start") -> Path:
-    """Find the folder of a saved model: by a training run's name or digest, its folder, or the model's own folder.
-
-    Args:
-        given: what names it.
-        what: the parameter that it was given for, which messages name.
-
-    Raises:
-        UserError: there is none.
-    """
-    path = find(given)
-    folder = exists(path) and path.is_dir()
-    if path.suffix in WEIGHT_FILES and not folder:
-        raise UserError(
-            f"{what}={given!r} is a file of weights; name a training run or the folder of a saved model. Published "
-            "weights are the `weights` of a recipe's model."
-        )
-    if not folder:
-        run = find_run(given)
-        if run.stage != "training":
-            raise UserError(f"{what}={given!r} is a run of stage {run.stage!r}; a model comes from a training run.")
-        path = run.path
-    try:
-        return saved_folder(path)
-    except UserError as error:
-        raise UserError(f"{what}={given!r}: {error}") from error
+__all__ = ["begin_from", "same_identities"]
 
 
 def same_identities(folder: Path, task: Task) -> bool | None:

@@ -47,7 +47,7 @@ def _recipe(value: str) -> None:
     from reidlab.training.recipes import load_recipe
 
     for teacher in load_recipe(value).teachers:
-        from reidlab.training.start import saved_model
+        from reidlab.models.saved import saved_model
 
         saved_model(teacher, "teachers")
 
@@ -64,7 +64,7 @@ def _model(value: str) -> None:
 
 
 def _start(value: str) -> None:
-    from reidlab.training.start import saved_model
+    from reidlab.models.saved import saved_model
 
     saved_model(value)
 

@@ -24,12 +24,12 @@ from torch import Tensor, nn
 from reidlab.data.transforms import Preprocess
 from reidlab.errors import UserError
 from reidlab.models import build
+from reidlab.models.saved import load_model, save_model
 from reidlab.models.weights.embedding_path import check_loaded
 from reidlab.models.weights.load import load_state, read_object, read_weights
 from reidlab.models.weights.published import load_published
 from reidlab.registry import MODELS, Entry
 from reidlab.training.checkpoints import Checkpoints
-from reidlab.training.saved import load_model, save_model
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "models" / "weights"))
 from weight_files import doubled, with_pickle

@@ -12,8 +12,8 @@ import torch
 from reidlab.errors import UserError
 from reidlab.models import build
 from reidlab.models.backbones import build_backbone
+from reidlab.models.saved import save_model
 from reidlab.stages.models import model_from
-from reidlab.training.saved import save_model
 
 
 def osnet(path: Path, head: bool) -> Path:

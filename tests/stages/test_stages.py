@@ -20,6 +20,7 @@ from reidlab import stages
 from reidlab.data.schema import load_table, save_table
 from reidlab.errors import UserError
 from reidlab.models import build
+from reidlab.models.saved import load_model, save_model
 from reidlab.params import Retrieval, Training, TripletGeneration
 from reidlab.retrieval.embedding import embed
 from reidlab.retrieval.metrics import evaluate
@@ -27,7 +28,6 @@ from reidlab.retrieval.projection import fit_lda
 from reidlab.stages.retrieval import VALIDATION_AS_TEST
 from reidlab.stages.training import describe_model, trained_model
 from reidlab.training.alarms import TrainingStopped
-from reidlab.models.saved import load_model, save_model
 from reidlab.training.recipes import Recipe
 from reidlab.training.tracking import TRACKERS, TrackerEntry
 from reidlab.workbook.names import check_names

@@ -13,7 +13,9 @@ from torch import nn
 
 from reidlab.errors import UserError
 from reidlab.models import build
-from reidlab.training.checkpoints import Checkpoints, load_model, save_model, write_json
+from reidlab.models.saved import load_model, save_model
+from reidlab.models.weights.writing import write_json
+from reidlab.training.checkpoints import Checkpoints
 
 SPEC = {"name": "custom_cnn_v32", "height": 32, "width": 16, "neck": "bnneck", "embedding": "concat"}
 CONFIG = {"spec": SPEC, "num_classes": 5, "recipe": "x"}
@@ -171,7 +173,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, model: nn.Module, monke
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("reidlab.training.writing.torch.save", full)
+    monkeypatch.setattr("reidlab.models.weights.writing.torch.save", full)
     with pytest.raises(UserError, match=r"No space left.* free disk space"):
         checkpoints.save(3, model, {}, {})
     monkeypatch.undo()
@@ -205,7 +207,7 @@ def test_a_checkpoint_that_breaks_off_is_removed(
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("reidlab.training.writing.torch.save", half)
+    monkeypatch.setattr("reidlab.models.weights.writing.torch.save", half)
     with pytest.raises(UserError, match="No space left"):
         checkpoints.save(3, model, {}, {})
     assert sorted(p.name for p in (tmp_path / "c").iterdir()) == ["epoch-00002", "last.json"]

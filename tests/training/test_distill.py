@@ -30,7 +30,7 @@ from reidlab.data.pixels import PixelStore
 from reidlab.devices import plan
 from reidlab.errors import UserError
 from reidlab.models import Output, build
-from reidlab.training.checkpoints import save_model
+from reidlab.models.saved import save_model
 from reidlab.training.distill import Lesson, check_student, class_logits, make_teachers, teacher_digests
 from reidlab.training.objective import Objective
 from reidlab.training.recipes import LossTerm, Recipe

@@ -11,9 +11,9 @@ import torch
 from training_cases import World, make_recipe, same_weights, train, trained, weights_in
 
 from reidlab.errors import UserError
+from reidlab.models.saved import saved_model
 from reidlab.training.recipes import Recipe
 from reidlab.training.run import Run
-from reidlab.training.start import saved_model
 
 
 @pytest.fixture(scope="module")

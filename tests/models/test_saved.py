@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from reidlab import models
 from reidlab.data.transforms import Preprocess
 from reidlab.errors import UserError
 from reidlab.models import build
-from reidlab.training.saved import load_model, read_config, save_model, saved_digest
+from reidlab.models.saved import load_model, read_config, save_model, saved_digest
+from reidlab.paths import reports_root
+from reidlab.store.runs import find_run
 
 SPEC = {"name": "custom_cnn_v32", "height": 32, "width": 16, "neck": "bnneck"}
 CONFIG = {"spec": SPEC, "num_classes": 5}
@@ -155,7 +159,7 @@ def test_what_fails_half_way_leaves_nothing(tmp_path: Path, monkeypatch: pytest.
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("reidlab.training.writing.save_file", half)
+    monkeypatch.setattr("reidlab.models.weights.writing.save_file", half)
     with pytest.raises(UserError, match="No space left"):
         save_model(build(SPEC, 5), tmp_path / "m", CONFIG)
     assert list((tmp_path / "m").iterdir()) == []
@@ -189,3 +193,36 @@ def test_a_file_from_elsewhere_chooses_no_code(folder: Path, spec: object) -> No
 def test_a_network_that_was_imported_here_may_be_named(folder: Path) -> None:
     change(folder, spec="torch.nn:Identity")
     assert read_config(folder).spec == "torch.nn:Identity"
+
+
+def run_of(stage: str, name: str, folder: Path) -> Path:
+    """A finished run whose folder holds the model."""
+    path = reports_root() / "runs" / stage / name
+    shutil.copytree(folder, path / "model")
+    about = {"schema": 1, "digest": "ab12" * 16, "stage": stage, "params": {}, "result": {}, "seconds": 1.0}
+    (path / "manifest.json").write_text(json.dumps(about | {"files": {}}))
+    return path
+
+
+def test_a_model_is_loaded_by_whatever_names_it(own_data: Path, folder: Path) -> None:
+    path = run_of("training", "mine-ab12ab12ab12", folder)
+    state = load_model(folder).state_dict()
+    named = ["mine-ab12ab12ab12", "training/mine-ab12ab12ab12", "ab12ab12", find_run("ab12ab12")]
+    for given in [*named, path, path / "model", str(path), str(folder)]:
+        found = models.load_model(given)
+        assert not found.training and all(torch.equal(state[name], each) for name, each in found.state_dict().items())
+
+
+def test_what_names_no_model_is_refused(own_data: Path, folder: Path) -> None:
+    run_of("evaluation", "mine-ab12ab12ab12", folder)
+    for given in ("ab12ab12", find_run("ab12ab12")):
+        with pytest.raises(UserError, match=r"is a run of stage 'evaluation'; a model comes from a training run"):
+            models.load_model(given)
+    with pytest.raises(UserError, match="There is no run 'nothing'"):
+        models.load_model("nothing")
+    with pytest.raises(UserError, match=r"model='osnet\.pth' is a file of weights"):
+        models.load_model("osnet.pth")
+    with pytest.raises(UserError, match=r"model 'small' is not shipped yet.*Train one \(`reidlab run 03`\)"):
+        models.load_model("small")
+    with pytest.raises(UserError, match="named by a run, its name or a folder, not by 3"):
+        models.load_model(3)

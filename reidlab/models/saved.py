@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -16,17 +17,31 @@ from torch import Tensor, nn
 from reidlab import __version__
 from reidlab.data.transforms import Preprocess
 from reidlab.documents import read_json
-from reidlab.errors import UserError
-from reidlab.models import build, without_weights
+from reidlab.errors import UserError, shown
+from reidlab.models.backbones import WEIGHT_FILES
+from reidlab.models.build import build, without_weights
 from reidlab.models.weights.load import check_exactly, file_digest, load_exactly, read_weights
+from reidlab.models.weights.writing import check_room, save_weights, write_json, writing
+from reidlab.paths import exists, find
 from reidlab.registry import names_code
+from reidlab.store.runs import Run, find_run
 from reidlab.store.sources import texts_of
-from reidlab.training.writing import check_room, save_weights, write_json, writing
 
-__all__ = ["WEIGHTS", "SavedConfig", "load_model", "read_config", "save_model", "saved_digest", "saved_folder"]
+__all__ = [
+    "SHIPPED",
+    "WEIGHTS",
+    "SavedConfig",
+    "load_model",
+    "read_config",
+    "save_model",
+    "saved_digest",
+    "saved_folder",
+    "saved_model",
+]
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
+SHIPPED = ("small",)  # names kept for models that will come with the package
 
 
 @dataclass(frozen=True)
@@ -74,6 +89,37 @@ def saved_folder(path: Path) -> Path:
     if not (folder / WEIGHTS).is_file():
         raise UserError(f"{path} holds no saved model (no {WEIGHTS}). Train one with notebook 03.")
     return folder
+
+
+def saved_model(given: str, what: str = "start") -> Path:
+    """Find the folder of a saved model: by a training run's name or digest, its folder, or the model's own folder.
+
+    Args:
+        given: what names it.
+        what: the parameter that it was given for, which messages name.
+
+    Raises:
+        UserError: there is none.
+    """
+    path = find(given)
+    folder = exists(path) and path.is_dir()
+    if path.suffix in WEIGHT_FILES and not folder:
+        raise UserError(
+            f"{what}={given!r} is a file of weights; name a training run or the folder of a saved model. Published "
+            "weights are the `weights` of a recipe's model."
+        )
+    if not folder:
+        path = _training_folder(find_run(given), f"{what}={given!r}")
+    try:
+        return saved_folder(path)
+    except UserError as error:
+        raise UserError(f"{what}={given!r}: {error}") from error
+
+
+def _training_folder(run: Run, what: str) -> Path:
+    if run.stage != "training":
+        raise UserError(f"{what} is a run of stage {run.stage!r}; a model comes from a training run.")
+    return run.path
 
 
 def saved_digest(folder: Path) -> str:
@@ -124,12 +170,17 @@ def _is_loaded_module(name: str) -> bool:
     return isinstance(found, type) and issubclass(found, nn.Module)
 
 
-def load_model(folder: Path) -> nn.Module:
-    """Build the model that `save_model` wrote, in eval mode, every tensor of it from the file.
+def load_model(given: str | os.PathLike[str] | Run) -> nn.Module:
+    """Build a saved model in eval mode, every tensor of it from the file.
+
+    Args:
+        given: a training run's name or the beginning of its digest (as text), its `Run`, its folder, or the folder
+            that `save_model` wrote.
 
     Raises:
-        UserError: the folder is no saved model, or its weights do not fit its config.
+        UserError: nothing is there, the folder is no saved model, or its weights do not fit its config.
     """
+    folder = _folder_of(given)
     config = read_config(folder)
     try:
         state = read_weights(folder / WEIGHTS)
@@ -140,6 +191,23 @@ def load_model(folder: Path) -> nn.Module:
     if config.preprocess is not None:
         model.preprocess = config.preprocess  # type: ignore[assignment]
     return model.eval()
+
+
+def _folder_of(given: str | os.PathLike[str] | Run) -> Path:
+    """Return the folder with the files of a model; a path that is named is taken as it stands."""
+    if isinstance(given, Run):
+        return saved_folder(_training_folder(given, f"model {given.path.name!r}"))
+    if isinstance(given, str):
+        if given in SHIPPED:
+            raise UserError(
+                f"model {given!r} is not shipped yet: no weights come with this version. Train one "
+                "(`reidlab run 03`) and name its run, or give the folder of a saved model."
+            )
+        return saved_model(given, "model")
+    if not isinstance(given, os.PathLike):
+        raise UserError(f"a model is named by a run, its name or a folder, not by {shown(given)}.")
+    folder = Path(given)
+    return folder / "model" if (folder / "model" / WEIGHTS).is_file() else folder
 
 
 def _built(folder: Path, config: SavedConfig, state: Mapping[str, Tensor]) -> nn.Module:
