@@ -16,7 +16,7 @@ from reidlab.plots.losses import loss_forces, loss_progress, loss_shares
 from reidlab.plots.pictures import contact_sheet
 from reidlab.plots.retrieval import cmc_curve, distance_histogram
 from reidlab.plots.style import describe, reidlab_style, save_figure
-from reidlab.plots.training import training_history
+from reidlab.plots.training import history_table, training_history
 from reidlab.plots.triplet_tables import triplet_balance, triplet_figure
 from reidlab.plots.triplets import triplet_rows
 
@@ -32,6 +32,7 @@ __all__ = [
     "describe",
     "distance_histogram",
     "distribution_overview",
+    "history_table",
     "identity_camera_map",
     "image_sizes",
     "images_by_camera",

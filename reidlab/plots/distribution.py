@@ -58,7 +58,7 @@ def images_by_identity(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.hist(counts, bins=np.arange(0.5, top + step + 0.5, step).tolist(), color=PALETTE[0], edgecolor="white")
     median = float(np.median(counts))
     ax.axvline(median, color=PALETTE[1], linestyle="--", label=f"median {median:g}")
-    ax.set(xlabel="images of an identity (count)", ylabel="identities (count)")
+    ax.set(xlabel="images per identity (count)", ylabel="identities (count)")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend()
@@ -93,6 +93,7 @@ def images_by_camera(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         bottom += heights
     _name_ticks(ax, counts.index)
     ax.set(xlabel="camera (id)", ylabel="images (count)")
+    ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     ax.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     ax.grid(axis="x", visible=False)
     if counts.shape[1] > 1:
@@ -162,6 +163,8 @@ def identity_camera_map(table: pd.DataFrame, *, ax: Axes | None = None, top: int
     step = -(-len(counts) // 25)
     ax.set_yticks(np.arange(0, len(counts), step), [plain(name, 24) for name in counts.index[::step]])
     ax.set(xlabel="identity (pid)", ylabel="camera (id)")
+    if counts.to_numpy().min() == counts.to_numpy().max():  # one colour alone would look like an error
+        ax.set_title(f"{counts.to_numpy().max():,} images of each identity in each camera", fontsize=9)
     blank = float((counts == 0).to_numpy().mean())
     set_alt(
         ax,

@@ -12,7 +12,7 @@ from reidlab.errors import UserError, nearest
 from reidlab.figure_text import cut, plain
 from reidlab.plots.pictures import draw_image, image_of
 from reidlab.plots.style import MARKS, Chart, new_figure, set_alt, styled
-from reidlab.retrieval.result import RetrievalResult
+from reidlab.retrieval.outcome import RetrievalResult
 
 __all__ = ["CHOICES", "choose_queries", "ranking_figure"]
 
@@ -64,7 +64,7 @@ def ranking_figure(
 ) -> Chart:
     """Draw each query of a listing and its nearest gallery images.
 
-    Right images have a green solid border and a tick, wrong ones a red dashed one and a cross, ignored ones a grey
+    Right images have a green solid border and a tick, wrong ones an orange dashed one and a cross, ignored ones a grey
     dotted one and a dash; below each stand the score (s: similarity, larger is nearer; d: distance), identity, camera.
 
     Args:
@@ -88,7 +88,7 @@ def ranking_figure(
     width = int(listing["position"].max()) + 1
     shape = image_of(query_images, int(queries[0])).shape
     each = 1.1 * min(shape[0] / shape[1], 3)
-    figure = new_figure(max(1.15 * width, 4.5), len(queries) * (each + 0.7) + 0.75)
+    figure = new_figure(max(1.25 * width, 4.5), len(queries) * (1.1 * each + 0.75) + 0.75)
     grid = figure.subplots(len(queries), width, squeeze=False)
     for line, query in zip(grid, queries):
         for ax in line:
@@ -106,7 +106,7 @@ def ranking_figure(
                 _caption(row, gallery_table, score),
             )
     for place, ax in enumerate(grid[0]):
-        ax.set_title("query" if place == 0 else str(place), fontsize=10)
+        ax.set_title("query" if place == 0 else str(place), fontsize=11)
     _legend(figure, title)
     counts = listing["flag"].value_counts()
     words = ", ".join(f"{counts.get(name, 0)} {name}" for name in ("right", "wrong", "ignored"))

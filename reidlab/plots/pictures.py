@@ -76,7 +76,7 @@ def draw_image(ax: Axes, pixels: npt.NDArray[np.uint8] | None, kind: str | None 
         ax.add_patch(border)
     sign = f"{mark.sign} " if mark is not None else ""
     ax.set_xlabel(
-        f"{sign}{block(caption, 24)}", fontsize=8, color=mark.colour if mark is not None else "black", labelpad=4
+        f"{sign}{block(caption, 24)}", fontsize=10, color=mark.colour if mark is not None else "black", labelpad=4
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,17 @@ from reidlab.errors import UserError
 from reidlab.figure_text import plain
 from reidlab.plots.style import PALETTE, Chart, ChartAxes, new_figure, set_alt, styled
 
-__all__ = ["training_history"]
+__all__ = ["history_table", "training_history"]
 
+_SHARES = {
+    "wait_share": "time waiting for data",
+    "accuracy": "accuracy in training",
+    "active_share": "active triplets",
+    "val_map": "validation mAP",
+    "val_rank1": "validation rank-1",
+    "val_rank5": "validation rank-5",
+}
+_TITLES = {"lr": "learning rate", "d_ap": "distance anchor to positive", "d_an": "distance anchor to negative"}
 _LINES = ("-", "--", ":", "-.")
 _MARKERS = ("o", "s", "^", "D", "v", "x")
 
@@ -71,6 +81,21 @@ def _mark_best(ax: Axes, history: pd.DataFrame) -> str:
     return f" Best validation mAP {value:.1f} % in epoch {epoch}."
 
 
+def _grid(count: int, above: float) -> tuple[Chart, list[Any]]:
+    """Make axes in rows of up to four, all rows of the same width: no place stays empty."""
+    rows = -(-count // 4)
+    in_row = [count // rows + (row < count % rows) for row in range(rows)]
+    figure = new_figure(3.7 * max(in_row), 2.8 * rows + above)
+    across = math.lcm(*in_row)
+    grid = figure.add_gridspec(rows, across)
+    axes = []
+    for row, places in enumerate(in_row):
+        wide = across // places
+        spots = [grid[row, at * wide : (at + 1) * wide] for at in range(places)]
+        axes += [figure.add_subplot(spot, axes_class=ChartAxes) for spot in spots]
+    return figure, axes
+
+
 @styled
 def training_history(history: pd.DataFrame, *, title: str = "") -> Chart:
     """Draw loss, validation, learning rate, active triplets, distances and speed over the epochs.
@@ -88,24 +113,49 @@ def training_history(history: pd.DataFrame, *, title: str = "") -> Chart:
     panels = _panels(history)
     if not panels:
         raise UserError(f"The history has nothing to draw; its columns are {', '.join(map(str, history.columns))}.")
-    columns = {1: 1, 2: 2, 4: 2, 7: 4}.get(len(panels), 3)
-    rows = -(-len(panels) // columns)
-    figure = new_figure(3.7 * columns, 2.8 * rows + (0.35 if title else 0))
-    axes: list[Any] = list(figure.subplots(rows, columns, squeeze=False, subplot_kw={"axes_class": ChartAxes}).ravel())
+    figure, axes = _grid(len(panels), 0.35 if title else 0)
     alt = f"Training history, epochs {history['epoch'].min():g} to {history['epoch'].max():g}."
     for ax, (label, names, scale) in zip(axes, panels):
         _draw(ax, history, names, scale)
         if "val_map" in names:
             alt += _mark_best(ax, history)
         ax.set(xlabel="epoch", ylabel=label, xlim=(history["epoch"].min() - 0.5, history["epoch"].max() + 0.5))
-        ax.ticklabel_format(axis="y", scilimits=(-2, 4))
+        ax.ticklabel_format(axis="y", scilimits=(-3, 4))
         few = len(history) <= 6
         ax.xaxis.set_major_locator(FixedLocator(history["epoch"].tolist()) if few else MaxNLocator(5, integer=True))
+        if "wait_share" in names:
+            ax.set_ylim(bottom=0)
         if len(names) > 1 or "val_map" in names:
             ax.legend()
-    for ax in axes[len(panels) :]:
-        ax.remove()
     if title:
         figure.suptitle(plain(title, 100), fontsize=12)
     set_alt(figure, alt)
     return figure
+
+
+def history_table(history: pd.DataFrame, last: int = 5) -> pd.DataFrame:
+    """Return the last epochs of a history for people: a column per epoch, a row per measure, shares in per cent."""
+    if "epoch" not in history.columns or last < 1:
+        raise UserError(f"A table of a training needs the column 'epoch' and at least one epoch; got last={last}.")
+    shown = history.tail(last)
+    epochs = pd.Index([f"{epoch:g}" for epoch in shown["epoch"]], name="epoch")
+    rows = {
+        _title(str(name)): [_written(str(name), value) for value in shown[name]] for name in shown.columns.drop("epoch")
+    }
+    return pd.DataFrame.from_dict(rows, orient="index", columns=epochs)
+
+
+def _title(name: str) -> str:
+    if name in _SHARES:
+        return f"{_SHARES[name]} (%)"
+    return _TITLES.get(name, f"loss: {name.removeprefix('loss_')}" if name.startswith("loss_") else name).replace(
+        "_", " "
+    )
+
+
+def _written(name: str, value: float) -> str:
+    if pd.isna(value):
+        return "–"
+    if name in _SHARES:
+        return f"{100 * value:.1f}"
+    return f"{value:,.0f}" if float(value).is_integer() or abs(value) >= 100 else f"{value:.3g}"

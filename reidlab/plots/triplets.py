@@ -27,7 +27,7 @@ def triplet_rows(
     columns: int = 2,
     limit: int = 12,
 ) -> Chart:
-    """Draw triplets; a positive of another identity, or a negative of the anchor's, is named in red below.
+    """Draw triplets; a positive of another identity, or a negative of the anchor's, is named in orange below.
 
     Args:
         images: uint8 [triplet, 3, height, width, 3], in the order anchor, positive, negative.

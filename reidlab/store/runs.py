@@ -18,6 +18,7 @@ from reidlab.documents import read_json
 from reidlab.errors import UserError, nearest
 from reidlab.paths import reports_root
 from reidlab.store import sources
+from reidlab.store.readable import title_of, written
 
 __all__ = [
     "Leftover",
@@ -93,19 +94,12 @@ class Run:
             **self.result,
         }
         rows = "".join(
-            f"<tr><th style='text-align:left'>{escape(str(k))}</th>"
-            f"<td style='text-align:left'>{escape(_written(v))}</td></tr>"
+            f"<tr><th style='text-align:left'>{escape(title_of(str(k)))}</th>"
+            f"<td style='text-align:left'>{escape(written(v, str(k)))}</td></tr>"
             for k, v in shown.items()
             if v not in ("", None)
         )
         return f"<table>{rows}</table>"
-
-
-def _written(value: Any) -> str:
-    """Write a value of a manifest for people."""
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return "; ".join(map(_written, value)) if isinstance(value, list) else str(value)
 
 
 def runs_root() -> Path:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from reidlab.workbook.result import RESULT_TYPE, Result
+from reidlab.workbook.result import RESULT_TYPE, Result, Table
 
-__all__ = ["RESULT_TYPE", "Result"]
+__all__ = ["RESULT_TYPE", "Result", "Table"]

@@ -18,6 +18,7 @@ from reidlab.workbook.files import write_whole
 from reidlab.workbook.pages import Page, page_of
 from reidlab.workbook.pages.allowed import POLICY
 from reidlab.workbook.pages.content import Content, content_of
+from reidlab.workbook.pages.groups import grouped
 from reidlab.workbook.runner import executed_root
 
 if TYPE_CHECKING:
@@ -107,7 +108,9 @@ def write_pages(notebooks: Sequence[Path] = (), *, code: bool = False) -> Built:
         more = {"title": page.title, "current": page.file, "page": page, "content": content.html}
         more |= {"contents": content.sections, "more_style": content.style}
         write_whole(folder / page.file, template.render(**shared, **more))
-    index = environment.get_template("index.html.j2").render(**shared, title="All notebooks", current=None)
+    index = environment.get_template("index.html.j2").render(
+        **shared, groups=grouped(pages), title="All notebooks", current=None
+    )
     write_whole(folder / "index.html", index)
     return Built(folder / "index.html", len(asked), skipped)
 

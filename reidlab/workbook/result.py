@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["RESULT_TYPE", "Result"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["RESULT_TYPE", "Result", "Table"]
 
 RESULT_TYPE = "application/vnd.reidlab.result+json"
 
@@ -38,6 +41,38 @@ class Result:
         # the notebook format sorts the keys of dictionaries, so their order is kept beside
         content = {"schema": 1, "metrics": self.metrics, "order": list(self.metrics), "note": self.note}
         return {RESULT_TYPE: content, "text/html": self._repr_html_(), "text/plain": repr(self)}
+
+
+class Table:
+    """A data frame for readers: scores in per cent, readable titles, no numbers of rows, no text cut short.
+
+    Columns named as scores are (rank1, mAP, mINP ..., shares from 0 to 1) become per cent with one decimal.
+    """
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        shown = frame.copy()
+        for name in frame.columns.intersection(list(_SCORES)):
+            shown[name] = [_per_cent(value) for value in frame[name]]
+        self.frame = shown.rename(columns=_SCORES | _TITLES)
+        self._numbered = frame.index.name is None and frame.index.dtype.kind == "i"
+
+    def __repr__(self) -> str:
+        return self.frame.to_string(index=not self._numbered)
+
+    def _repr_html_(self) -> str:
+        import pandas as pd
+
+        with pd.option_context("display.max_colwidth", None):
+            return self.frame.to_html(index=not self._numbered, na_rep="–", border=0)
+
+
+_SCORES = {f"rank{k}": f"rank-{k} (%)" for k in (1, 5, 10, 20)}
+_SCORES |= {"mAP": "mAP (%)", "mINP": "mINP (%)", "mAP_excess": "mAP above the first row (points)"}
+_TITLES = {"n_valid": "queries", "what": "what is different", "macs": "multiply-adds", "dim": "embedding size"}
+
+
+def _per_cent(value: float) -> str:
+    return "–" if value != value else f"{100 * value:.1f}"
 
 
 def show(value: Any) -> str:

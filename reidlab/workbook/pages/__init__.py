@@ -168,7 +168,9 @@ def _thumbnail(data: str) -> str:
         flat.paste(rgba, mask=rgba.getchannel("A"))
     except (Bad, ValueError):
         return ""
-    flat.thumbnail((640, 360))
+    if flat.height > 0.8 * flat.width:  # a tall one would become too small to see: its upper part is shown
+        flat = flat.crop((0, 0, flat.width, int(0.6 * flat.width)))
+    flat.thumbnail((640, 400))
     target = io.BytesIO()
     flat.save(target, "JPEG", quality=82, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(target.getvalue()).decode()

@@ -17,6 +17,7 @@ from reidlab.errors import UserError
 from reidlab.workbook.cells import headings, tags_of
 from reidlab.workbook.pages.formulas import draw_formulas
 from reidlab.workbook.pages.safe_html import clean_html, note_losses, pictures_for_drawings, take_styles
+from reidlab.workbook.pages.tables import tidy_table
 
 __all__ = ["Content", "content_of"]
 
@@ -65,9 +66,20 @@ def content_of(notebook: NotebookNode, path: Path, code: bool) -> Content:
         link.decompose()
     sections = [(str(h["id"]), h.get_text(" ", strip=True)) for h in soup.find_all("h2") if h.get("id")]
     for table in soup.find_all("table"):
-        _align_words(table)
+        tidy_table(table)
         table.wrap(soup.new_tag("div", attrs={"class": "scroll"}))
+    for number, picture in enumerate(soup.select(".output_png img, .output_jpeg img"), 1):
+        _make_larger(soup, picture, f"figure-{number}")
     return Content(clean_html(str(soup)), sections, style)
+
+
+def _make_larger(soup: Any, picture: Any, name: str) -> None:
+    """Let a figure be seen at its full size by a link to itself, and small again by one to its box: no script."""
+    box = picture.wrap(soup.new_tag("div", attrs={"class": "figure", "id": f"{name}-small"}))
+    picture.wrap(soup.new_tag("a", attrs={"class": "zoom", "id": name, "href": f"#{name}"}))
+    back = soup.new_tag("a", attrs={"class": "back", "href": f"#{name}-small"})
+    back.string = "Fit the figure to the page"
+    box.append(back)
 
 
 def _converted(notebook: NotebookNode, path: Path, code: bool) -> str:
@@ -120,13 +132,3 @@ def _prepared(notebook: NotebookNode, code: bool) -> NotebookNode:
                 cell.metadata["alt"] = f"Figure of the section “{heading}”" if heading else "Figure"
     made.metadata.pop("widgets", None)
     return made
-
-
-def _align_words(table: Any) -> None:
-    """Mark the columns of a data frame that hold words: numbers are set right, words left."""
-    rows = [row.find_all(["th", "td"]) for row in table.find_all("tr")]
-    cells = [(i, cell) for row in rows for i, cell in enumerate(row)]
-    words = {i for i, cell in cells if cell.name == "td" and re.search(r"[^\W\d_]{4}", cell.get_text())}
-    for i, cell in cells:
-        if i in words:
-            cell["class"] = [*cell.get("class", []), "words"]
