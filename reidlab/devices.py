@@ -87,7 +87,7 @@ def outside_autocast(kind: str) -> contextlib.AbstractContextManager[Any]:
     Args:
         kind: of the device: "cpu", "cuda", "mps".
     """
-    if torch.is_autocast_enabled(kind):
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
         return torch.autocast(kind, enabled=False)
     return contextlib.nullcontext()
 

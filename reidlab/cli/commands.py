@@ -8,13 +8,14 @@ is heavy is imported inside its command.
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reidlab.cli.console import TYPER, join_pairs, read_file, read_pairs, short, table, terminal_width
+from reidlab.cli.console import TYPER, Json, as_json, join_pairs, read_file, read_pairs, short, table, terminal_width
 from reidlab.cli.data import data_app
 from reidlab.cli.runs import runs_app
 from reidlab.errors import UserError
@@ -26,7 +27,11 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "main"]
 
-app = typer.Typer(**TYPER, no_args_is_help=True, help="A notebook-first workbook for re-identification.")
+app = typer.Typer(
+    **(TYPER | {"add_completion": True}),
+    no_args_is_help=True,
+    help="A notebook-first workbook for re-identification.",
+)
 app.add_typer(runs_app, name="runs")
 app.add_typer(data_app, name="data")
 
@@ -48,6 +53,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"reidlab {version('reidlab')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _every_command(
+    version: Annotated[
+        bool, typer.Option("--version", help="Say the version.", callback=_say_version, is_eager=True)
+    ] = False,
+) -> None:
+    """A notebook-first workbook for re-identification."""
+
+
 @app.command()
 def run(
     notebooks: Annotated[
@@ -64,8 +86,10 @@ def run(
     cell_timeout: Annotated[int | None, typer.Option(min=1, help="Seconds for a cell.")] = None,
     keep_going: Annotated[bool, typer.Option("--keep-going", help="Go on with the next after a failure.")] = False,
     show: Annotated[bool, typer.Option("--params", help="Show the parameters and run nothing.")] = False,
+    json: Json = False,
 ) -> None:
     """Run notebooks with checked parameters; without a name list them."""
+    from reidlab.cli.running import shares, stopped
     from reidlab.workbook import cells
     from reidlab.workbook.names import check_names
     from reidlab.workbook.runner import run_notebook
@@ -74,33 +98,34 @@ def run(
         if param or file or label or output:
             raise UserError("Which notebook? Give its number or name first: `reidlab run 03 -p epochs 5`.")
         found = cells.list_notebooks()
+        if json:
+            as_json([{"name": p.stem, "title": cells.title_of(cells.read_notebook(p))} for p in found])
+            return
         table("Notebooks", ["name", "title"], [[p.stem, cells.title_of(cells.read_notebook(p))] for p in found])
         return
     paths = [cells.find_notebook(which) for which in notebooks]
     models = [cells.parameter_model(path, cells.read_notebook(path)) for path in paths]
     if show:
-        for model in models:
-            _show_parameters(model)
+        _show_parameters(models, json)
         return
+    if json:
+        raise UserError("--json is for lists: `reidlab run --json`, `reidlab run 03 --params --json`.")
     if output is not None and len(paths) > 1:
         raise UserError("--output is for one notebook; use --label for several.")
-    given = {**read_file(file), **read_pairs(param or [])}
-    for model in models:
+    parts = shares({**read_file(file), **read_pairs(param or [])}, models)
+    for model, given in zip(models, parts):
         check_names(model.from_values(given), given)  # all are refused before the first kernel starts
     check_open_files()
     failed = False
-    for path in paths:
-        outcome = run_notebook(
-            path,
-            given,
-            label=label,
-            output=output,
-            kernel=kernel,
-            timeout=timeout,
-            cell_timeout=cell_timeout,
-            progress=True,
-            bar=sys.stderr.isatty(),
-        )
+    options: dict[str, Any] = {"kernel": kernel, "timeout": timeout, "cell_timeout": cell_timeout}
+    options |= {"label": label, "output": output, "progress": True, "bar": sys.stderr.isatty()}
+    for path, given in zip(paths, parts):
+        began = time.time()
+        try:
+            outcome = run_notebook(path, given, **options)
+        except KeyboardInterrupt:
+            print(f"\n{stopped(path.stem, began)}", file=sys.stderr, flush=True)
+            raise typer.Exit(130) from None
         _tell(outcome)
         failed = failed or not outcome.ok
         if failed and not keep_going:
@@ -128,10 +153,16 @@ def results(
     select: Annotated[list[str] | None, typer.Option("--run", help="Evaluation runs; default: the newest.")] = None,
     output: Annotated[Path | None, typer.Option(help="Markdown file; default: reports/results/DATASET.md.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Lose rows whose runs are not on this machine.")] = False,
+    json: Json = False,
 ) -> None:
-    """Write the table of results on a data set from the manifests of its evaluation runs."""
-    from reidlab.workbook.results import write_results
+    """Write the table of results on a data set from the manifests of its evaluation runs; --json only prints it."""
+    from reidlab.workbook.published import results_table, write_results
 
+    if json:
+        if output or force:
+            raise UserError("--json prints the table and writes no file: leave --output and --force out.")
+        as_json(results_table(dataset, select or ()).to_dict("records"))
+        return
     typer.echo(f"written: {write_results(dataset, select or (), output, force=force)}")
 
 
@@ -175,10 +206,14 @@ def export(
 
 
 @app.command()
-def doctor() -> None:
+def doctor(json: Json = False) -> None:
     """Check Python, packages, devices, kernel, disk and data sets; each problem comes with its remedy."""
     from reidlab.cli.doctor import examine
 
+    if json:
+        checks = list(examine())
+        as_json([check._asdict() for check in checks])
+        raise typer.Exit(int(any(check.state == "fail" for check in checks)))
     worst = 0
     for check in examine():
         print(f"{check.state:<5} {check.what}: {check.found}")
@@ -196,9 +231,13 @@ def _add_list(kind: str) -> None:
         names: Annotated[
             list[str] | None, typer.Argument(metavar="[NAME]...", help="A name, or names and wildcards ('res*').")
         ] = None,
+        json: Json = False,
     ) -> None:
-        from reidlab.listings import show
+        from reidlab.listings import records, show
 
+        if json:
+            as_json(records(kind, names or ()))
+            return
         print(show(kind, names or (), width=terminal_width()))
 
 
@@ -206,11 +245,15 @@ for _kind in KINDS:
     _add_list(_kind)
 
 
-def _show_parameters(model: Any) -> None:
+def _show_parameters(models: Sequence[Any], json: bool) -> None:
     from reidlab.params import describe
 
-    rows = [[row.name, row.type, row.default, row.allowed, row.description] for row in describe(model)]
-    table(f"Parameters of {model.notebook}", ["name", "type", "default", "allowed", "meaning"], rows)
+    if json:
+        as_json({model.notebook: [row._asdict() for row in describe(model)] for model in models})
+        return
+    for model in models:
+        rows = [list(row) for row in describe(model)]
+        table(f"Parameters of {model.notebook}", ["name", "type", "default", "allowed", "meaning"], rows)
 
 
 def _tell(outcome: Outcome) -> None:

@@ -10,6 +10,7 @@ from typing import Any, ParamSpec
 import torch
 from torch import Tensor
 
+from reidlab.devices import outside_autocast
 from reidlab.errors import UserError, shown
 
 __all__ = ["in_full_precision"]
@@ -46,7 +47,7 @@ def in_full_precision(forward: Callable[P, Tensor]) -> Callable[P, Tensor]:
                 f"{_named(forward)} takes tensors of one device; got {', '.join(map(str, devices)) or 'none'}."
             )
         given.update(usable)
-        with torch.autocast(devices.pop().type, enabled=False):
+        with outside_autocast(devices.pop().type):
             return forward(**given)  # type: ignore[call-arg]
 
     return inside

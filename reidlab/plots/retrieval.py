@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from reidlab.errors import UserError
 from reidlab.figure_text import plain
 from reidlab.plots.style import PALETTE, RIGHT, WRONG, axes_or_new, set_alt, styled
-from reidlab.retrieval.result import RetrievalResult
+from reidlab.retrieval.outcome import RetrievalResult
 
 __all__ = ["cmc_curve", "distance_histogram"]
 

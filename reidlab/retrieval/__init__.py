@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from reidlab.retrieval.embedding import embed
     from reidlab.retrieval.metrics import average_precision, evaluate, inverse_negative_penalty
+    from reidlab.retrieval.outcome import RetrievalResult
     from reidlab.retrieval.pairs import sample_pairs
     from reidlab.retrieval.projection import Projection, fit_lda
     from reidlab.retrieval.protocol import pool_multi_query, protocol_audit
-    from reidlab.retrieval.result import RetrievalResult
     from reidlab.retrieval.top import rank_gallery
     from reidlab.retrieval.vectors import Embeddings
 
 _HOMES = {
     "Embeddings": "vectors",
     "Projection": "projection",
-    "RetrievalResult": "result",
+    "RetrievalResult": "outcome",
     "average_precision": "metrics",
     "embed": "embedding",
     "evaluate": "metrics",

@@ -15,10 +15,10 @@ import pandas as pd
 from reidlab.errors import UserError, shown
 from reidlab.ids import as_ids
 from reidlab.retrieval.checks import check_choice, check_real, check_seed, check_whole
-from reidlab.retrieval.confidence import MOST_DRAWS, bootstrap_intervals
+from reidlab.retrieval.confidence import MOST_DRAWS, share_intervals
 from reidlab.retrieval.inputs import Problem, prepare
+from reidlab.retrieval.outcome import AP_FORMS, RetrievalResult
 from reidlab.retrieval.ranking import BLOCK_MIB, RULES, Matches, rank_matches
-from reidlab.retrieval.result import AP_FORMS, RetrievalResult
 from reidlab.retrieval.vectors import Embeddings, both_sides
 
 __all__ = ["average_precision", "evaluate", "inverse_negative_penalty", "per_query_frame", "summarize"]
@@ -185,7 +185,7 @@ def summarize(
         values: dict[str, Any] = {f"rank{k}": first <= k for k in (1, 5, 10)}
         values |= {"mAP": good["ap"], "mINP": good["inp"]}
         groups = problem.query_codes[frame["valid"].to_numpy()]
-        intervals = bootstrap_intervals(values, groups, count=bootstrap, seed=seed)
+        intervals = share_intervals(values, groups, count=bootstrap, seed=seed)
     return RetrievalResult(
         mean_ap=float(good["ap"].mean()),
         mean_inp=float(good["inp"].mean()),

@@ -10,11 +10,11 @@ from reidlab.data.pixels import PixelStore
 from reidlab.paths import data_root
 from reidlab.pedestrians import hsv_histogram
 from reidlab.retrieval.metrics import evaluate
-from reidlab.retrieval.result import RetrievalResult
+from reidlab.retrieval.outcome import RetrievalResult
 from reidlab.retrieval.vectors import Embeddings
 from reidlab.stages.retrieval import labels_of
 
-__all__ = ["histogram_floor"]
+__all__ = ["histogram_floor", "over_floor"]
 
 _SIZE = (128, 64)
 WHOLE, PERSON = "histogram of the whole image", "histogram of the person alone (true masks)"
@@ -38,6 +38,18 @@ def histogram_floor(embeddings: Embeddings, *, max_images: int = 4000) -> pd.Dat
     if all("mask" in part and part["mask"].notna().all() for part in parts):
         rows.append((PERSON, _score(parts, masked=True)))
     return pd.DataFrame([(name, r.mean_ap, r.rank1) for name, r in rows], columns=["floor", "mAP", "rank1"])
+
+
+def over_floor(result: RetrievalResult, floor: pd.DataFrame) -> str:
+    """Return whether a model beats the best of the histograms, as a sentence; a warning where it does not."""
+    score, name = max(zip(floor["mAP"], floor["floor"], strict=True))
+    ours, theirs = f"mAP {result.mean_ap:.1%}", f"{score:.1%} of the {name}"
+    if result.mean_ap > score:
+        return f"The model is above the floor: {ours} against {theirs}."
+    return (
+        f"WARNING: the model is not above the floor: {ours} against {theirs}. It has learnt nothing that colours do "
+        "not tell: train it longer or on more identities, and look at the loss in notebook 03."
+    )
 
 
 def _score(parts: list[pd.DataFrame], *, masked: bool) -> RetrievalResult:

@@ -11,8 +11,8 @@ from reidlab import plots
 from reidlab.data.triplets import Triplets
 from reidlab.errors import UserError
 from reidlab.params import DataParams, Retrieval, Training, TripletGeneration
+from reidlab.retrieval.outcome import RetrievalResult
 from reidlab.retrieval.projection import PROJECTION_DIM
-from reidlab.retrieval.result import RetrievalResult
 from reidlab.retrieval.top import rank_gallery
 from reidlab.retrieval.vectors import Embeddings
 from reidlab.stages.chosen import given_triplets, named_model
@@ -114,13 +114,16 @@ def training_figures(run: Run) -> dict[str, Any]:
     names = {
         "best_epoch": "best epoch",
         "epochs": "epochs",
-        "best_val_map": "val mAP",
+        "best_val_map": "val mAP (%)",
         "minutes": "minutes",
-        "wait_share": "share of time waiting for data",
+        "wait_share": "time waiting for data (%)",
         "parameters": "parameters",
         "macs": "multiply-adds",
     }
-    return {title: run.result.get(name) for name, title in names.items()}
+    found: dict[str, Any] = {name: run.result.get(name) for name in names}
+    shares = [name for name in ("best_val_map", "wait_share") if found[name] is not None]
+    found |= {name: round(100 * found[name], 2) for name in shares}
+    return {title: found[name] for name, title in names.items()}
 
 
 def evaluate_for(data: DataRun, source: ModelSource, p: Retrieval) -> tuple[Run, RetrievalResult, Embeddings]:

@@ -13,10 +13,11 @@ from reidlab.data.prepare import make_query_gallery
 from reidlab.data.schema import is_distractor, is_junk
 from reidlab.devices import check_device, describe_device, plan
 from reidlab.errors import UserError
+from reidlab.retrieval.confidence import few_identities
 from reidlab.retrieval.embedding import embed
 from reidlab.retrieval.metrics import evaluate
+from reidlab.retrieval.outcome import RetrievalResult
 from reidlab.retrieval.projection import Projection, fit_lda
-from reidlab.retrieval.result import RetrievalResult
 from reidlab.retrieval.vectors import PIXELS, Embeddings
 from reidlab.space import check_space
 from reidlab.stages.data import audit_of
@@ -197,6 +198,7 @@ def evaluation_stage(
     def make(folder: Path) -> Mapping[str, Any]:
         result = evaluate(**arrays_of(vectors), metric=metric, ap=ap, bootstrap=bootstrap, seed=seed)
         result.save(folder)
+        few = few_identities(result.per_query.loc[result.per_query["valid"], "pid"].nunique())
         return {
             "scores": result.scores(),
             "intervals": {name: list(pair) for name, pair in result.intervals.items()},
@@ -204,7 +206,7 @@ def evaluation_stage(
             "flip": flip,
             "projection": told,
             "options": data.run.params.get("options") or {},
-            "notes": [*data.notes, *notes, *source.notes, *map(_as_sentence, result.notes)],
+            "notes": [*data.notes, *notes, *source.notes, *map(_as_sentence, result.notes), *([few] if few else [])],
             "model": model,
         }
 

@@ -19,7 +19,7 @@ from reidlab.paths import data_root, exists, find
 from reidlab.stages.data_run import DataRun
 from reidlab.store.runs import Run
 from reidlab.training.distill import check_teachers, teacher_digests
-from reidlab.training.fit import fit
+from reidlab.training.loop import fit
 from reidlab.training.recipes import Recipe
 from reidlab.training.tracking import check_tracking
 

@@ -14,11 +14,11 @@ from reidlab.documents import read_json
 from reidlab.models.saved import load_model
 from reidlab.models.weights.writing import write_json
 
-__all__ = ["Run", "read_finished", "summarise", "write_finished"]
+__all__ = ["TrainingRun", "read_finished", "summarise", "write_finished"]
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainingRun:
     """A finished training.
 
     Attributes:
@@ -50,17 +50,17 @@ def summarise(history: pd.DataFrame, about: Mapping[str, Any]) -> dict[str, Any]
     }
 
 
-def write_finished(run: Run, given: Mapping[str, Any]) -> None:
+def write_finished(run: TrainingRun, given: Mapping[str, Any]) -> None:
     """Write history.parquet, then finished.json, which says that the run is complete and what it was made from."""
     run.history.to_parquet(run.folder / "history.parquet")
     write_json(run.folder / "finished.json", {"summary": run.summary, **given})
 
 
-def read_finished(folder: Path) -> tuple[Run, dict[str, Any]] | None:
+def read_finished(folder: Path) -> tuple[TrainingRun, dict[str, Any]] | None:
     """Read a run that ended (and was killed before its folder got its name, say) and what it was made from."""
     try:
         found = read_json(folder / "finished.json", "finished.json", finite=False)
         history = pd.read_parquet(folder / "history.parquet")
-        return Run(folder, history, found["summary"]["best_epoch"], found["summary"]), found
+        return TrainingRun(folder, history, found["summary"]["best_epoch"], found["summary"]), found
     except (OSError, ValueError, KeyError, TypeError):  # of a file that is cut short or edited
         return None

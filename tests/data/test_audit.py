@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from reidlab.data.audit import KINDS, Audit, audit, contact_sheet, measure
+from reidlab.data.audit import KINDS, Audit, audit, findings_sheet, measure
 from reidlab.data.datasets import read
 from reidlab.data.pixels import PixelStore, decode
 from reidlab.data.schema import notes_of
@@ -72,7 +72,7 @@ def test_nothing_is_found_where_nothing_is_wrong(sound: Maker) -> None:
     assert list(audited.summary.index) == list(KINDS)
     assert "nothing found" in str(audited) and "<table" in audited._repr_html_()
     assert audited.clean_table.equals(audited.table) and notes_of(audited.clean_table) == []
-    assert contact_sheet(audited).axes
+    assert findings_sheet(audited).axes
 
 
 def test_the_numbers_of_one_picture(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_broken_files_are_listed_and_left_out(sound: Maker) -> None:
     assert details[3] == "No such file or directory"
     assert len(audited.clean_table) == 16 and "4 of 20 images do not decode" in notes_of(audited.clean_table)[0]
     assert audited.images["decodes"].sum() == 16 and audited.images["file_bytes"].iloc[16] == 0
-    assert contact_sheet(audited, "unreadable").axes[0].get_title().startswith("unreadable")
+    assert findings_sheet(audited, "unreadable").axes[0].get_title().startswith("unreadable")
 
 
 def test_the_same_picture(sound: Maker) -> None:
@@ -228,13 +228,13 @@ def test_the_sheet_and_saving(sound: Maker) -> None:
     sound.add(picture(11), 2, 2, "train")
     sound.add(b"", 1, 1, "train")
     audited = audit(sound.table(), workers=0)
-    figure = contact_sheet(audited, n=5, columns=3)
+    figure = findings_sheet(audited, n=5, columns=3)
     titles = [ax.get_title() for ax in figure.axes if ax.get_title()]
     assert titles == ["unreadable\n1 train", "identity_conflict_exact\n1 train | 2 train"]
     with pytest.raises(UserError, match="Did you mean 'blurred'"):
-        contact_sheet(audited, "blured")
+        findings_sheet(audited, "blured")
     with pytest.raises(UserError, match="n=0"):
-        contact_sheet(audited, n=0)
+        findings_sheet(audited, n=0)
     folder = audited.save(sound.folder / "new" / "audit")
     assert len(pd.read_csv(folder / "issues.csv")) == 2
     assert pd.read_parquet(folder / "images.parquet")["dhash"].dtype == np.uint64
@@ -285,7 +285,7 @@ def test_sixteen_bits_get_one_scale_for_the_whole_data_set(tmp_path: Path) -> No
     part = audit(clean[:2], workers=0)  # a part keeps the scale of the whole
     assert part.images["value_range"].tolist() == [4095.0] * 2 and part.clean_table["value_range"].max() == 4095
     assert part.images["brightness"].tolist() == audited.images["brightness"].tolist()[:2]
-    assert len(contact_sheet(audited, n=5).axes) > 0
+    assert len(findings_sheet(audited, n=5).axes) > 0
 
 
 def test_floats_get_one_scale_and_what_does_not_fit_is_listed(tmp_path: Path) -> None:

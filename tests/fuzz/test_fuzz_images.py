@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from reidlab.data import images
-from reidlab.data.audit import Audit, audit, contact_sheet
+from reidlab.data.audit import Audit, audit, findings_sheet
 from reidlab.data.contents import content_digests
 from reidlab.data.datasets import read
 from reidlab.data.images import decode, decode_mask
@@ -186,7 +186,7 @@ def test_odd_names(name: str, good: bool) -> None:
             Path(path).write_bytes(SEEDS["PNG RGB 0 False"] if good else b"none")
         found = look_at(folder, table_of([path]))
         if isinstance(found, Audit):
-            contact_sheet(found, n=1).canvas.draw()
+            findings_sheet(found, n=1).canvas.draw()
             ends_well(lambda: found.save(folder / "audit"))
         ends_well(lambda: read("folder_flat", inside))
 
@@ -243,4 +243,4 @@ def test_what_is_no_file(kinds: list[str]) -> None:
         ends_well(lambda: PixelStore.build(table_of(paths), folder / "store", size=(4, 2), workers=1, progress=False))
         ends_well(lambda: content_digests(paths))
         ends_well(lambda: read("folder_flat", inside))
-        contact_sheet(found, n=2)
+        findings_sheet(found, n=2)

@@ -222,6 +222,6 @@ def test_the_sheet_of_an_audit(tmp_path: Path, name: str) -> None:
             "split": ["train", "train", "query", "gallery"],
         }
     )
-    figure = auditing.contact_sheet(auditing.audit(table, workers=1))
+    figure = auditing.findings_sheet(auditing.audit(table, workers=1))
     figure.savefig(tmp_path / "sheet.png")
     assert not any(is_math_text(text.get_text()) for text in figure.findobj(Text))

@@ -10,7 +10,7 @@ import pytest
 from reidlab import store
 from reidlab.models import build
 from reidlab.registry import LOSSES, MODELS, POOLINGS, Entry
-from reidlab.store import sources
+from reidlab.store import sources, syntax
 from reidlab.training.recipes import list_recipes, load_recipe
 
 STAGE = "reidlab.stages.training"
@@ -24,14 +24,14 @@ def modules_of(recipe: str | dict[str, Any]) -> set[str]:
 @pytest.fixture
 def edited(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return a function that makes a module look as if a line of it had changed."""
-    read = sources._read
+    read = sources.read_module
 
     def edit(module: str) -> None:
         def changed(file: Path, *stamp: int) -> Any:
             digest, *rest = read(file, *stamp)
-            return (f"edited {digest}" if file == sources._file(module) else digest, *rest)
+            return (f"edited {digest}" if file == sources.source_file(module) else digest, *rest)
 
-        monkeypatch.setattr(sources, "_read", changed)
+        monkeypatch.setattr(sources, "read_module", changed)
         monkeypatch.setattr(sources, "_loaded", {})
 
     return edit
@@ -56,7 +56,7 @@ def digest_of(recipe: str) -> str:
         ("reidlab.training.tracking", False),
         ("reidlab.retrieval.protocol", False),
         ("reidlab.retrieval.projection", False),
-        ("reidlab.training.fit", True),
+        ("reidlab.training.loop", True),
     ],
 )
 def test_an_edit_counts_where_the_recipe_uses_it(module: str, counts: bool, edited: Any) -> None:
@@ -90,7 +90,7 @@ def test_a_loss_of_another_package_counts(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "theirs.py").write_text("import theirs_too\nclass Loss: ...\n")
     (tmp_path / "theirs_too.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
-    sources._entries.cache_clear(), sources._folder.cache_clear()
+    sources._entries.cache_clear(), syntax._folder.cache_clear()
     found = sources.reachable([STAGE], ["theirs:Loss"])[0]
     assert "theirs" in found
 

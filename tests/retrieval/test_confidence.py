@@ -9,7 +9,7 @@ import pytest
 from retrieval_cases import random_data
 
 from reidlab.errors import UserError
-from reidlab.retrieval.confidence import bootstrap_intervals
+from reidlab.retrieval.confidence import FEW_IDENTITIES, bootstrap_intervals, few_identities, share_intervals
 from reidlab.retrieval.metrics import evaluate
 
 
@@ -80,3 +80,32 @@ def test_evaluate_reports_intervals() -> None:
         assert 0 <= low <= value <= high <= 1
     assert result.intervals == evaluate(**data, bootstrap=200, seed=5).intervals
     assert evaluate(**data).intervals == {}
+
+
+def test_shares_at_the_ends_have_a_width() -> None:
+    """The exact interval: with a true share at its far end, all of the identities are right in 2.5 % of samples."""
+    groups = np.repeat(np.arange(4), 3)
+    given = {"one": np.ones(12), "none": np.zeros(12), "some": np.repeat([0.0, 1.0, 1.0, 1.0], 3)}
+    found = share_intervals(given, groups, seed=2)
+    low = found["one"][0]
+    assert found["one"] == (pytest.approx(0.025 ** (1 / 4)), 1.0) and low**4 == pytest.approx(0.025)
+    assert found["none"] == (0.0, pytest.approx(1 - low))
+    assert found["some"] == bootstrap_intervals(given, groups, seed=2)["some"]
+    wide = share_intervals({"one": [1.0]}, [7], level=0.9)["one"]
+    assert wide == (pytest.approx(0.05), 1.0), "one identity says next to nothing"
+    many = share_intervals({"one": np.ones(750)}, np.arange(750))["one"]
+    assert 0.995 < many[0] < 0.9952
+
+
+def test_a_perfect_ranking_is_not_certain() -> None:
+    vectors = np.eye(4)
+    labels = {"query_pids": range(4), "gallery_pids": range(4)}
+    result = evaluate(vectors, vectors, **labels, bootstrap=50)
+    assert result.mean_ap == 1 and result.intervals["rank1"] == (pytest.approx(0.025 ** (1 / 4)), 1.0)
+    assert len(set(result.intervals.values())) == 1
+
+
+def test_few_identities_are_said() -> None:
+    assert few_identities(FEW_IDENTITIES) == ""
+    assert few_identities(FEW_IDENTITIES - 1).startswith(f"Only {FEW_IDENTITIES - 1} identities are queried: below 30")
+    assert few_identities(1).startswith("Only one identity is queried")

@@ -15,7 +15,7 @@ from retrieval_cases import golden, naive, random_data
 
 from reidlab.errors import UserError
 from reidlab.retrieval.metrics import average_precision, evaluate, inverse_negative_penalty
-from reidlab.retrieval.result import RetrievalResult
+from reidlab.retrieval.outcome import RetrievalResult
 from reidlab.retrieval.top import rank_gallery
 
 

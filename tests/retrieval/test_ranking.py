@@ -17,10 +17,10 @@ from retrieval_cases import golden, random_data
 from reidlab.errors import UserError
 from reidlab.retrieval.inputs import prepare
 from reidlab.retrieval.metrics import evaluate
+from reidlab.retrieval.outcome import RetrievalResult
 from reidlab.retrieval.pairs import sample_pairs
 from reidlab.retrieval.protocol import PROTOCOLS, pool_multi_query, protocol_audit
 from reidlab.retrieval.ranking import rank_matches
-from reidlab.retrieval.result import RetrievalResult
 from reidlab.retrieval.top import rank_gallery
 
 

@@ -10,7 +10,7 @@ from retrieval_cases import random_data
 
 from reidlab.errors import UserError
 from reidlab.retrieval import counting, evaluate, protocol_audit, rank_gallery, ranking, sample_pairs
-from reidlab.retrieval.result import RetrievalResult
+from reidlab.retrieval.outcome import RetrievalResult
 
 
 def noise(n: int = 30) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from reidlab.training.recipes import Recipe
 from reidlab.training.tracking import TRACKERS, TrackerEntry
 from reidlab.workbook.names import check_names
 
-FIT: Any = importlib.import_module("reidlab.training.fit")  # the package's own name `fit` is the function
+LOOP: Any = importlib.import_module("reidlab.training.loop")
 SPEC = {"name": "custom_cnn_v32", "height": 32, "width": 16}
 
 
@@ -536,12 +536,12 @@ def test_a_failed_training_goes_on(people: Path, monkeypatch: pytest.MonkeyPatch
             raise TrainingStopped("enough")
 
     with monkeypatch.context() as patch, pytest.raises(TrainingStopped, match="enough") as caught:
-        patch.setattr(FIT, "check_finite", fail)
+        patch.setattr(LOOP, "check_finite", fail)
         train(data, recipe)
     assert "the next run goes on from there" in caught.value.__notes__[0]
     epochs = []
     with monkeypatch.context() as patch:
-        patch.setattr(FIT, "check_collapse", lambda epoch, *_: epochs.append(epoch))
+        patch.setattr(LOOP, "check_collapse", lambda epoch, *_: epochs.append(epoch))
         run = train(data, recipe)
     assert epochs == [3] and run.made and run.manifest["attempts"] == 2
     assert stages.history_of(run)["epoch"].tolist() == [1, 2, 3]
@@ -555,7 +555,7 @@ def test_few_images_are_said(people: Path) -> None:
 def test_words_about_a_recipe_change_no_run(people: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = prepared(people)
     with monkeypatch.context() as stopped:  # in the second epoch
-        stopped.setattr(FIT, "check_finite", MagicMock(side_effect=[None] * 3 + [KeyboardInterrupt]))
+        stopped.setattr(LOOP, "check_finite", MagicMock(side_effect=[None] * 3 + [KeyboardInterrupt]))
         with pytest.raises(KeyboardInterrupt):
             train(data, make_recipe(epochs=4, expected="nothing"))
     run = train(data, make_recipe(epochs=4, expected="a lot", source="another hand"))
@@ -587,7 +587,7 @@ def test_killed_between_the_model_and_the_name(people: Path, monkeypatch: pytest
         patch.setattr("reidlab.stages.training.describe_model", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         train(data)
     with monkeypatch.context() as patch:
-        patch.setattr(FIT._Training, "_epoch", lambda *_: pytest.fail("trained again"))
+        patch.setattr(LOOP._Training, "_epoch", lambda *_: pytest.fail("trained again"))
         run = train(data)
     assert run.made and run.result["epochs"] == 2
 

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 from training_cases import (
-    FIT,
     HEIGHT,
+    LOOP,
     WIDTH,
     World,
     assert_same_run,
@@ -34,7 +34,7 @@ from reidlab.models.saved import save_model
 from reidlab.training.distill import Lesson, check_student, class_logits, make_teachers, teacher_digests
 from reidlab.training.objective import Objective
 from reidlab.training.recipes import LossTerm, Recipe
-from reidlab.training.run import Run
+from reidlab.training.run import TrainingRun
 from reidlab.training.task import make_task
 
 COMPUTE = plan("cpu", "float32")
@@ -46,14 +46,14 @@ TERMS = [
 
 
 @pytest.fixture(scope="module")
-def first(world: World, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def first(world: World, tmp_path_factory: pytest.TempPathFactory) -> TrainingRun:
     return trained(
         world, tmp_path_factory.mktemp("first") / "one", make_recipe(epochs=8, model={"classifier_std": 0.05})
     )
 
 
 @pytest.fixture(scope="module")
-def second(world: World, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def second(world: World, tmp_path_factory: pytest.TempPathFactory) -> TrainingRun:
     """Another size and another embedding, on the same images and identities."""
     return trained(
         world,
@@ -68,8 +68,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REIDLAB_DATA", str(tmp_path / "data"))
 
 
-def student(*teachers: Run | Path, terms: list[dict[str, Any]] = TERMS, **changes: Any) -> Recipe:
-    names = [str(teacher.folder if isinstance(teacher, Run) else teacher) for teacher in teachers]
+def student(*teachers: TrainingRun | Path, terms: list[dict[str, Any]] = TERMS, **changes: Any) -> Recipe:
+    names = [str(teacher.folder if isinstance(teacher, TrainingRun) else teacher) for teacher in teachers]
     return make_recipe(losses=terms, teachers=names, **changes)
 
 
@@ -78,12 +78,14 @@ def taught(world: World, recipe: Recipe) -> Any:
     return make_teachers(recipe, world.table, world.pixels, task, COMPUTE), np.unique(task.units)
 
 
-def store(world: World, run: Run, folder: Path) -> PixelStore:
+def store(world: World, run: TrainingRun, folder: Path) -> PixelStore:
     shape = run.load_model().preprocess
     return PixelStore.build(world.table, folder, size=(shape.height, shape.width), progress=False)  # type: ignore[union-attr]
 
 
-def test_lessons_are_the_means_over_teachers_and_mirrors(world: World, first: Run, second: Run, tmp_path: Path) -> None:
+def test_lessons_are_the_means_over_teachers_and_mirrors(
+    world: World, first: TrainingRun, second: TrainingRun, tmp_path: Path
+) -> None:
     teachers, rows = taught(world, student(first, second))
     assert len(rows) == (world.table["split"] == "train").sum()
     asked = np.array([rows[5], rows[0], rows[5], rows[-1]])
@@ -111,7 +113,7 @@ def test_lessons_are_the_means_over_teachers_and_mirrors(world: World, first: Ru
     assert teachers.note == "one, two"
 
 
-def test_only_what_a_loss_wants_is_asked(world: World, first: Run) -> None:
+def test_only_what_a_loss_wants_is_asked(world: World, first: TrainingRun) -> None:
     teachers, rows = taught(world, student(first, terms=[TERMS[0], TERMS[2]]))
     features, logits = teachers.lesson(rows[:3])
     assert features.shape == (3, 896) and logits is None
@@ -165,7 +167,7 @@ def test_the_objective_is_the_sum_of_its_terms() -> None:
             objective(Output(before, before, heads), labels, said)
 
 
-def test_a_student_comes_nearer_to_its_teacher(world: World, first: Run, tmp_path: Path) -> None:
+def test_a_student_comes_nearer_to_its_teacher(world: World, first: TrainingRun, tmp_path: Path) -> None:
     terms = [{"name": "js", "feature": "logits", "options": {"temperature": 4.0}}]
     calm = {"crop_padding": 0, "erase": 0.0}
     recipe = student(
@@ -185,20 +187,20 @@ def test_a_student_comes_nearer_to_its_teacher(world: World, first: Run, tmp_pat
 
 
 def test_a_stopped_one_goes_on_to_the_bit(
-    world: World, first: Run, second: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    world: World, first: TrainingRun, second: TrainingRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = student(first, second, epochs=3)
     whole = trained(world, tmp_path / "whole", recipe)
     assert train(world, tmp_path / "parts", recipe, stop_after=1) is None
     assert_same_run(whole, trained(world, tmp_path / "parts", recipe))
     with monkeypatch.context() as patch:  # what is finished is read, and nobody is asked again
-        patch.setattr(FIT, "make_teachers", lambda *_, **__: pytest.fail("teachers were asked"))
+        patch.setattr(LOOP, "make_teachers", lambda *_, **__: pytest.fail("teachers were asked"))
         assert_same_run(whole, trained(world, tmp_path / "whole", recipe))
     alone = trained(world, tmp_path / "alone", student(first, epochs=3))
     assert not same_weights(weights_in(whole.folder), weights_in(alone.folder))
 
 
-def test_what_does_not_fit(world: World, first: Run, tmp_path: Path) -> None:
+def test_what_does_not_fit(world: World, first: TrainingRun, tmp_path: Path) -> None:
     empty, silent, bare, damaged = (tmp_path / name for name in ("empty", "silent", "bare", "damaged"))
     empty.mkdir()
     spec = {"name": "custom_cnn_v32", "height": HEIGHT, "width": WIDTH}
@@ -226,7 +228,7 @@ def test_what_does_not_fit(world: World, first: Run, tmp_path: Path) -> None:
         train(world, tmp_path / "student", student(first, terms=[{"name": "js", "feature": "after"}]))
 
 
-def test_other_identities_teach_by_features_alone(world: World, first: Run, tmp_path: Path) -> None:
+def test_other_identities_teach_by_features_alone(world: World, first: TrainingRun, tmp_path: Path) -> None:
     other = world.changed(split=world.table["split"].where(world.table["pid"] != 0, "val"))
     with pytest.raises(UserError, match=r"identities that it was trained on are others.*relational_kd"):
         train(other, tmp_path / "student", student(first))
@@ -234,7 +236,7 @@ def test_other_identities_teach_by_features_alone(world: World, first: Run, tmp_
     assert np.isfinite(run.history["loss_relational_kd"]).all()
 
 
-def test_other_weights_have_another_digest(first: Run, second: Run, tmp_path: Path) -> None:
+def test_other_weights_have_another_digest(first: TrainingRun, second: TrainingRun, tmp_path: Path) -> None:
     one, two = str(first.folder), str(second.folder)
     assert teacher_digests([one, two]) == teacher_digests([one]) + teacher_digests([two])
     assert teacher_digests([one]) != teacher_digests([two]) and teacher_digests([]) == []
@@ -242,13 +244,13 @@ def test_other_weights_have_another_digest(first: Run, second: Run, tmp_path: Pa
     assert teacher_digests([str(tmp_path / "copy")]) != teacher_digests([one])
 
 
-def test_other_people_on_as_many_images_are_other_classes(world: World, first: Run, tmp_path: Path) -> None:
+def test_other_people_on_as_many_images_are_other_classes(world: World, first: TrainingRun, tmp_path: Path) -> None:
     other = world.changed(pid=world.table["pid"].where(world.table["split"] != "train", world.table["pid"] + 500))
     with pytest.raises(UserError, match="was trained on are others"):
         train(other, tmp_path / "student", student(first))
 
 
-def test_runs_of_before_are_known_by_their_data(world: World, first: Run, tmp_path: Path) -> None:
+def test_runs_of_before_are_known_by_their_data(world: World, first: TrainingRun, tmp_path: Path) -> None:
     older = tmp_path / "older"
     shutil.copytree(first.folder, older)
     finished = json.loads((older / "finished.json").read_text())
@@ -257,7 +259,7 @@ def test_runs_of_before_are_known_by_their_data(world: World, first: Run, tmp_pa
     trained(world, tmp_path / "student", student(older, epochs=1))
 
 
-def test_students_on_given_triplets(world: World, first: Run, tmp_path: Path) -> None:
+def test_students_on_given_triplets(world: World, first: TrainingRun, tmp_path: Path) -> None:
     """Their rows are drawn otherwise than the teacher's; the classes are the same."""
     terms = [{"name": "ehtm", "feature": "triplets"}, TERMS[1], {"name": "relational_kd", "feature": "before"}]
     model = {"neck": "bnneck"}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from training_cases import FIT, Weights, World, assert_same_run, make_recipe, same_weights, train, trained, weights_in
+from training_cases import LOOP, Weights, World, assert_same_run, make_recipe, same_weights, train, trained, weights_in
 
 from reidlab.data.transforms import Preprocess
 from reidlab.errors import UserError
@@ -49,7 +49,7 @@ def toys(monkeypatch: pytest.MonkeyPatch) -> list[Toy]:
         made.append((Margin if spec["name"] == "margin" else Toy)(num_classes))
         return made[-1]
 
-    monkeypatch.setattr(FIT, "build", build)
+    monkeypatch.setattr(LOOP, "build", build)
     return made
 
 
@@ -108,7 +108,7 @@ def script(monkeypatch: pytest.MonkeyPatch, scores: list[float]) -> list[dict[st
         shown.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
         return {"val_map": scores[len(shown) - 1]}
 
-    monkeypatch.setattr(FIT, "make_validator", lambda *_, **__: validate)
+    monkeypatch.setattr(LOOP, "make_validator", lambda *_, **__: validate)
     return shown
 
 
@@ -262,7 +262,7 @@ RESUMED: dict[str, dict[str, Any]] = {
 @pytest.fixture(scope="module")
 def plain_weights(world: World, tmp_path_factory: pytest.TempPathFactory) -> Weights:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(FIT, "build", lambda spec, num_classes: Toy(num_classes))
+        patch.setattr(LOOP, "build", lambda spec, num_classes: Toy(num_classes))
         return weights_in(trained(world, tmp_path_factory.mktemp("plain"), toy_recipe(epochs=4), seed=3).folder)
 
 
@@ -288,7 +288,7 @@ def test_killed_while_finishing_without_validation(
     recipe = toy_recipe(**RESUMED[variant])
     whole = trained(blind, tmp_path / "whole", recipe)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(FIT, "save_model", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(LOOP, "save_model", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         train(blind, tmp_path / "killed", recipe)
     assert_same_run(trained(blind, tmp_path / "killed", recipe), whole)
 

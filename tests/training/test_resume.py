@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
-from training_cases import FIT, World, assert_same_run, make_recipe, train, trained
+from training_cases import LOOP, World, assert_same_run, make_recipe, train, trained
 
 from reidlab.training.recipes import Recipe
-from reidlab.training.run import Run
+from reidlab.training.run import TrainingRun
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "pk": {"kind": "pk"},
@@ -50,7 +50,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def whole(world: World, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Recipe, Run]]:
+def whole(world: World, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Recipe, TrainingRun]]:
     """Return every variant's recipe and the run that was never stopped."""
     made = {}
     for name, changes in VARIANTS.items():
@@ -146,7 +146,7 @@ def test_killed_while_a_checkpoint_was_written(
 def test_best_weights_of_an_unnamed_epoch_are_not_taken(world: World, tmp_path: Path, monkeypatch: Any) -> None:
     """Killed after a better epoch's weights, before its checkpoint; the second time that epoch scores worse (a GPU may)."""
     scores = iter([0.5, 0.9, KeyboardInterrupt, 0.4, 0.3])
-    monkeypatch.setattr(FIT, "make_validator", lambda *_, **__: lambda _: {"val_map": next(scores)})
+    monkeypatch.setattr(LOOP, "make_validator", lambda *_, **__: lambda _: {"val_map": next(scores)})
     recipe = make_recipe(epochs=3, validate_every=1)
     assert train(world, tmp_path, recipe, stop_after=1) is None
     real = "reidlab.training.checkpoints.Checkpoints.save"
@@ -162,7 +162,7 @@ def test_best_weights_of_an_unnamed_epoch_are_not_taken(world: World, tmp_path: 
 def test_killed_while_finishing(world: World, tmp_path: Path, whole: Any, monkeypatch: Any, moment: str) -> None:
     recipe, expected = whole["pk"]
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(FIT, moment, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(LOOP, moment, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         train(world, tmp_path, recipe, seed=3)
     assert_same_run(trained(world, tmp_path, recipe, seed=3), expected)
 
@@ -171,10 +171,10 @@ def test_out_of_patience_and_killed_before_the_end_trains_no_further(
     world: World, tmp_path: Path, monkeypatch: Any
 ) -> None:
     scores = [0.1, 0.3, 0.2, 0.9, 0.9, 0.9]
-    monkeypatch.setattr(FIT, "make_validator", lambda *_, **__: lambda _: {"val_map": scores.pop(0)})
+    monkeypatch.setattr(LOOP, "make_validator", lambda *_, **__: lambda _: {"val_map": scores.pop(0)})
     recipe = make_recipe(epochs=6, validate_every=1, patience=1)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(FIT, "save_model", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(LOOP, "save_model", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         train(world, tmp_path, recipe)
     run = trained(world, tmp_path, recipe)
     assert run.history["epoch"].tolist() == [1, 2, 3] and run.best_epoch == 2
@@ -190,6 +190,6 @@ def test_interrupted_in_an_epoch_in_this_process(world: World, tmp_path: Path, w
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(FIT, "check_finite", interrupt)
+        patch.setattr(LOOP, "check_finite", interrupt)
         train(world, tmp_path, recipe, seed=3)
     assert_same_run(trained(world, tmp_path, recipe, seed=3), expected)

@@ -13,11 +13,11 @@ from training_cases import World, make_recipe, same_weights, train, trained, wei
 from reidlab.errors import UserError
 from reidlab.models.saved import saved_model
 from reidlab.training.recipes import Recipe
-from reidlab.training.run import Run
+from reidlab.training.run import TrainingRun
 
 
 @pytest.fixture(scope="module")
-def first(world: World, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def first(world: World, tmp_path_factory: pytest.TempPathFactory) -> TrainingRun:
     return trained(world, tmp_path_factory.mktemp("first") / "run", make_recipe(epochs=1))
 
 
@@ -32,7 +32,7 @@ def learnt(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("inner", [False, True])
-def test_it_begins_where_the_other_ended(world: World, first: Run, tmp_path: Path, inner: bool) -> None:
+def test_it_begins_where_the_other_ended(world: World, first: TrainingRun, tmp_path: Path, inner: bool) -> None:
     start = first.folder / "model" if inner else first.folder
     run = trained(world, tmp_path / "second", still(start))
     old, new = learnt(weights_in(first.folder)), learnt(weights_in(run.folder))
@@ -43,7 +43,7 @@ def test_it_begins_where_the_other_ended(world: World, first: Run, tmp_path: Pat
     assert run.history["loss"][0] < first.history["loss"][0]
 
 
-def test_other_identities_have_classifiers_of_their_own(world: World, first: Run, tmp_path: Path) -> None:
+def test_other_identities_have_classifiers_of_their_own(world: World, first: TrainingRun, tmp_path: Path) -> None:
     other = world.table.copy()
     train = other["split"] == "train"
     other.loc[train, "pid"] = other.loc[train, "pid"].to_numpy()[::-1]  # as many, but other images
@@ -54,7 +54,7 @@ def test_other_identities_have_classifiers_of_their_own(world: World, first: Run
     assert "Classifiers begin at random" in run.summary["start"]
 
 
-def test_another_size_and_the_first_models_normalisation(world: World, first: Run, tmp_path: Path) -> None:
+def test_another_size_and_the_first_models_normalisation(world: World, first: TrainingRun, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     copy.mkdir()
     for file in (first.folder / "model").iterdir():
@@ -68,7 +68,7 @@ def test_another_size_and_the_first_models_normalisation(world: World, first: Ru
     assert (preprocess.mean, preprocess.std) == ((0.1, 0.2, 0.3), (0.5, 0.6, 0.7))
 
 
-def test_a_stopped_one_goes_on_to_the_bit(world: World, first: Run, tmp_path: Path) -> None:
+def test_a_stopped_one_goes_on_to_the_bit(world: World, first: TrainingRun, tmp_path: Path) -> None:
     recipe = make_recipe(epochs=2, start=str(first.folder))
     whole = trained(world, tmp_path / "whole", recipe)
     assert train(world, tmp_path / "parts", recipe, stop_after=1) is None
@@ -76,7 +76,7 @@ def test_a_stopped_one_goes_on_to_the_bit(world: World, first: Run, tmp_path: Pa
     assert same_weights(weights_in(whole.folder), weights_in(parts.folder))
 
 
-def test_models_that_do_not_fit(world: World, first: Run, tmp_path: Path) -> None:
+def test_models_that_do_not_fit(world: World, first: TrainingRun, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for given, words in [("nobody", "There is no run 'nobody'"), (str(tmp_path / "empty"), "holds no saved model")]:
         with pytest.raises(UserError, match=words):

@@ -14,11 +14,11 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from reidlab.data.pixels import PixelStore
-from reidlab.training.fit import fit
+from reidlab.training.loop import fit
 from reidlab.training.recipes import Recipe
-from reidlab.training.run import Run
+from reidlab.training.run import TrainingRun
 
-FIT: Any = importlib.import_module("reidlab.training.fit")  # the package's own name `fit` is the function
+LOOP: Any = importlib.import_module("reidlab.training.loop")
 HEIGHT, WIDTH = 32, 16
 IDENTITIES = {"train": 8, "val": 3, "query": 2, "gallery": 2}
 TIMED = ["seconds", "images_per_second", "wait_share"]
@@ -91,7 +91,7 @@ def make_recipe(kind: str = "pk", **changes: Any) -> Recipe:
     return Recipe.model_validate(content)
 
 
-def train(world: World, folder: Path, recipe: Recipe, **options: Any) -> Run | None:
+def train(world: World, folder: Path, recipe: Recipe, **options: Any) -> TrainingRun | None:
     options = {"device": "cpu", "progress": False, **options}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # images this small are no work for two; on a busy machine they only wait for each other
@@ -101,7 +101,7 @@ def train(world: World, folder: Path, recipe: Recipe, **options: Any) -> Run | N
         torch.set_num_threads(threads)
 
 
-def trained(world: World, folder: Path, recipe: Recipe, **options: Any) -> Run:
+def trained(world: World, folder: Path, recipe: Recipe, **options: Any) -> TrainingRun:
     run = train(world, folder, recipe, **options)
     assert run is not None
     return run
@@ -115,7 +115,7 @@ def same_weights(a: Weights, b: Weights) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def assert_same_run(a: Run, b: Run) -> None:
+def assert_same_run(a: TrainingRun, b: TrainingRun) -> None:
     """Bit-identical weights, and a history that differs in measured times alone."""
     assert same_weights(weights_in(a.folder), weights_in(b.folder))
     pd.testing.assert_frame_equal(a.history.drop(columns=TIMED), b.history.drop(columns=TIMED), check_exact=True)

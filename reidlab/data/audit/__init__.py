@@ -25,7 +25,7 @@ from reidlab.errors import UserError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["KINDS", "Audit", "audit", "contact_sheet"]
+__all__ = ["KINDS", "Audit", "audit", "findings_sheet"]
 
 # Kind of finding -> what to do about it, the serious ones first.
 KINDS = {
@@ -204,7 +204,7 @@ def _issues(table: pd.DataFrame, found: list[pd.DataFrame]) -> pd.DataFrame:
     return issues.iloc[np.argsort(order.to_numpy(dtype=np.int64), kind="stable")].reset_index(drop=True)
 
 
-def contact_sheet(audited: Audit, kind: str | None = None, *, n: int = 24, columns: int = 8) -> Figure:
+def findings_sheet(audited: Audit, kind: str | None = None, *, n: int = 24, columns: int = 8) -> Figure:
     """Show the first images of one kind of finding, or of every kind in turn; pairs stand side by side.
 
     Files that do not decode are shown as a crossed-out frame with their name.

@@ -1,18 +1,16 @@
-"""What attention blocks, poolings, necks and classifiers share: building by name, full precision."""
+"""What attention blocks, poolings, necks and classifiers share: building by name."""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from reidlab.errors import UserError
 from reidlab.registry import Registry
 
-__all__ = ["build_part", "full_precision"]
+__all__ = ["build_part"]
 
 
 def build_part(registry: Registry, name: str, sizes: Mapping[str, int], options: Mapping[str, Any]) -> nn.Module:
@@ -27,11 +25,3 @@ def build_part(registry: Registry, name: str, sizes: Mapping[str, int], options:
             raise UserError(f"{registry.kind} {name!r}: {label}={size} must be 1 or more.")
     part: nn.Module = registry.build(name, *sizes.values(), options=options)
     return part
-
-
-def full_precision(tensor: Tensor) -> contextlib.AbstractContextManager[Any]:
-    """Switch autocast off on the tensor's device inside a with block (a no-op where the device has no autocast)."""
-    kind = tensor.device.type
-    if torch.amp.is_autocast_available(kind):
-        return torch.autocast(kind, enabled=False)
-    return contextlib.nullcontext()

@@ -15,8 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from reidlab.devices import outside_autocast
 from reidlab.errors import UserError, nearest
-from reidlab.models.parts.build import build_part, full_precision
+from reidlab.models.parts.build import build_part
 from reidlab.registry import CLASSIFIERS
 
 __all__ = [
@@ -83,7 +84,7 @@ class CosineClassifier(nn.Module):
 
         Not under autocast: a bfloat16 cosine is off by up to 0.002, a logit at scale 64 by 0.1.
         """
-        with full_precision(features):
+        with outside_autocast(features.device.type):
             wide = torch.promote_types(features.dtype, self.weight.dtype)
             cosines = F.linear(F.normalize(features.to(wide)), F.normalize(self.weight.to(wide)))
             return cosines.unflatten(1, (self.num_classes, self.sub_centers)).amax(2)

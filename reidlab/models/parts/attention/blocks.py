@@ -11,8 +11,8 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
+from reidlab.devices import outside_autocast
 from reidlab.errors import UserError
-from reidlab.models.parts.build import full_precision
 
 __all__ = [
     "ChannelAttention",
@@ -176,7 +176,7 @@ class ChannelAttention(nn.Module):
         At least float32 whatever autocast says: E sums over all positions, unscaled, so that float16 overflows and
         bfloat16 rounds by more than the softmax can bear.
         """
-        with full_precision(maps):
+        with outside_autocast(maps.device.type):
             flat = maps.to(torch.promote_types(maps.dtype, torch.float32)).flatten(2)
             # softmax takes no notice of what is added to a row: -E gives what rowmax(E) - E gives
             return (-flat @ flat.transpose(1, 2)).softmax(2)

@@ -29,14 +29,14 @@ from reidlab.training.grounds import begun_on, grounds_of, plan_of, refuse_other
 from reidlab.training.loss_options import complete_terms, give_class_counts
 from reidlab.training.objective import Objective
 from reidlab.training.recipes import Recipe
-from reidlab.training.run import Run, read_finished, summarise, write_finished
+from reidlab.training.run import TrainingRun, read_finished, summarise, write_finished
 from reidlab.training.start import begin_from
 from reidlab.training.task import make_task
 from reidlab.training.telling import Telling
 from reidlab.training.tracking import Tracking, check_tracking
 from reidlab.training.validation import make_validator
 
-__all__ = ["Run", "fit"]
+__all__ = ["TrainingRun", "fit"]
 
 _CHECK_EVERY = 20  # steps between two looks at the loss, which make the processor wait for the device
 
@@ -54,7 +54,7 @@ def fit(
     stop_after: int | None = None,
     tracking: Sequence[str] = (),
     run_name: str = "",
-) -> Run | None:
+) -> TrainingRun | None:
     """Train by `recipe` on the train split of `table`, choosing the best epoch on its val split.
 
     A run stopped at any moment goes on from its last finished epoch when called again with the same arguments, and ends
@@ -138,7 +138,7 @@ class _Training:
         self.history: list[dict[str, float]] = []
         self.best: dict[str, float] = {"epoch": -1, "val_map": -1.0}
 
-    def run(self, stop_after: int | None, tracked: Tracking) -> Run | None:
+    def run(self, stop_after: int | None, tracked: Tracking) -> TrainingRun | None:
         finished = read_finished(self.folder)
         if finished is not None:
             refuse_other(self.folder, finished[1], self.given, self.recipe)
@@ -239,7 +239,7 @@ class _Training:
             self.grounds = [*before, now]
         return found.epochs_done
 
-    def _finish(self) -> Run:
+    def _finish(self) -> TrainingRun:
         best_epoch, model = int(self.best["epoch"]), self.learner.model
         if best_epoch > 0:
             model.load_state_dict(self.checkpoints.load_best(best_epoch))
@@ -267,7 +267,7 @@ class _Training:
                 for row in self.learner.groups
             ],
         }
-        run = Run(self.folder, history, best_epoch, summarise(history, about))
+        run = TrainingRun(self.folder, history, best_epoch, summarise(history, about))
         write_finished(run, self.given)
         self.checkpoints.clear()
         return run

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from training_cases import (
-    FIT,
+    LOOP,
     World,
     assert_same_run,
     make_recipe,
@@ -27,7 +27,6 @@ from training_cases import (
 from reidlab.data.triplets import Triplets, make_triplets
 from reidlab.errors import UserError
 from reidlab.losses.triplet import TripletLoss
-from reidlab.training import fit as fit_module_or_function
 from reidlab.training import load_recipe
 from reidlab.training.alarms import TrainingStopped, check_collapse, check_finite
 from reidlab.training.recipes import SamplerPart
@@ -38,10 +37,6 @@ COLUMNS = ["epoch", "lr", "seconds", "images", "images_per_second", "wait_share"
 @pytest.fixture(scope="module")
 def pk_run(world: World, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return trained(world, tmp_path_factory.mktemp("pk"), make_recipe())
-
-
-def test_fit_is_the_function() -> None:
-    assert callable(fit_module_or_function)
 
 
 @pytest.mark.parametrize("kind", ["pk", "ehtm"])
@@ -85,7 +80,7 @@ def test_a_finished_run_leaves_no_checkpoints_and_is_found_again(
     world: World, pk_run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert {p.name for p in pk_run.folder.iterdir()} == {"model", "history.parquet", "finished.json"}
-    monkeypatch.setattr(FIT._Training, "_epoch", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(LOOP._Training, "_epoch", lambda *_: pytest.fail("trained again"))
     again = trained(world, pk_run.folder, make_recipe())
     assert_same_run(pk_run, again)
     assert again.summary == pk_run.summary
@@ -206,7 +201,7 @@ def test_two_accumulated_halves_are_one_whole(world: World, tmp_path: Path, monk
             return torch.linspace(0, 1, 3 * 32 * 16 * len(rows)).reshape(len(rows), 3, 32, 16)
 
     monkeypatch.setattr(torch.optim.SGD, "step", step)
-    monkeypatch.setattr(FIT, "BatchMaker", lambda *args: SameBatch(args))
+    monkeypatch.setattr(LOOP, "BatchMaker", lambda *args: SameBatch(args))
     monkeypatch.setattr("reidlab.training.task.Task.rows", lambda self, batch: np.arange(0, 96, 6))
     first = []
     for accumulate in (1, 2):
@@ -244,7 +239,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch, scores: list[float]) -> list[dict[
         seen.append({name: t.clone() for name, t in model.state_dict().items()})
         return {"val_map": scores[len(seen) - 1], "val_rank1": 0.5}
 
-    monkeypatch.setattr(FIT, "make_validator", lambda *_, **__: validate)
+    monkeypatch.setattr(LOOP, "make_validator", lambda *_, **__: validate)
     return seen
 
 
