@@ -43,5 +43,12 @@ def shown(value: object, limit: int = 80) -> str:
 
 def nearest(name: str, choices: Iterable[str]) -> str:
     """Return which choice `name` was probably meant to be: " Did you mean 'x'?" or an empty string."""
-    matches = difflib.get_close_matches(str(name)[:200], [str(choice) for choice in choices], n=1, cutoff=0.5)
-    return f" Did you mean {matches[0]!r}?" if matches else ""
+    wanted, known = str(name)[:200], [str(choice) for choice in choices]
+    whole = difflib.get_close_matches(wanted, known, n=1, cutoff=0.5)
+    # beginnings count: osnett is nearer to osnet_x1_0 than to resnet50t
+    begun = {choice[: len(wanted)]: choice for choice in reversed(known) if len(wanted) > 3}
+    start = difflib.get_close_matches(wanted, begun, n=1, cutoff=0.75)
+    ratios = [difflib.SequenceMatcher(None, wanted, found[0]).ratio() for found in (whole, start) if found]
+    if start and (not whole or ratios[1] > ratios[0] + 0.1):
+        whole = [begun[start[0]]]
+    return f" Did you mean {whole[0]!r}?" if whole else ""

@@ -31,6 +31,12 @@ def test_any_message_can_be_encoded_and_pickled(text: str) -> None:
     assert str(pickle.loads(pickle.dumps(error))) == str(error) == printable(str(error))
 
 
+def test_the_nearest_choice_may_be_longer() -> None:
+    assert nearest("osnett", ["resnet50t", "osnet_x1_0", "osnet_x0_5"]) == " Did you mean 'osnet_x1_0'?"
+    assert nearest("resnte50", ["resnet50_ibn", "resnet50"]) == " Did you mean 'resnet50'?"
+    assert nearest("abc", ["xyz", "abd_long_name"]) == ""
+
+
 def test_long_messages_keep_both_ends() -> None:
     message = str(UserError("begin" + "\ud800" * 100_000 + "the remedy"))
     assert len(message) <= LONGEST

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from reidlab.documents import as_mapping, read_yaml
 from reidlab.errors import UserError, printable, shown
@@ -17,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TYPER",
+    "Json",
+    "as_json",
     "frame",
     "join_pairs",
     "read_file",
@@ -27,7 +33,13 @@ __all__ = [
 ]
 
 # what all groups of commands share; untyped, for typer's options are of many types
-TYPER: Any = {"add_completion": False, "pretty_exceptions_enable": False, "rich_markup_mode": None}
+TYPER: Any = {
+    "add_completion": False,
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+    "pretty_exceptions_enable": False,
+    "rich_markup_mode": None,
+}
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for other programs.")]
 
 
 def join_pairs(words: Sequence[str]) -> list[str]:
@@ -84,6 +96,20 @@ def frame(title: str, data: pd.DataFrame) -> None:
     """Print a data frame as a table."""
     rows = [[str(index), *(str(value) for value in row)] for index, row in zip(data.index, data.to_numpy())]
     table(title, [str(data.index.name or ""), *map(str, data.columns)], rows)
+
+
+def as_json(value: Any) -> None:
+    """Print plain data as JSON; NaN, which JSON lacks, as null."""
+    print(json.dumps(_finite(value), ensure_ascii=True, indent=1, default=str))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): _finite(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(part) for part in value]
+    value = value.item() if type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0 else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

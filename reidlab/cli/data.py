@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from reidlab.cli.console import TYPER, frame, table
+from reidlab.cli.console import TYPER, Json, as_json, frame, read_pairs, table
+from reidlab.documents import load_yaml
 
 __all__ = ["data_app"]
 
@@ -15,7 +16,7 @@ data_app = typer.Typer(**TYPER, no_args_is_help=True, help="List and describe da
 
 
 @data_app.command("list")
-def data_list() -> None:
+def data_list(json: Json = False) -> None:
     """List the data sets that can be read, and whether they are there."""
     from reidlab.paths import data_root
     from reidlab.registry import DATASETS
@@ -27,6 +28,9 @@ def data_list() -> None:
         absent = "built in" if entry.name == "pedestrians" else "not there"
         state = "your own" if folder is None else "there" if there else absent
         rows.append([entry.name, state, f"data/{folder}" if folder else "(say where)", entry.description])
+    if json:
+        as_json([dict(zip(("name", "state", "folder", "description"), row)) for row in rows])
+        return
     table("Data sets", ["name", "state", "folder", "description"], rows)
 
 
@@ -34,12 +38,22 @@ def data_list() -> None:
 def data_describe(
     name: Annotated[str, typer.Argument(help="A name from `reidlab data list`.")],
     root: Annotated[Path | None, typer.Option(help="Its folder, where it is not the usual one.")] = None,
+    param: Annotated[
+        list[str] | None,
+        typer.Option("-p", "--param", metavar="NAME VALUE", help="An option of its reader, as `-p boxes detected`."),
+    ] = None,
+    json: Json = False,
 ) -> None:
     """Read a data set and count its images, identities and cameras."""
     from reidlab.data import read, summarise
     from reidlab.data.schema import notes_of
 
-    found = read(name, root)
+    options = {option: load_yaml(text, f"-p {option}") for option, text in read_pairs(param or []).items()}
+    found = read(name, root, **options)
+    if json:
+        counts = summarise(found).reset_index().to_dict("records")
+        as_json({"name": name, "counts": counts, "notes": list(notes_of(found))})
+        return
     frame(f"Data set {name}", summarise(found))
     for note in notes_of(found):
         typer.echo(f"Note: {note}")

@@ -2,37 +2,82 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reidlab.cli.console import TYPER, table
+from reidlab.cli.console import TYPER, Json, as_json, short, table, terminal_width
+from reidlab.listings.layout import definitions
+
+if TYPE_CHECKING:
+    from reidlab.store.runs import Run
 
 __all__ = ["runs_app"]
 
-runs_app = typer.Typer(**TYPER, help="List, remove and clear away the kept runs.")
+runs_app = typer.Typer(**TYPER, help="List, show, remove and clear away the kept runs.")
 
 
 @runs_app.callback(invoke_without_command=True)
-def runs(context: typer.Context) -> None:
+def runs(context: typer.Context, json: Json = False) -> None:
     """List the kept runs."""
     if context.invoked_subcommand is None:
-        runs_list()
+        runs_list(json=json)
 
 
 @runs_app.command("list")
-def runs_list(stage: Annotated[str | None, typer.Argument(help="Only this stage.")] = None) -> None:
+def runs_list(stage: Annotated[str | None, typer.Argument(help="Only this stage.")] = None, json: Json = False) -> None:
     """List the kept runs, the latest last."""
     from reidlab import store
     from reidlab.workbook.result import show
 
     rows = []
+    if json:
+        as_json([_facts(item) for item in store.list_runs(stage)])
+        return
     for item in store.list_runs(stage):
         said = {**item.result.get("scores", {}), **item.result}
         result = ", ".join(f"{k}={show(v)}" for k, v in said.items() if isinstance(v, (int, float, str)))
         when = str(item.manifest["finished"])[:16].replace("T", " ")
         rows.append([f"{item.stage}/{item.path.name}", when, f"{item.seconds:.1f}", item.problem or result[:100]])
     table("Runs", ["run", "finished (UTC)", "seconds", "result"], rows)
+
+
+@runs_app.command("show")
+def runs_show(
+    selector: Annotated[str, typer.Argument(metavar="NAME", help="stage/name-digest, name-digest, or a digest.")],
+    json: Json = False,
+) -> None:
+    """Show all that is kept of a run: where it lies, what it was made from and by, and its result."""
+    from reidlab import store
+    from reidlab.listings.explained import written
+
+    item = store.find_run(selector)
+    facts = {**_facts(item), "folder": short(item.path)}
+    if not item.problem:
+        about = ("digest", "inputs", "git", "versions", "machine")
+        facts |= {name: item.manifest[name] for name in about if item.manifest.get(name)}
+        facts |= {"files": sorted(file.name for file in item.path.iterdir() if not file.name.startswith("."))}
+    if json:
+        as_json(facts)
+        return
+    rows = []
+    for name, value in facts.items():
+        parts = value.items() if isinstance(value, dict) else [("", value)]
+        rows += [
+            (f"{name} {part}".strip(), said if isinstance(said, str) else written(said))
+            for part, said in parts
+            if said not in ("", None)
+        ]
+    print(definitions(rows, terminal_width()))
+
+
+def _facts(item: Run) -> dict[str, Any]:
+    """Return what a list says of a run, as plain data."""
+    facts = {"run": f"{item.stage}/{item.path.name}", "stage": item.stage, "problem": item.problem}
+    if item.problem:
+        return facts
+    finished = str(item.manifest["finished"])
+    return {**facts, "finished": finished, "seconds": item.seconds, "params": item.params, "result": item.result}
 
 
 @runs_app.command("rm")

@@ -1,6 +1,6 @@
 """What recipes can name, listed and explained: models, losses, transforms, ..., and the recipes themselves."""
 
-from reidlab.listings.lists import choose, show
+from reidlab.listings.lists import choose, records, show
 from reidlab.listings.registered import KINDS
 
-__all__ = ["KINDS", "choose", "show"]
+__all__ = ["KINDS", "choose", "records", "show"]

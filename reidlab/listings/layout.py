@@ -5,8 +5,9 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-__all__ = ["definitions", "wrapped"]
+__all__ = ["definitions", "lines", "wrapped"]
 
+SHORTEST = 8  # characters of a meaning below which a list has the terms alone
 MEANING = 36  # characters below which a meaning is no longer written beside its term
 
 
@@ -30,6 +31,17 @@ def definitions(rows: Sequence[tuple[str, str]], width: int | None = None) -> st
     return "\n".join(
         "\n".join(filter(None, (term, wrapped(meaning, width, " " * indent)))) for term, indent, meaning in parts
     )
+
+
+def lines(rows: Sequence[tuple[str, str]], width: int | None = None) -> str:
+    """Write a line for each term; what a line of `width` characters cannot hold is left out, and "…" says so."""
+    column = max((len(term) for term, _ in rows), default=0) + 2
+    found = [_beside(term, " ".join(meaning.split()), column, None) for term, meaning in rows]
+    if width is None:
+        return "\n".join(found)
+    if width - column < SHORTEST:
+        return "\n".join(term for term, _ in rows)
+    return "\n".join(line if len(line) <= width else f"{line[: width - 1].rstrip()}…" for line in found)
 
 
 def _beside(term: str, meaning: str, column: int, width: int | None) -> str:

@@ -6,12 +6,13 @@ import fnmatch
 import functools
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from reidlab.errors import UserError, nearest
-from reidlab.listings.layout import definitions, wrapped
+from reidlab.listings.layout import definitions, lines, wrapped
 from reidlab.listings.registered import KINDS, TIMM, Listed, of_timm
 
-__all__ = ["choose", "show"]
+__all__ = ["choose", "records", "show"]
 
 
 def choose(kind: str, patterns: Iterable[str] = ()) -> list[str]:
@@ -36,7 +37,7 @@ def show(kind: str, patterns: Sequence[str] = (), *, width: int | None = None) -
     Args:
         kind: one of `KINDS`.
         patterns: see `choose`.
-        width: of the terminal, in characters; None writes each entry on one line.
+        width: of the terminal, in characters: a list cuts its lines there; None writes each entry whole, on one line.
 
     Raises:
         UserError: a pattern that nothing fits.
@@ -45,7 +46,24 @@ def show(kind: str, patterns: Sequence[str] = (), *, width: int | None = None) -
     known = KINDS[kind].read()
     if len(patterns) == 1 and not _has_wildcard(patterns[0]):
         return _explanation(kind, names[0], known.get(names[0]) or of_timm(kind, names[0]), width)
-    return definitions([(name, known[name].sentence if name in known else _tags(name)) for name in names], width)
+    return lines([(name, known[name].sentence if name in known else _tags(name)) for name in names], width)
+
+
+def records(kind: str, patterns: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Return what `show` writes as plain data; a single plain name comes with its text, options and facts.
+
+    Raises:
+        UserError: a pattern that nothing fits.
+    """
+    names = choose(kind, patterns)
+    known = KINDS[kind].read()
+    if len(patterns) == 1 and not _has_wildcard(patterns[0]):
+        (name,) = names
+        listed = known.get(name) or of_timm(kind, name)
+        text, options, facts = listed.details()
+        said = {"text": text, "facts": facts, "usage": listed.usage, "options": [each._asdict() for each in options]}
+        return [{"name": name, "sentence": listed.sentence, **said}]
+    return [{"name": name, "sentence": known[name].sentence if name in known else _tags(name)} for name in names]
 
 
 def _explanation(kind: str, name: str, listed: Listed, width: int | None) -> str:

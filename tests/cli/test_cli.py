@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from reidlab import params, store
-from reidlab.cli import doctor, main
+from reidlab.cli import doctor, main, running
 from reidlab.cli.console import join_pairs
 from reidlab.errors import UserError
 from reidlab.workbook import runner
@@ -83,8 +88,38 @@ def test_unfit_parameters_are_refused_before_any_notebook_runs(
     err = capsys.readouterr().err
     assert "sede='3': no such parameter. Did you mean 'seed'?" in err and "height='tall'" in err
     assert "Traceback" not in err
-    assert main(["run", "90", "1", "-p", "n", "3"]) == 2  # 01 has no n
+    assert main(["run", "90", "1", "-p", "n", "three"]) == 2 and "n='three'" in capsys.readouterr().err
+    assert main(["run", "90", "1", "-p", "seeds", "3"]) == 2
+    assert (
+        "None of 90_own, 01_data_prep knows:\n  seeds='3': no such parameter. Did you mean 'seed'?"
+        in capsys.readouterr().err
+    )
     assert no_kernel == []
+
+
+def test_several_notebooks_take_the_parameters_that_they_know(workbook: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[object] = []
+    done = runner.Outcome(Path("x"), Path("x"), "done", 1.0)
+    monkeypatch.setattr(runner, "run_notebook", lambda notebook, params, **more: seen.append(params) or done)
+    assert main(["run", "90", "1", "-p", "n", "3", "-p", "seed", "4"]) == 0
+    assert seen == [{"n": "3"}, {"seed": "4"}]
+
+
+def test_ctrl_c_says_what_is_kept(workbook: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    def interrupted(notebook: Path, params: object, **more: object) -> runner.Outcome:
+        for epoch in (2, 3):
+            (store.runs_root() / "training" / ".work-1" / "checkpoints" / f"epoch-{epoch:05}").mkdir(
+                parents=True, exist_ok=True
+            )
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "run_notebook", interrupted)
+    assert main(["run", "1"]) == 130
+    kept = (
+        "Kept: every stage that was finished and the training's 3 finished epochs. The same command goes on from there."
+    )
+    assert f"01_data_prep: stopped. {kept}" in capsys.readouterr().err
+    assert "epoch" not in running.stopped("01_data_prep", time.time() + 60)  # of an earlier training
 
 
 @pytest.mark.parametrize(
@@ -275,3 +310,77 @@ def test_as_a_module() -> None:
 def test_results_of_a_run_survive_as_json() -> None:
     run = store.stage("toy", "one", params={"n": 1}, make=lambda folder: {"mAP": 0.5})
     assert json.loads((run.path / "manifest.json").read_text())["result"] == {"mAP": 0.5}
+
+
+def test_version_and_short_help(capsys: Capture) -> None:
+    assert main(["--version"]) == 0 and capsys.readouterr().out == f"reidlab {version('reidlab')}\n"
+    for words in ([], ["run"], ["runs", "list"], ["data"]):
+        assert main([*words, "-h"]) == 0 and "Usage: reidlab" in capsys.readouterr().out
+
+
+def test_completion(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = {
+        **os.environ,
+        "_REIDLAB_COMPLETE": "complete_bash",
+        "COMP_WORDS": "reidlab runs s",
+        "COMP_CWORD": "2",
+    }
+    words = [sys.executable, "-m", "reidlab"]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["show"]
+
+
+@pytest.mark.parametrize(
+    ("words", "first"),
+    [
+        (["run"], {"name": "01_data_prep", "title": "Data preparation"}),
+        (["data", "list"], {"name": "pedestrians", "state": "built in"}),
+        (["losses"], {"name": "cross_entropy"}),
+        (["runs"], {"stage": "evaluation", "problem": ""}),
+        (["runs", "list", "evaluation"], {"params": {"dataset": "toy"}, "result": {"mAP": 0.5, "cut": None}}),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, list) else "",
+)
+def test_lists_as_json(workbook: Path, capsys: Capture, words: list[str], first: dict[str, object]) -> None:
+    make = {"mAP": 0.5, "cut": float("nan")}
+    store.stage("evaluation", "one", params={"dataset": "toy"}, make=lambda folder: make)
+    assert main([*words, "--json"]) == 0
+    assert first.items() <= json.loads(capsys.readouterr().out)[0].items()
+
+
+def test_parameters_and_results_as_json(workbook: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert main(["run", "90", "--params", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["90_own"][0]["name"] == "n"
+    assert main(["run", "90", "--json"]) == 2 and "--json is for lists" in capsys.readouterr().err
+    frame = pd.DataFrame([{"model": "m", "mAP": np.float64(12.5), "minutes": np.nan}])
+    monkeypatch.setattr("reidlab.workbook.results.results_table", lambda dataset, selectors: frame)
+    assert main(["results", "toy", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [{"model": "m", "mAP": 12.5, "minutes": None}]
+    assert main(["results", "toy", "--json", "--force"]) == 2 and "writes no file" in capsys.readouterr().err
+
+
+def test_one_run(capsys: Capture) -> None:
+    run = store.stage("toy", "one", params={"n": 1}, make=lambda folder: {"mAP": 0.5, "note": "fine"})
+    assert main(["runs", "show", run.digest[:8]]) == 0
+    out = capsys.readouterr().out
+    assert f"toy/{run.path.name}" in out and "params n" in out and "result mAP" in out and run.digest in out
+    assert main(["runs", "show", run.path.name, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["result"] == {"mAP": 0.5, "note": "fine"} and told["files"] == ["manifest.json"]
+    (run.path / "manifest.json").write_text("{")
+    assert main(["runs", "show", run.path.name]) == 0 and "is damaged" in capsys.readouterr().out
+    assert main(["runs", "show", "abcdef"]) == 2
+
+
+def test_describe_takes_options(monkeypatch: pytest.MonkeyPatch, capsys: Capture, tmp_path: Path) -> None:
+    seen: dict[str, object] = {}
+
+    def read(name: str, root: Path | None, **options: object) -> pd.DataFrame:
+        seen.update(options)
+        return pd.DataFrame({"n": [1]})
+
+    monkeypatch.setattr("reidlab.data.read", read)
+    monkeypatch.setattr("reidlab.data.summarise", lambda frame: frame)
+    assert main(["data", "describe", "cuhk03", "-p", "boxes", "detected", "-p", "partial=true", "--json"]) == 0
+    assert seen == {"boxes": "detected", "partial": True}
+    assert json.loads(capsys.readouterr().out)["counts"] == [{"index": 0, "n": 1}]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 import yaml
 
 from reidlab.errors import UserError
-from reidlab.listings import KINDS, choose, show
+from reidlab.listings import KINDS, choose, records, show
 from reidlab.listings.registered import _sentence
 from reidlab.losses import LOSSES, takes_of
 from reidlab.models import MODELS
@@ -55,6 +56,7 @@ def test_wildcards_in_either_case_and_several() -> None:
         ("losses", ["triplet", "tripelt*"], r"no loss fits 'tripelt\*'\. Did you mean 'triplet'\?"),
         ("poolings", ["zzz"], r"There are: avg, max, avg_max"),
         ("models", ["osnet"], r"`reidlab models '\*osnet\*'` lists those with it in their names\."),
+        ("models", ["osnett"], r"no model fits 'osnett'\. Did you mean 'osnet_x1_0'\?"),
         ("models", ["resnte50"], r"Did you mean 'resnet50'\?"),
         ("models", ["*regnety_00*"], r"Of timm, `reidlab models 'timm/\*regnety_00\*'` lists 5\."),
         ("models", ["timm/regnetyy_002"], r"Did you mean 'regnety_002'\?"),
@@ -148,8 +150,24 @@ def test_narrow_terminals(width: int) -> None:
     for kind, patterns in (("models", []), ("recipes", []), ("losses", ["circle"]), ("models", ["lightmbn"])):
         text = show(kind, patterns, width=width)
         assert all(len(line) <= width for line in text.split("In a recipe:")[0].splitlines())
-        assert "".join(text.split()) == "".join(show(kind, patterns).split()), "nothing is lost"
-        assert all(name in text.split() for name in choose(kind, patterns)) or patterns, "no name is broken"
+        if patterns:
+            assert "".join(text.split()) == "".join(show(kind, patterns).split()), "nothing is lost"
+            continue
+        rows = text.splitlines()
+        assert [row.split()[0] for row in rows] == choose(kind), "a line each, and no name is broken"
+        for row, whole in zip(rows, show(kind).splitlines()):
+            assert whole.startswith(row.removesuffix("…")) and (
+                len(whole) <= width or row == whole.split()[0] or row[-1] == "…"
+            )
+
+
+def test_the_same_as_plain_data() -> None:
+    rows = records("losses", ["circle", "kd"])
+    assert [row["name"] for row in rows] == ["circle", "kd"] and rows[1]["sentence"] == LOSSES["kd"].description
+    (told,) = records("losses", ["triplet"])
+    assert {"name": "margin", "default": "0.3"}.items() <= told["options"][0].items()
+    assert told["usage"].startswith("losses: ") and json.loads(json.dumps(told)) == told
+    assert records("models", ["timm/regnety_040_sgn", "osnet_x1_0"])[0]["sentence"] == "no weights"
 
 
 @pytest.mark.parametrize(
