@@ -9,20 +9,18 @@ Other imports that cannot be read (`import_module`) count as the whole package a
 
 from __future__ import annotations
 
-import ast
 import functools
 import hashlib
-import importlib.util
 import inspect
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
 from reidlab.errors import UserError
 from reidlab.registry import REGISTRIES, Entry, names_code
+from reidlab.store.syntax import read_module, resolve, source_file, stamp
 
 __all__ = ["Code", "code_digest", "code_names", "reachable", "texts_of"]
 
@@ -55,13 +53,14 @@ NEUTRAL = frozenset(
         ".store.provenance",
         ".store.runs",
         ".store.stages",
+        ".store.syntax",
+        ".store.origins",
         ".training.telling",
         ".training.tracking",
     )
 )
 _loaded: dict[str, tuple[object, str]] = {}  # module -> its spec and digest when first asked for
 _OWN, _BEGAN = __name__.partition(".")[0], time.time_ns()
-DYNAMIC = frozenset({"import_module", "iter_modules", "walk_packages", "__import__"})
 
 
 def code_names(code: Iterable[Code]) -> list[str]:
@@ -97,7 +96,7 @@ def reachable(names: Sequence[str], texts: Iterable[str] = ()) -> tuple[set[str]
     """
     tops = {name.partition(".")[0] for name in names} | {_OWN}
     for name in names:
-        if _file(name) is None:
+        if source_file(name) is None:
             raise UserError(f"The source of module {name!r} was not found, so its results cannot be kept apart.")
     found: set[str] = set()
     entries: dict[int, Entry] = {}
@@ -115,15 +114,15 @@ def reachable(names: Sequence[str], texts: Iterable[str] = ()) -> tuple[set[str]
         if not waiting:
             break
         name = waiting.pop()
-        file = _file(name)
+        file = source_file(name)
         if name in found or file is None or (name in NEUTRAL and name not in names):
             continue
         found.add(name)
-        _, wanted, chosen = _read(*_stamp(file))
+        _, wanted, chosen = read_module(*stamp(file))
         unread = set(chosen)
         package = name if file.name == "__init__.py" else name.rpartition(".")[0]
         for item in wanted:
-            waiting += [m for m in _resolve(item, package) if m.partition(".")[0] in tops]
+            waiting += [m for m in resolve(item, package) if m.partition(".")[0] in tops]
     return found, list(entries.values())
 
 
@@ -142,16 +141,16 @@ def texts_of(data: Any) -> set[str]:
 def _entries(text: str) -> tuple[Entry, ...]:
     """Return what a text may choose, of every kind: "circle" is a loss and a classifier."""
     found = [registry[text] for registry in REGISTRIES if text in registry]
-    if names_code(text) and _file(text.partition(":")[0]):
+    if names_code(text) and source_file(text.partition(":")[0]):
         found.append(Entry(text, text, ""))
     return tuple(found)
 
 
 def _meaning(name: str) -> str:
     """Return the digest of a module's source; refuses what was edited after this process had loaded it."""
-    file = _file(name)
+    file = source_file(name)
     assert file is not None
-    digest = _read(*_stamp(file))[0]
+    digest = read_module(*stamp(file))[0]
     spec = getattr(sys.modules.get(name), "__spec__", None)
     if spec is not None:
         known = _loaded.get(name)
@@ -176,7 +175,7 @@ def _name_of(item: Code) -> str:
     while isinstance(item, functools.partial):
         item = item.func
     module = getattr(item, "__module__", None) or type(item).__module__
-    if module != "__main__" and _file(module) is not None:
+    if module != "__main__" and source_file(module) is not None:
         return str(module)
     raw = getattr(inspect.unwrap(item), "__code__", None)
     if raw is None:
@@ -188,130 +187,3 @@ def _bytecode(code: CodeType) -> bytes:
     parts = [code.co_code, repr(code.co_names).encode()]
     parts += [_bytecode(c) if isinstance(c, CodeType) else repr(c).encode() for c in code.co_consts]
     return b"\0".join(parts)
-
-
-@functools.cache
-def _folder(top: str) -> Path | None:
-    """Return the folder of a top package, or the file of a top module; importing neither."""
-    loaded = getattr(sys.modules.get(top), "__file__", None)
-    if loaded is None:
-        try:
-            spec = importlib.util.find_spec(top)
-        except (ImportError, ValueError):
-            return None
-        loaded = spec.origin if spec else None
-    if loaded is None or not str(loaded).endswith(".py"):
-        return None
-    return Path(loaded).parent if Path(loaded).name == "__init__.py" else Path(loaded)
-
-
-def _file(name: str) -> Path | None:
-    """Return the source file of a module by its name, without importing it or its parents."""
-    top, _, rest = name.partition(".")
-    folder = _folder(top) if top else None
-    if folder is None or (rest and folder.is_file()):
-        return None
-    if folder.is_file():
-        return folder
-    base = folder.joinpath(*rest.split(".")) if rest else folder
-    for file in (base.with_suffix(".py") if rest else base / "__init__.py", base / "__init__.py"):
-        if file.is_file():
-            return file
-    return None
-
-
-def _stamp(file: Path) -> tuple[Path, int, int]:
-    state = file.stat()
-    return file, state.st_mtime_ns, state.st_size
-
-
-@functools.lru_cache(maxsize=4096)
-def _read(file: Path, _changed: int, _size: int) -> tuple[str, tuple[tuple[str, str], ...], frozenset[str]]:
-    """Return the digest of a file's meaning, its imports and the names it chooses; cached until the file changes."""
-    try:
-        tree = ast.parse(file.read_bytes())
-    except SyntaxError as error:
-        raise UserError(f"{file.name}, line {error.lineno}: the code does not parse: {error.msg}") from error
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and body:
-            first = body[0]
-            if (
-                isinstance(first, ast.Expr)
-                and isinstance(first.value, ast.Constant)
-                and isinstance(first.value.value, str)
-            ):
-                node.body = body[1:] or [ast.Pass()]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), tuple(_wanted(tree)), frozenset(_chosen(tree))
-
-
-def _wanted(tree: ast.AST) -> Iterable[tuple[str, str]]:
-    """Return what a module may import: (kind, dotted name), relative names with their dots."""
-    for node in _run(tree):
-        if isinstance(node, ast.Import):
-            yield from (("module", alias.name) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = "." * node.level + (node.module or "")
-            yield from (("from", f"{base}:{alias.name}") for alias in node.names)
-        elif (
-            isinstance(node, (ast.Name, ast.Attribute))
-            and (getattr(node, "id", "") or getattr(node, "attr", "")) in DYNAMIC
-        ):
-            yield "siblings", ""
-
-
-def _run(tree: ast.AST) -> Iterable[ast.AST]:
-    """Walk all that can run: not what stands below `if TYPE_CHECKING`."""
-    waiting = [tree]
-    while waiting:
-        node = waiting.pop()
-        yield node
-        if isinstance(node, ast.If) and ast.unparse(node.test).rpartition(".")[2] == "TYPE_CHECKING":
-            waiting += node.orelse
-        else:
-            waiting += ast.iter_child_nodes(node)
-
-
-def _chosen(tree: ast.AST) -> Iterable[str]:
-    """Return the texts that a module may choose parts by: defaults and arguments of calls."""
-    for node in _run(tree):
-        values: list[ast.expr | None] = []
-        if isinstance(node, ast.arguments):
-            values = [*node.defaults, *node.kw_defaults]
-        elif isinstance(node, ast.Call):
-            values = [*node.args, *(word.value for word in node.keywords)]
-        elif isinstance(node, (ast.AnnAssign, ast.Assign)):
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            values = [] if any(getattr(target, "id", "") == "__all__" for target in targets) else [node.value]
-        for value in values:
-            for part in ast.walk(value) if value is not None else ():
-                if isinstance(part, ast.Constant) and isinstance(part.value, str):
-                    yield part.value
-
-
-def _resolve(entry: tuple[str, str], package: str) -> list[str]:
-    kind, name = entry
-    if kind == "siblings":
-        file = _file(package)
-        return [f"{package}.{p.stem}" for p in sorted(file.parent.rglob("*.py"))] if file and package else []
-    if kind == "from":
-        base, _, part = name.partition(":")
-        dots = len(base) - len(base.lstrip("."))
-        if dots:
-            parts = package.split(".")
-            base = ".".join([*parts[: len(parts) - dots + 1], *filter(None, [base.lstrip(".")])])
-        inner = f"{base}.{part}"
-        return [base] if part == "*" else [inner] if _file(inner) else [_home(base, part)]
-    parts = name.split(".")  # `import a.b.c` gives a name through which a and a.b are reached too
-    return [".".join(parts[: i + 1]) for i in range(len(parts))]
-
-
-def _home(package: str, name: str, depth: int = 8) -> str:
-    """Return the module that a package re-exports `name` from; the package itself where it does not."""
-    file = _file(package)
-    if depth and file is not None and file.name == "__init__.py":
-        for kind, target in _read(*_stamp(file))[1]:
-            if kind == "from" and target.endswith(f":{name}"):
-                (base,) = _resolve((kind, f"{target.rpartition(':')[0]}:*"), package)
-                return f"{base}.{name}" if _file(f"{base}.{name}") else _home(base, name, depth - 1)
-    return package

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from reidlab import space, store
 from reidlab.errors import UserError
-from reidlab.store import provenance, runs, sources, stages
+from reidlab.store import provenance, runs, sources, stages, syntax
 
 BASE: dict[str, Any] = {"seed": 3, "device": "cpu", "rate": 0.5}
 
@@ -61,9 +61,9 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     }.items():
         (folder / f"{name}.py").write_text(text)
     monkeypatch.syspath_prepend(str(folder.parent))
-    sources._folder.cache_clear()
+    syntax._folder.cache_clear()
     yield folder
-    sources._folder.cache_clear()
+    syntax._folder.cache_clear()
     for name in [n for n in sys.modules if n.partition(".")[0] == "toypack"]:
         sys.modules.pop(name)
         sources._loaded.pop(name, None)
