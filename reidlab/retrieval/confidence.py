@@ -2,6 +2,9 @@
 
 Queries of one person are not independent (the same coat makes all of them easy), so whole identities are drawn
 with replacement, not queries; an interval over queries would be too narrow.
+
+Where every query scores 0, or every query 1, all draws are alike and resampling would give an interval without width.
+There the far end is the exact one of Clopper and Pearson (Biometrika 26, 1934), over identities.
 """
 
 from __future__ import annotations
@@ -16,7 +19,9 @@ from reidlab.errors import UserError, shown
 from reidlab.ids import codes
 from reidlab.retrieval.checks import check_real, check_seed, check_whole
 
-__all__ = ["MOST_DRAWS", "bootstrap_intervals"]
+__all__ = ["FEW_IDENTITIES", "MOST_DRAWS", "bootstrap_intervals", "few_identities", "share_intervals"]
+
+FEW_IDENTITIES = 30  # below, an interval by resampling is known to be too narrow
 
 MOST_DRAWS = 1_000_000
 
@@ -32,7 +37,7 @@ def bootstrap_intervals(
     """Return the percentile interval of the mean of each list of values, drawing whole groups.
 
     Args:
-        values: name -> one value a query (an AP, or 1.0 where the first match is within rank 5).
+        values: name -> one value per query (an AP, or 1.0 where the first match is within rank 5).
         groups: the identity of each query.
         count: number of draws; 1,000 is enough for two digits.
         seed: of the draws; equal seeds give equal intervals, to rounding (the means are products of matrices).
@@ -53,6 +58,52 @@ def bootstrap_intervals(
     means = _draw(sums, sizes, count, np.random.default_rng(seed))
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return {name: (float(a), float(b)) for name, a, b in zip(values, low, high)}
+
+
+def share_intervals(
+    values: Mapping[str, npt.ArrayLike],
+    groups: npt.ArrayLike,
+    *,
+    count: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> dict[str, tuple[float, float]]:
+    """Return the intervals of measures between 0 and 1: by `bootstrap_intervals`, but with a width at 0 and at 1.
+
+    Of n identities that all score 1 the low end is ((1 - level) / 2) ** (1 / n): 0.40 of 4, 0.88 of 30, 0.995 of 750.
+    It holds for AP and INP too, since the share of identities without a fault is not above their mean.
+
+    Args:
+        values: name -> one value per query, from 0 to 1.
+        groups: the identity of each query.
+        count: number of draws.
+        seed: of the draws.
+        level: the share of samples whose interval holds the truth.
+
+    Raises:
+        UserError: as `bootstrap_intervals`.
+    """
+    found = bootstrap_intervals(values, groups, count=count, seed=seed, level=level)
+    n_groups = int(codes(groups, name="groups")[0].max()) + 1
+    far = ((1 - level) / 2) ** (1 / n_groups)
+    for name, given in values.items():
+        column = np.asarray(given)
+        if (column == 1).all():
+            found[name] = (far, 1.0)
+        elif (column == 0).all():
+            found[name] = (0.0, 1 - far)
+    return found
+
+
+def few_identities(count: int) -> str:
+    """Return what to say of a score over `count` query identities; nothing from `FEW_IDENTITIES` on."""
+    if count >= FEW_IDENTITIES:
+        return ""
+    who = "one identity is" if count == 1 else f"{count} identities are"
+    return (
+        f"Only {who} queried: below {FEW_IDENTITIES} a score tells little of other people, and its interval is too "
+        "narrow. Do not compare models by it."
+    )
 
 
 def _finite(name: str, given: npt.ArrayLike, length: int) -> npt.NDArray[np.float64]:

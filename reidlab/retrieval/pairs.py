@@ -35,8 +35,7 @@ def sample_pairs(
     """Return up to `count` pairs of the same identity and as many of different ones, all valid under the protocol.
 
     Pairs of the same identity and camera, an image with itself (`query_images`, `gallery_images` as in `evaluate`) and
-    junk are never drawn. Drawing is without replacement among the
-    same-identity pairs and with replacement among the others.
+    junk are never drawn. No pair is drawn twice: of either kind there may be fewer than `count`.
 
     Returns:
         A frame with a row a pair: query and gallery (rows), same (bool), distance (1 - cosine, or Euclidean).
@@ -98,9 +97,18 @@ def _different(problem: Problem, count: int, rng: np.random.Generator) -> tuple[
     codes = problem.gallery_codes[order]
     start = np.searchsorted(codes, problem.query_codes)
     own = np.searchsorted(codes, problem.query_codes, "right") - start
-    others = len(codes) - own
-    if not others.any():
-        return np.empty(0, np.int64), np.empty(0, np.int64)
-    rows = rng.choice(len(others), count, p=others / others.sum())
-    place = rng.integers(0, others[rows])
+    ends = np.cumsum(len(codes) - own)  # the pairs are numbered through, query by query
+    picked = _distinct(int(ends[-1]), count, rng)
+    rows = np.searchsorted(ends, picked, "right")
+    place = picked - ends[rows] + (len(codes) - own)[rows]
     return rows, order[place + own[rows] * (place >= start[rows])]
+
+
+def _distinct(total: int, count: int, rng: np.random.Generator) -> npt.NDArray[Any]:
+    """Draw `count` different numbers below `total`, or all of them."""
+    if total <= 2 * count:
+        return rng.permutation(total)[:count]
+    picked = np.unique(rng.integers(0, total, count))
+    while len(picked) < count:  # draws that were there already are drawn again
+        picked = np.union1d(picked, rng.integers(0, total, count - len(picked)))
+    return picked

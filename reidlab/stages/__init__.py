@@ -3,7 +3,7 @@
 from reidlab.stages.chosen import Choice, choose_model, evaluation_line
 from reidlab.stages.data import audit_of, data_stage
 from reidlab.stages.data_run import DataRun
-from reidlab.stages.floor import histogram_floor
+from reidlab.stages.floor import histogram_floor, over_floor
 from reidlab.stages.models import ModelSource, model_from, model_from_run
 from reidlab.stages.notebooks import (
     arrays_of,
@@ -39,6 +39,7 @@ __all__ = [
     "history_of",
     "model_from",
     "model_from_run",
+    "over_floor",
     "query_gallery",
     "ranking_for",
     "recipe_for",

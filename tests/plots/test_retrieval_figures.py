@@ -64,17 +64,31 @@ def test_pairs_of_different_identities_are_found_however_few_there_are() -> None
     given = {"query": vectors[:3], "query_pids": [1, 1, 1], "gallery": vectors, "gallery_pids": gallery_pids}
     for seed in range(20):
         pairs = sample_pairs(**given, count=5, seed=seed)
-        assert (pairs.loc[~pairs["same"], "gallery"] == 77).all() and (~pairs["same"]).sum() == 5
+        assert sorted(pairs.loc[~pairs["same"], "query"]) == [0, 1, 2], "three pairs, each once"
+        assert (pairs.loc[~pairs["same"], "gallery"] == 77).all()
 
 
 def test_pairs_of_different_identities_are_alike_likely() -> None:
     vectors = np.random.default_rng(0).normal(size=(6, 4))
     query_pids, gallery_pids = np.array([1, 2, 3]), np.array([1, 2, 1, 1, 2, 4])
     given = {"query": vectors[:3], "query_pids": query_pids, "gallery": vectors, "gallery_pids": gallery_pids}
-    pairs = sample_pairs(**given, count=26_000)
-    drawn = pairs[~pairs["same"]].value_counts(["query", "gallery"])
-    assert len(drawn) == (query_pids[:, None] != gallery_pids).sum() == 13
-    assert drawn.between(1_700, 2_300).all(), "13 pairs, 2,000 draws of each"
+    every = sample_pairs(**given, count=26_000)
+    n_pairs = int((query_pids[:, None] != gallery_pids).sum())
+    assert (~every["same"]).sum() == n_pairs == 13 and not every.duplicated(["query", "gallery"]).any()
+    drawn = pd.concat([sample_pairs(**given, count=count, seed=seed) for count in (4, 9) for seed in range(1000)])
+    times = drawn[~drawn["same"]].value_counts(["query", "gallery"])
+    assert len(times) == 13 and times.between(890, 1110).all(), "13 pairs, 1,000 draws of each"
+
+
+def test_no_pair_is_drawn_twice_among_many() -> None:
+    rng = np.random.default_rng(0)
+    pids = np.arange(300)
+    vectors = rng.normal(size=(300, 4))
+    given = {"query": vectors, "query_pids": pids, "gallery": vectors, "gallery_pids": pids}
+    for count in (20_000, 44_000, 60_000):  # of 89,700
+        other = sample_pairs(**given, count=count, seed=1).query("not same")
+        assert len(other) == count and not other.duplicated(["query", "gallery"]).any()
+        assert (other["query"] != other["gallery"]).all()
 
 
 def test_pairs_of_one_kind_only() -> None:
