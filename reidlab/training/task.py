@@ -11,11 +11,12 @@ import pandas as pd
 
 from reidlab.data.pixels import PixelStore
 from reidlab.data.samplers import Sampler, build_sampler
+from reidlab.data.samplers.base import TooFewIdentities
 from reidlab.data.schema import is_distractor, is_junk
 from reidlab.data.triplets import Triplets, make_triplets
 from reidlab.errors import UserError
 from reidlab.ids import as_ids
-from reidlab.training.recipes import Recipe
+from reidlab.training.recipes import Recipe, list_recipes
 
 __all__ = ["Task", "make_task"]
 
@@ -100,10 +101,21 @@ def make_task(
     try:
         sampler = build_sampler(recipe.sampler.name, labels[units[:, 0]], seed=seed, cameras=cameras, **options)
     except UserError as error:
-        raise UserError(f"recipe {recipe.name}, sampler: {error}") from error
+        raise UserError(f"recipe {recipe.name}, sampler: {error}{_lines_that_work(recipe, error)}") from error
     if sampler.share < _SMALL:
         warnings.warn(f"recipe {recipe.name}, sampler {recipe.sampler.name}: {sampler.note} {_REMEDY}", stacklevel=2)
     return Task(labels, units, sampler, tuple(names.tolist()))
+
+
+def _lines_that_work(recipe: Recipe, error: UserError) -> str:
+    """Return the lines of a recipe whose batches fit the identities there are; nothing where there is only one."""
+    if not isinstance(error, TooFewIdentities) or error.usable < 2:
+        return ""
+    line = f"  sampler: {{identities: {error.usable}}}"
+    if recipe.name not in list_recipes():
+        return f" In your recipe:\n{line}"
+    file = f"{recipe.name}_{error.usable}.yaml"
+    return f" Write these two lines into {file} and train with `-p recipe {file}`:\n  base: {recipe.name}\n{line}"
 
 
 def _agree(labels: np.ndarray) -> bool:

@@ -12,7 +12,15 @@ import pandas as pd
 
 from reidlab.errors import UserError
 
-__all__ = ["Sampler", "filled_rows"]
+__all__ = ["Sampler", "TooFewIdentities", "filled_rows"]
+
+
+class TooFewIdentities(UserError):
+    """A sampler wants more identities in a batch than there are; `usable` says how many there are."""
+
+    def __init__(self, message: str, usable: int) -> None:
+        super().__init__(message)
+        self.usable = usable
 
 
 def _rows_by_label(labels: Sequence[Any] | np.ndarray) -> list[np.ndarray]:
@@ -58,9 +66,10 @@ class Sampler:
         every = _rows_by_label(self.labels)
         groups = self._usable(every)
         if len(groups) < self.identities:
-            raise UserError(
+            raise TooFewIdentities(
                 f"The sampler wants {self.identities} identities a batch, the training split has {len(groups)} that it "
-                "can use. Lower `identities`, or give more identities."
+                "can use. Lower `identities`, or give more identities.",
+                len(groups),
             )
         object.__setattr__(self, "groups", groups)
         object.__setattr__(self, "n_identities", len(every))
