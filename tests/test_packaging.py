@@ -139,12 +139,16 @@ def test_shell_scripts_parse() -> None:
     assert "set -euo pipefail" in script.read_text() and "make test" in script.read_text()
 
 
-def test_the_wheel_holds_templates_and_recipes() -> None:
+def test_the_wheel_holds_templates_and_recipes_and_says_that_it_has_types() -> None:
     folders = {p.parent.name for p in (ROOT / "reidlab").rglob("*.j2")}
     assert folders == {"templates"}
     ignored = subprocess.run(
-        ["git", "check-ignore", "reidlab/workbook/templates/page.html.j2"], cwd=ROOT, capture_output=True, check=False
+        ["git", "check-ignore", "reidlab/workbook/templates/page.html.j2", "reidlab/py.typed"],
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
     )
+    assert (ROOT / "reidlab" / "py.typed").is_file()
     assert ignored.returncode == 1  # hatchling leaves out what git ignores
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from reidlab.errors import UserError
+from reidlab.losses.base import Loss
 from reidlab.losses.measures import mean_where, reported, share
-from reidlab.losses.pairs import check_batch, within_classes
-from reidlab.losses.precision import in_full_precision
+from reidlab.losses.pairs import within_classes
 
 __all__ = ["CenterLoss"]
 
@@ -16,7 +17,7 @@ _LARGEST = 2**31  # numbers in all centres
 _FLOOR = 1e-12  # squared distance at which the root still has a slope
 
 
-class CenterLoss(nn.Module):
+class CenterLoss(Loss):
     """mean squared distance of features to the learnable centre of their identity: it pulls, and pushes nothing.
 
     The centres are parameters of the loss. They want an optimiser group of their own, `own_parameters()`: in Bag of
@@ -48,7 +49,6 @@ class CenterLoss(nn.Module):
             raise UserError(f"center: {num_classes} classes of dim {dim} are more than {_LARGEST:,} numbers.")
         self.squared = squared
         self.centers = nn.Parameter(torch.randn(num_classes, dim))
-        self.stats: dict[str, Tensor] = {}
 
     def own_parameters(self) -> list[nn.Parameter]:
         """Return the centres: what an optimiser of its own has to move."""
@@ -62,14 +62,12 @@ class CenterLoss(nn.Module):
         if self.centers.grad is not None:
             self.centers.grad /= weight
 
-    @in_full_precision
-    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
+    def forward(self, features: Float[Tensor, "batch dim"], labels: Int[Tensor, " batch"]) -> Float[Tensor, ""]:
         """Return the scalar loss of features [batch, dim] with labels [batch] in 0..class-1, or -1.
 
         Raises:
-            UserError: shapes or labels that do not fit, or features of another size than the centres.
+            UserError: labels that do not fit, or features of another size than the centres.
         """
-        check_batch(features, labels)
         if features.shape[1] != self.centers.shape[1]:
             raise UserError(
                 f"center has centres of dim {self.centers.shape[1]}; its features are {list(features.shape)}. Set dim."

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from reidlab.errors import UserError
+from reidlab.losses.base import Loss
 from reidlab.losses.distance import euclidean_of_cosine
 from reidlab.losses.library import library_rows
 from reidlab.losses.measures import ACTIVE, mean_where, reported, share
 from reidlab.losses.pairs import cosine_similarities, mean_distances, pairs_of
-from reidlab.losses.precision import in_full_precision
 from reidlab.losses.triplet import check_margin
 
 __all__ = ["CircleLoss"]
 
 
-class CircleLoss(nn.Module):
+class CircleLoss(Loss):
     """mean softplus(LSE_p(-gamma a_p (s_p - 1 + margin)) + LSE_n(gamma a_n (s_n - margin))) over cosines s.
 
     LSE_p and LSE_n are log sum exp over a row's positives and negatives. The weights a_p = max(0, 1 + margin - s_p) and
@@ -42,16 +43,10 @@ class CircleLoss(nn.Module):
             raise UserError(f"circle gamma={gamma} must be above 0.")
         self.margin, self.gamma = margin, gamma
         self._circle = losses.CircleLoss(margin, gamma, reducer=reducers.DoNothingReducer())
-        self.stats: dict[str, Tensor] = {}
 
-    @in_full_precision
-    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Return the scalar loss of features [batch, dim] with labels [batch].
-
-        Raises:
-            UserError: shapes that do not fit.
-        """
-        pairs = pairs_of(features, labels)
+    def forward(self, features: Float[Tensor, "batch dim"], labels: Int[Tensor, " batch"]) -> Float[Tensor, ""]:
+        """Return the scalar loss."""
+        pairs = pairs_of(labels)
         rows = library_rows(self._circle, features, pairs)
         with torch.no_grad():
             distances = euclidean_of_cosine(cosine_similarities(features))

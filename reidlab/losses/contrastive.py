@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from reidlab.errors import UserError
+from reidlab.losses.base import Loss
 from reidlab.losses.distance import pairwise_euclidean
 from reidlab.losses.measures import mean_where, reported
 from reidlab.losses.pairs import mean_distances, pairs_of
-from reidlab.losses.precision import in_full_precision
 
 __all__ = ["ContrastiveLoss"]
 
 _TOUCHING = 2e-6  # pairwise_euclidean never goes below 1e-6: such points are one, and nothing can pull them
 
 
-class ContrastiveLoss(nn.Module):
+class ContrastiveLoss(Loss):
     """Pull positives nearer than positive_margin, push negatives farther than margin; the rest is left alone.
 
     The mean of max(0, d - positive_margin) over the positive pairs where it is above 0, and that of max(0, margin - d)
@@ -41,16 +42,10 @@ class ContrastiveLoss(nn.Module):
                 f"contrastive margin={margin} must be above positive_margin={positive_margin}, and that 0 or more."
             )
         self.margin, self.positive_margin, self.normalize = margin, positive_margin, normalize
-        self.stats: dict[str, Tensor] = {}
 
-    @in_full_precision
-    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Return the scalar loss of features [batch, dim] with labels [batch].
-
-        Raises:
-            UserError: shapes that do not fit.
-        """
-        pairs = pairs_of(features, labels)
+    def forward(self, features: Float[Tensor, "batch dim"], labels: Int[Tensor, " batch"]) -> Float[Tensor, ""]:
+        """Return the scalar loss."""
+        pairs = pairs_of(labels)
         if self.normalize:
             features = F.normalize(features, dim=1)
         distances = pairwise_euclidean(features, features)

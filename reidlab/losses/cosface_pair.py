@@ -6,19 +6,20 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from reidlab.errors import UserError
+from reidlab.losses.base import Loss
 from reidlab.losses.distance import euclidean_of_cosine
 from reidlab.losses.measures import ACTIVE, mean_where, reported, share
 from reidlab.losses.pairs import cosine_similarities, masked_logsumexp, mean_distances, pairs_of
-from reidlab.losses.precision import in_full_precision
 from reidlab.losses.triplet import check_margin
 
 __all__ = ["CosFacePairLoss"]
 
 
-class CosFacePairLoss(nn.Module):
+class CosFacePairLoss(Loss):
     """mean softplus(LSE_p(-gamma s_p) + LSE_n(gamma (s_n + margin))) over cosines s.
 
     LSE_p and LSE_n are log sum exp over a row's positives and negatives: nearly gamma max(0, s_n - s_p + margin) of the
@@ -40,16 +41,10 @@ class CosFacePairLoss(nn.Module):
         if not gamma > 0:
             raise UserError(f"cosface_pair gamma={gamma} must be above 0.")
         self.margin, self.gamma = margin, gamma
-        self.stats: dict[str, Tensor] = {}
 
-    @in_full_precision
-    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Return the scalar loss of features [batch, dim] with labels [batch].
-
-        Raises:
-            UserError: shapes that do not fit.
-        """
-        pairs = pairs_of(features, labels)
+    def forward(self, features: Float[Tensor, "batch dim"], labels: Int[Tensor, " batch"]) -> Float[Tensor, ""]:
+        """Return the scalar loss."""
+        pairs = pairs_of(labels)
         similarities = cosine_similarities(features)
         pull = masked_logsumexp(-self.gamma * similarities, pairs.positive)
         push = masked_logsumexp(self.gamma * (similarities + self.margin), pairs.negative)

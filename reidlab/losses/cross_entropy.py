@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from reidlab.errors import UserError, nearest
+from reidlab.losses.base import Loss
 from reidlab.losses.measures import ACTIVE, mean_where, reported, share, total_variation
-from reidlab.losses.pairs import check_batch, within_classes
-from reidlab.losses.precision import in_full_precision
+from reidlab.losses.pairs import within_classes
 
 __all__ = ["CONVENTIONS", "CrossEntropyLoss"]
 
 CONVENTIONS = ("all", "others")
 
 
-class CrossEntropyLoss(nn.Module):
+class CrossEntropyLoss(Loss):
     """Cross-entropy of logits with softened targets q (Szegedy et al. 2016), the mean over rows.
 
     With K identities and eps = label_smoothing, q of the right one and of each other one are
@@ -41,17 +42,14 @@ class CrossEntropyLoss(nn.Module):
             hint = nearest(convention, CONVENTIONS)
             raise UserError(f"cross_entropy convention={convention!r} is unknown; choose all or others.{hint}")
         self.label_smoothing, self.convention = label_smoothing, convention
-        self.stats: dict[str, Tensor] = {}
 
-    @in_full_precision
-    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
+    def forward(self, features: Float[Tensor, "batch class"], labels: Int[Tensor, " batch"]) -> Float[Tensor, ""]:
         """Return the scalar loss of logits [batch, class] with labels [batch] in 0..class-1, or -1.
 
         Raises:
-            UserError: shapes or labels that do not fit, or "others" with an eps that makes the right identity the least
+            UserError: labels that do not fit, or "others" with an eps that makes the right identity the least
                 likely.
         """
-        check_batch(features, labels)
         eps, known = self._spread_over_all(features.shape[1]), labels >= 0
         goals = labels.clamp(min=-1)
         with within_classes(features.shape[1]):

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from reidlab.errors import UserError
+from reidlab.losses.base import Loss
 from reidlab.losses.measures import ACTIVE, reported
-from reidlab.losses.precision import in_full_precision
 
 __all__ = ["CrossOrthogonalityLoss"]
 
 _MOST = 100_000  # channels, and iterations: more of them take for ever
 
 
-class CrossOrthogonalityLoss(nn.Module):
+class CrossOrthogonalityLoss(Loss):
     """mean over images of how far F F' is from a multiple of the identity: its largest minus its smallest eigenvalue.
 
     F [channel, position] are one image's maps. The penalty is small where channels are at right angles and equally
@@ -37,10 +38,10 @@ class CrossOrthogonalityLoss(nn.Module):
             if not 1 <= value <= _MOST:
                 raise UserError(f"cross_orthogonality {name}={value} must be 1 or more, and at most {_MOST:,}.")
         self.channels, self.iterations = channels, iterations
-        self.stats: dict[str, Tensor] = {}
 
-    @in_full_precision
-    def forward(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
+    def forward(
+        self, features: Float[Tensor, "batch dim"], labels: Int[Tensor, " batch"] | None = None
+    ) -> Float[Tensor, ""]:
         """Return the scalar penalty of maps flattened to [batch, channels * height * width]; labels change nothing.
 
         Raises:

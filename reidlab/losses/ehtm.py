@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from reidlab.errors import UserError
+from reidlab.losses.base import Loss
 from reidlab.losses.distance import pairwise_euclidean
 from reidlab.losses.measures import mean_where
 from reidlab.losses.pairs import check_batch
-from reidlab.losses.precision import in_full_precision
 
 __all__ = ["EHTMLoss"]
 
 
-class EHTMLoss(nn.Module):
+class EHTMLoss(Loss):
     """L = T1 + T2 + T3 + intra_weight * intra + inter_weight * inter, on E = stack(a, p, n), distances D.
 
     T1    mean max(0, |a - p|^2 - |a - n|^2 + margin), squared distances;
@@ -53,10 +54,15 @@ class EHTMLoss(nn.Module):
             raise UserError(f"ehtm reduction={reduction!r} is unknown; choose sum or mean.")
         self.margin, self.intra_weight, self.inter_weight = margin, intra_weight, inter_weight
         self.reduction, self.normalize = reduction, normalize
-        self.stats: dict[str, Tensor] = {}
 
-    @in_full_precision
-    def forward(self, a: Tensor, p: Tensor, n: Tensor, a_labels: Tensor, n_labels: Tensor) -> Tensor:
+    def forward(
+        self,
+        a: Float[Tensor, "triplet dim"],
+        p: Float[Tensor, "triplet dim"],
+        n: Float[Tensor, "triplet dim"],
+        a_labels: Int[Tensor, " triplet"],
+        n_labels: Int[Tensor, " triplet"],
+    ) -> Float[Tensor, ""]:
         """Return the scalar loss.
 
         Args:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from reidlab.errors import UserError
+from reidlab.losses.base import Loss
 from reidlab.losses.measures import ACTIVE, mean_where, reported, share
-from reidlab.losses.pairs import check_batch, within_classes
-from reidlab.losses.precision import in_full_precision
+from reidlab.losses.pairs import within_classes
 
 __all__ = ["FocalLoss"]
 
 
-class FocalLoss(nn.Module):
+class FocalLoss(Loss):
     """mean of -alpha * (1 - p)^gamma * log p, p the softmax of the right identity: rows that are right count less.
 
     alpha scales the whole loss (one class against all others, where it balances, does not exist here); gamma 0 and
@@ -37,16 +38,13 @@ class FocalLoss(nn.Module):
         if not alpha > 0:
             raise UserError(f"focal alpha={alpha} must be above 0.")
         self.gamma, self.alpha = gamma, alpha
-        self.stats: dict[str, Tensor] = {}
 
-    @in_full_precision
-    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
+    def forward(self, features: Float[Tensor, "batch class"], labels: Int[Tensor, " batch"]) -> Float[Tensor, ""]:
         """Return the scalar loss of logits [batch, class] with labels [batch] in 0..class-1, or -1.
 
         Raises:
-            UserError: shapes or labels that do not fit.
+            UserError: a label beyond the classes.
         """
-        check_batch(features, labels)
         known = labels >= 0
         with within_classes(features.shape[1]):  # -log p
             surprise = F.cross_entropy(features, labels.clamp(min=-1), ignore_index=-1, reduction="none")

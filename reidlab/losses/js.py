@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
+from jaxtyping import Float
+from torch import Tensor
 
+from reidlab.losses.base import Loss
 from reidlab.losses.measures import ACTIVE, reported, total_variation
-from reidlab.losses.precision import in_full_precision
 from reidlab.losses.soft_targets import check_pair, check_temperature, divergence
 
 __all__ = ["JSLoss"]
 
 
-class JSLoss(nn.Module):
+class JSLoss(Loss):
     """T^2 (KL(student || teacher) + KL(teacher || student)) / 2 of softened outputs, the mean over rows.
 
     That is what re-identification code calls JSDiv, and what the golden value is of; it has no upper bound. The
@@ -34,15 +35,11 @@ class JSLoss(nn.Module):
         super().__init__()
         check_temperature("js", temperature)
         self.temperature, self.mixture = temperature, mixture
-        self.stats: dict[str, Tensor] = {}
 
-    @in_full_precision
-    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Return the scalar loss of the student's logits [batch, class] and the teacher's.
-
-        Raises:
-            UserError: shapes that do not fit.
-        """
+    def forward(
+        self, student: Float[Tensor, "batch class"], teacher: Float[Tensor, "batch class"]
+    ) -> Float[Tensor, ""]:
+        """Return the scalar loss of the student's logits [batch, class] and the teacher's."""
         check_pair("js", student, teacher)
         teacher = teacher.detach()
         one = (student / self.temperature).log_softmax(1)

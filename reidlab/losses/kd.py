@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from reidlab.errors import UserError
+from reidlab.losses.base import Loss
 from reidlab.losses.cross_entropy import CrossEntropyLoss
 from reidlab.losses.kl import KLLoss
-from reidlab.losses.precision import in_full_precision
 
 __all__ = ["KDLoss"]
 
 
-class KDLoss(nn.Module):
+class KDLoss(Loss):
     """alpha * cross-entropy(student, labels) + (1 - alpha) * T^2 KL(teacher || student), softened by T.
 
     Rows with label -1 learn from the teacher alone. No gradient goes to the teacher.
@@ -34,15 +35,14 @@ class KDLoss(nn.Module):
             raise UserError(f"kd alpha={alpha} must be in [0, 1].")
         self.alpha, self.temperature = alpha, temperature
         self.cross_entropy, self.kl = CrossEntropyLoss(), KLLoss(temperature)
-        self.stats: dict[str, Tensor] = {}
 
-    @in_full_precision
-    def forward(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
-        """Return the scalar loss of the student's logits [batch, class], the teacher's, and labels [batch] (or -1).
-
-        Raises:
-            UserError: shapes that do not fit.
-        """
+    def forward(
+        self,
+        student: Float[Tensor, "batch class"],
+        teacher: Float[Tensor, "batch class"],
+        labels: Int[Tensor, " batch"],
+    ) -> Float[Tensor, ""]:
+        """Return the scalar loss of the student's logits [batch, class], the teacher's, and labels [batch] (or -1)."""
         hard, soft = self.cross_entropy(student, labels), self.kl(student, teacher)
         parts = self.cross_entropy.stats, self.kl.stats
         shares = [part["active_share"] for part, weight in zip(parts, (self.alpha, 1 - self.alpha)) if weight]

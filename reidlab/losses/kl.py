@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from jaxtyping import Float
+from torch import Tensor
 
+from reidlab.losses.base import Loss
 from reidlab.losses.measures import ACTIVE, reported, total_variation
-from reidlab.losses.precision import in_full_precision
 from reidlab.losses.soft_targets import check_pair, check_temperature, divergence
 
 __all__ = ["KLLoss"]
 
 
-class KLLoss(nn.Module):
+class KLLoss(Loss):
     """T^2 KL(softmax(teacher / T) || softmax(student / T)), the mean over rows; T^2 keeps the gradient's size.
 
     No labels are needed. No gradient goes to the teacher.
@@ -29,15 +30,11 @@ class KLLoss(nn.Module):
         super().__init__()
         check_temperature("kl", temperature)
         self.temperature = temperature
-        self.stats: dict[str, Tensor] = {}
 
-    @in_full_precision
-    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Return the scalar loss of the student's logits [batch, class] and the teacher's.
-
-        Raises:
-            UserError: shapes that do not fit.
-        """
+    def forward(
+        self, student: Float[Tensor, "batch class"], teacher: Float[Tensor, "batch class"]
+    ) -> Float[Tensor, ""]:
+        """Return the scalar loss of the student's logits [batch, class] and the teacher's."""
         check_pair("kl", student, teacher)
         teacher = teacher.detach()
         found = (student / self.temperature).log_softmax(1)

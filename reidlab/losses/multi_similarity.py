@@ -6,18 +6,19 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from reidlab.errors import UserError
+from reidlab.losses.base import Loss
 from reidlab.losses.distance import euclidean_of_cosine
 from reidlab.losses.measures import ACTIVE, mean_where, reported, share
 from reidlab.losses.pairs import Pairs, cosine_similarities, masked_logsumexp, mean_distances, pairs_of
-from reidlab.losses.precision import in_full_precision
 
 __all__ = ["MultiSimilarityLoss"]
 
 
-class MultiSimilarityLoss(nn.Module):
+class MultiSimilarityLoss(Loss):
     """mean of log(1 + sum_p exp(alpha (base - s_p))) / alpha + log(1 + sum_n exp(beta (s_n - base))) / beta, cosines s.
 
     Positives below `base` are pulled and negatives above it pushed, the worst of a row most. With mining (the paper's),
@@ -55,16 +56,10 @@ class MultiSimilarityLoss(nn.Module):
         if not -1 <= base <= 1:
             raise UserError(f"multi_similarity base={base} must be a cosine, in [-1, 1].")
         self.alpha, self.beta, self.base, self.mining, self.mining_margin = alpha, beta, base, mining, mining_margin
-        self.stats: dict[str, Tensor] = {}
 
-    @in_full_precision
-    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Return the scalar loss of features [batch, dim] with labels [batch].
-
-        Raises:
-            UserError: shapes that do not fit.
-        """
-        pairs, known = pairs_of(features, labels), labels >= 0
+    def forward(self, features: Float[Tensor, "batch dim"], labels: Int[Tensor, " batch"]) -> Float[Tensor, ""]:
+        """Return the scalar loss."""
+        pairs, known = pairs_of(labels), labels >= 0
         similarities = cosine_similarities(features)
         kept = _mined(similarities.detach(), pairs, self.mining_margin) if self.mining else pairs
         pull = masked_logsumexp(self.alpha * (self.base - similarities), kept.positive)

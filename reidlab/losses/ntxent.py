@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from jaxtyping import Float, Int
+from torch import Tensor
 
+from reidlab.losses.base import Loss
 from reidlab.losses.distance import euclidean_of_cosine
 from reidlab.losses.measures import ACTIVE, mean_where, reported, share
 from reidlab.losses.pairs import cosine_similarities, masked_logsumexp, mean_distances, pairs_of
-from reidlab.losses.precision import in_full_precision
 from reidlab.losses.soft_targets import check_temperature
 
 __all__ = ["NTXentLoss"]
 
 
-class NTXentLoss(nn.Module):
+class NTXentLoss(Loss):
     """mean over positive pairs (a, p) of -log(e_ap / (e_ap + sum_n e_an)), e = exp(cosine / temperature).
 
     Unlike SupCon the other positives of the row are not in the denominator, so positives do not compete. Pairs of rows
@@ -37,16 +38,10 @@ class NTXentLoss(nn.Module):
         super().__init__()
         check_temperature("ntxent", temperature)
         self.temperature = temperature
-        self.stats: dict[str, Tensor] = {}
 
-    @in_full_precision
-    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Return the scalar loss of features [batch, dim] with labels [batch].
-
-        Raises:
-            UserError: shapes that do not fit.
-        """
-        pairs = pairs_of(features, labels)
+    def forward(self, features: Float[Tensor, "batch dim"], labels: Int[Tensor, " batch"]) -> Float[Tensor, ""]:
+        """Return the scalar loss."""
+        pairs = pairs_of(labels)
         similarities = cosine_similarities(features)
         logits = similarities / self.temperature
         behind = masked_logsumexp(logits, pairs.negative)[:, None] - logits

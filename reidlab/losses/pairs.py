@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from reidlab.errors import UserError
@@ -35,11 +36,11 @@ class Pairs(NamedTuple):
         negative: another identity.
     """
 
-    positive: Tensor
-    negative: Tensor
+    positive: Bool[Tensor, "batch batch"]
+    negative: Bool[Tensor, "batch batch"]
 
     @property
-    def usable(self) -> Tensor:
+    def usable(self) -> Bool[Tensor, " batch"]:
         """Return which rows have a positive and a negative: bool [batch]."""
         return self.positive.any(1) & self.negative.any(1)
 
@@ -68,13 +69,8 @@ def within_classes(n_classes: int) -> Iterator[None]:
         raise UserError(f"Labels are 0 to {n_classes - 1} for {n_classes} classes, or -1 ({error}).") from error
 
 
-def pairs_of(features: Tensor, labels: Tensor) -> Pairs:
-    """Find the positive and negative pairs of features [batch, dim] with labels [batch].
-
-    Raises:
-        UserError: shapes that do not fit.
-    """
-    check_batch(features, labels)
+def pairs_of(labels: Int[Tensor, " batch"]) -> Pairs:
+    """Find the positive and negative pairs of a batch."""
     known = labels >= 0
     both = known[:, None] & known[None]
     same = labels[:, None] == labels[None]
@@ -82,13 +78,15 @@ def pairs_of(features: Tensor, labels: Tensor) -> Pairs:
     return Pairs(same & both & ~itself, ~same & both)
 
 
-def cosine_similarities(features: Tensor) -> Tensor:
+def cosine_similarities(features: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch batch"]:
     """Return the cosines [batch, batch] of all pairs of rows."""
     unit = F.normalize(features, dim=1)
     return unit @ unit.T
 
 
-def masked_logsumexp(values: Tensor, mask: Tensor) -> Tensor:
+def masked_logsumexp(
+    values: Float[Tensor, "batch batch"], mask: Bool[Tensor, "batch batch"]
+) -> Float[Tensor, " batch"]:
     """Return log sum exp over the values of each row where the mask is true: [batch, batch] -> [batch].
 
     A row without any gets a number near the smallest there is (softplus of it is 0) and no gradient, never NaN.
@@ -97,7 +95,7 @@ def masked_logsumexp(values: Tensor, mask: Tensor) -> Tensor:
     return torch.logsumexp(values.masked_fill(~mask, lowest), dim=1)
 
 
-def mean_distances(distances: Tensor, pairs: Pairs) -> dict[str, Tensor]:
+def mean_distances(distances: Float[Tensor, "batch batch"], pairs: Pairs) -> dict[str, Float[Tensor, ""]]:
     """Return d_ap and d_an, the mean Euclidean distances of all positive and all negative pairs; 0 where there is none.
 
     Args:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from reidlab.devices import outside_autocast
 from reidlab.errors import UserError, shown
+from reidlab.losses.pairs import check_batch
 
 __all__ = ["in_full_precision"]
 
@@ -25,7 +26,8 @@ def in_full_precision(forward: Callable[P, Tensor]) -> Callable[P, Tensor]:
 
     A squared distance of bfloat16 features has three digits, and float16 overflows at exp(11.1). Arguments whose name
     ends with "labels" become int64, and all tensors are looked at here, for all losses: none may be empty, labels are
-    whole numbers and all else is real. What is in them is not looked at, for which a GPU would have to wait.
+    whole numbers, all else is real, and features and labels have as many rows. What is in them is not looked at, for
+    which a GPU would have to wait.
 
     Raises:
         UserError: by the decorated forward, naming the argument.
@@ -46,6 +48,8 @@ def in_full_precision(forward: Callable[P, Tensor]) -> Callable[P, Tensor]:
             raise UserError(
                 f"{_named(forward)} takes tensors of one device; got {', '.join(map(str, devices)) or 'none'}."
             )
+        if {"features", "labels"} <= usable.keys():
+            check_batch(usable["features"], usable["labels"])
         given.update(usable)
         with outside_autocast(devices.pop().type):
             return forward(**given)  # type: ignore[call-arg]

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from jaxtyping import Float
+from torch import Tensor
 
+from reidlab.losses.base import Loss
 from reidlab.losses.distance import euclidean_of_cosine
 from reidlab.losses.measures import ACTIVE, mean_where, reported, share
 from reidlab.losses.pairs import cosine_similarities
-from reidlab.losses.precision import in_full_precision
 from reidlab.losses.soft_targets import check_pair
 
 __all__ = ["RelationalKDLoss"]
 
 
-class RelationalKDLoss(nn.Module):
+class RelationalKDLoss(Loss):
     """mean squared difference of the two matrices of cosines [batch, batch], diagonals (which agree) counted.
 
     Student and teacher may have embeddings of different sizes; no labels are needed. No gradient goes to the teacher.
@@ -27,15 +28,11 @@ class RelationalKDLoss(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stats: dict[str, Tensor] = {}
 
-    @in_full_precision
-    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Return the scalar loss of the student's features [batch, dim] and the teacher's [batch, any dim].
-
-        Raises:
-            UserError: shapes that do not fit.
-        """
+    def forward(
+        self, student: Float[Tensor, "batch dim"], teacher: Float[Tensor, "batch teacher_dim"]
+    ) -> Float[Tensor, ""]:
+        """Return the scalar loss of the student's features [batch, dim] and the teacher's [batch, any dim]."""
         check_pair("relational_kd", student, teacher, same_width=False)
         found, wanted = cosine_similarities(student), cosine_similarities(teacher.detach())
         with torch.no_grad():

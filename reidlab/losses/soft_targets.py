@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 
 from reidlab.errors import UserError
@@ -33,6 +34,6 @@ def check_pair(loss: str, student: Tensor, teacher: Tensor, *, same_width: bool 
         raise UserError(f"{loss} takes the student's and the teacher's {what}; got {shapes}.")
 
 
-def divergence(log_found: Tensor, log_wanted: Tensor) -> Tensor:
+def divergence(log_found: Float[Tensor, "batch class"], log_wanted: Float[Tensor, "batch class"]) -> Float[Tensor, ""]:
     """Return KL(wanted || found), the mean over rows, of log-probabilities [batch, class]."""
     return F.kl_div(log_found, log_wanted, reduction="batchmean", log_target=True)

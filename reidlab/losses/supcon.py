@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from jaxtyping import Float, Int
+from torch import Tensor
 
+from reidlab.losses.base import Loss
 from reidlab.losses.distance import euclidean_of_cosine
 from reidlab.losses.library import library_rows
 from reidlab.losses.measures import ACTIVE, mean_where, reported, share, total_variation
 from reidlab.losses.pairs import Pairs, cosine_similarities, mean_distances, pairs_of
-from reidlab.losses.precision import in_full_precision
 from reidlab.losses.soft_targets import check_temperature
 
 __all__ = ["SupConLoss"]
 
 
-class SupConLoss(nn.Module):
+class SupConLoss(Loss):
     """mean cross-entropy of softmax(s / temperature) over a row's other images with even shares for its positives.
 
     s are cosines; this is the paper's L_out. All positives are drawn to be equally near, and all negatives pushed at
@@ -38,16 +39,10 @@ class SupConLoss(nn.Module):
         check_temperature("supcon", temperature)
         self.temperature = temperature
         self._supcon = losses.SupConLoss(temperature, reducer=reducers.DoNothingReducer())
-        self.stats: dict[str, Tensor] = {}
 
-    @in_full_precision
-    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Return the scalar loss of features [batch, dim] with labels [batch].
-
-        Raises:
-            UserError: shapes that do not fit.
-        """
-        pairs = pairs_of(features, labels)
+    def forward(self, features: Float[Tensor, "batch dim"], labels: Int[Tensor, " batch"]) -> Float[Tensor, ""]:
+        """Return the scalar loss."""
+        pairs = pairs_of(labels)
         usable = pairs.positive.any(1)
         with torch.no_grad():
             similarities = cosine_similarities(features)

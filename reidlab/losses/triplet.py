@@ -6,20 +6,23 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
 
 from reidlab.errors import UserError, nearest
+from reidlab.losses.base import Loss
 from reidlab.losses.distance import pairwise_euclidean
 from reidlab.losses.measures import ACTIVE, mean_where, reported, share
-from reidlab.losses.pairs import check_batch, cosine_similarities, pairs_of
-from reidlab.losses.precision import in_full_precision
+from reidlab.losses.pairs import cosine_similarities, pairs_of
 
 __all__ = ["DISTANCES", "TripletLoss", "batch_hard", "check_margin", "gap_loss"]
 
 DISTANCES = ("euclidean", "cosine")
 
 
-def batch_hard(distances: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def batch_hard(
+    distances: Float[Tensor, "batch batch"], labels: Int[Tensor, " batch"]
+) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"], Bool[Tensor, " batch"]]:
     """Return each row's hardest positive and negative distance and which rows have a negative.
 
     The row itself counts as a positive at distance 0, as in the published baselines, so an identity with one image in
@@ -29,7 +32,7 @@ def batch_hard(distances: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tenso
         distances: [batch, batch].
         labels: [batch]; -1 is in no pair.
     """
-    pairs = pairs_of(distances, labels)
+    pairs = pairs_of(labels)
     itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
     d_ap = distances.masked_fill(~(pairs.positive | itself), -torch.inf).amax(1)
     d_an = distances.masked_fill(~pairs.negative, torch.inf).amin(1)
@@ -58,7 +61,7 @@ def check_margin(loss: str, margin: float) -> None:
         raise UserError(f"{loss} margin={margin} must be 0 or more.")
 
 
-class TripletLoss(nn.Module):
+class TripletLoss(Loss):
     """mean max(0, d_ap - d_an + margin) over rows, or softplus(d_ap - d_an) with soft_margin.
 
     d_ap and d_an are the distances to the farthest image of the same identity and the nearest of another one. A row
@@ -85,16 +88,9 @@ class TripletLoss(nn.Module):
             hint = nearest(distance, DISTANCES)
             raise UserError(f"triplet distance={distance!r} is unknown; choose euclidean or cosine.{hint}")
         self.margin, self.soft_margin, self.normalize, self.distance = margin, soft_margin, normalize, distance
-        self.stats: dict[str, Tensor] = {}
 
-    @in_full_precision
-    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Return the scalar loss of features [batch, dim] with labels [batch].
-
-        Raises:
-            UserError: shapes that do not fit.
-        """
-        check_batch(features, labels)
+    def forward(self, features: Float[Tensor, "batch dim"], labels: Int[Tensor, " batch"]) -> Float[Tensor, ""]:
+        """Return the scalar loss."""
         d_ap, d_an, usable = batch_hard(self._distances(features), labels)
         value, active = gap_loss(d_ap, d_an, usable, self.margin, self.soft_margin)
         with torch.no_grad():

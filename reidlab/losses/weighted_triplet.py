@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from jaxtyping import Float, Int
+from torch import Tensor
 
+from reidlab.losses.base import Loss
 from reidlab.losses.distance import pairwise_euclidean
 from reidlab.losses.measures import mean_where, reported
 from reidlab.losses.pairs import pairs_of
-from reidlab.losses.precision import in_full_precision
 from reidlab.losses.triplet import check_margin, gap_loss
 
 __all__ = ["WeightedTripletLoss"]
 
 
-class WeightedTripletLoss(nn.Module):
+class WeightedTripletLoss(Loss):
     """mean softplus(d_ap - d_an), where both are means over all positives and all negatives of a row.
 
     The weights are softmax(d) over positives (the row itself, at distance 0, is one) and softmax(-d) over negatives, so
@@ -39,16 +40,10 @@ class WeightedTripletLoss(nn.Module):
         super().__init__()
         check_margin("weighted_triplet", margin)
         self.soft_margin, self.margin, self.normalize = soft_margin, margin, normalize
-        self.stats: dict[str, Tensor] = {}
 
-    @in_full_precision
-    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Return the scalar loss of features [batch, dim] with labels [batch].
-
-        Raises:
-            UserError: shapes that do not fit.
-        """
-        pairs = pairs_of(features, labels)
+    def forward(self, features: Float[Tensor, "batch dim"], labels: Int[Tensor, " batch"]) -> Float[Tensor, ""]:
+        """Return the scalar loss."""
+        pairs = pairs_of(labels)
         if self.normalize:
             features = F.normalize(features, dim=1)
         distances = pairwise_euclidean(features, features)

@@ -11,11 +11,12 @@ from reidlab.losses.distance import euclidean_of_cosine, pairwise_euclidean
 from reidlab.losses.measures import mean_where, share, total_variation
 from reidlab.losses.pairs import cosine_similarities, masked_logsumexp, pairs_of
 from reidlab.losses.precision import in_full_precision
+from reidlab.losses.triplet import TripletLoss
 
 
 @pytest.mark.parametrize("labels", [[0, 0, 1], [-1, -1, 2, 2, 2, 0], [5], [], [-1, -1], [-2, -2, 3]])
 def test_pairs(labels: list[int]) -> None:
-    found = pairs_of(torch.zeros(len(labels), 2), torch.tensor(labels, dtype=torch.int64))
+    found = pairs_of(torch.tensor(labels, dtype=torch.int64))
     for i in range(len(labels)):
         assert found.positive[i].nonzero().flatten().tolist() == positives(labels, i)
         assert found.negative[i].nonzero().flatten().tolist() == negatives(labels, i)
@@ -25,7 +26,7 @@ def test_pairs(labels: list[int]) -> None:
 @pytest.mark.parametrize("features, labels", [((4, 2), (3,)), ((4,), (4,)), ((4, 2), (4, 1))])
 def test_shapes(features: tuple[int, ...], labels: tuple[int, ...]) -> None:
     with pytest.raises(UserError, match=r"features \[batch, dim\] and labels \[batch\]"):
-        pairs_of(torch.zeros(features), torch.zeros(labels))
+        TripletLoss()(torch.zeros(features), torch.zeros(labels, dtype=torch.int64))
 
 
 def test_masked_means_and_shares() -> None:
