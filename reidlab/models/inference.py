@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from jaxtyping import Float32, Int
 from torch import nn
 
 from reidlab.data.pixels import PixelStore
@@ -35,13 +36,13 @@ def fitting_batch_size(preprocess: Preprocess, available_bytes: int) -> int:
 def embed_rows(
     model: nn.Module,
     pixels: PixelStore,
-    rows: np.ndarray,
+    rows: Int[np.ndarray, " row"],
     compute: ComputePlan,
     *,
     flip: bool = False,
     batch_size: int | None = None,
     progress: bool = False,
-) -> np.ndarray:
+) -> Float32[np.ndarray, "row dim"]:
     """Return embeddings float32 [row, dim] of the store's `rows`, in their order, with the model in eval mode.
 
     Args:

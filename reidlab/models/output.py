@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from jaxtyping import Float
 from torch import Tensor
 
 __all__ = ["Branch", "Output"]
@@ -18,9 +19,9 @@ class Branch(NamedTuple):
         logits: of the branch's classifier [batch, class], or None.
     """
 
-    before: Tensor
-    after: Tensor
-    logits: Tensor | None = None
+    before: Float[Tensor, "batch dim"]
+    after: Float[Tensor, "batch dim"]
+    logits: Float[Tensor, "batch class"] | None = None
 
 
 class Output(NamedTuple):
@@ -34,8 +35,8 @@ class Output(NamedTuple):
         branches: of models with several branches, by name; a loss may ask for some of them. None: one branch.
     """
 
-    before: Tensor
-    after: Tensor
-    logits: tuple[Tensor, ...] = ()
-    parts: Tensor | None = None
+    before: Float[Tensor, "batch dim"]
+    after: Float[Tensor, "batch dim"]
+    logits: tuple[Float[Tensor, "batch class"], ...] = ()
+    parts: Float[Tensor, "batch part dim"] | None = None
     branches: dict[str, Branch] | None = None

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from jaxtyping import Float, Int64
 
 from reidlab.errors import UserError, shown
 from reidlab.ids import as_ids, shared_codes
@@ -28,10 +29,10 @@ class Problem:
     array. `query_ids` and `query_cam_ids` are the queries' identities and cameras as they were given, in normal form.
     """
 
-    query: npt.NDArray[Any]
-    gallery: npt.NDArray[Any]
-    query_codes: Codes
-    gallery_codes: Codes
+    query: Float[np.ndarray, "query dim"]
+    gallery: Float[np.ndarray, "gallery dim"]
+    query_codes: Int64[np.ndarray, " query"]
+    gallery_codes: Int64[np.ndarray, " gallery"]
     query_cams: Codes | None
     gallery_cams: Codes | None
     query_images: Codes | None
@@ -51,7 +52,7 @@ class Problem:
         return int(np.isin(self.query_images, self.gallery_images).sum())
 
 
-def as_vectors(name: str, given: Any, metric: str = "euclidean") -> npt.NDArray[Any]:
+def as_vectors(name: str, given: npt.ArrayLike, metric: str = "euclidean") -> Float[np.ndarray, "image dim"]:
     """Return `given` as a C-contiguous float32 or float64 [image, dim] array without NaN or infinity.
 
     float16 and float32, and torch's smaller floats, become float32, everything else float64; a torch tensor is taken

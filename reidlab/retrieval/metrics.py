@@ -82,10 +82,10 @@ def evaluate(
     query: Embeddings | npt.ArrayLike,
     gallery: Embeddings | npt.ArrayLike,
     *,
-    query_pids: Any = None,
-    gallery_pids: Any = None,
-    query_camids: Any = None,
-    gallery_camids: Any = None,
+    query_pids: npt.ArrayLike | None = None,
+    gallery_pids: npt.ArrayLike | None = None,
+    query_camids: npt.ArrayLike | None = None,
+    gallery_camids: npt.ArrayLike | None = None,
     metric: str = "cosine",
     ap: str = "plain",
     max_rank: int = 50,
@@ -93,8 +93,8 @@ def evaluate(
     seed: int = 0,
     rule: str = "official",
     block_mib: float = BLOCK_MIB,
-    query_images: Any = None,
-    gallery_images: Any = None,
+    query_images: npt.ArrayLike | None = None,
+    gallery_images: npt.ArrayLike | None = None,
 ) -> RetrievalResult:
     """Rank the gallery for each query and score the ranking.
 

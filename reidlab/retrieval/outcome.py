@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
+from jaxtyping import Float64
 
 from reidlab.data.parquet import read_frame
 from reidlab.documents import read_json
@@ -36,7 +36,7 @@ class RetrievalResult:
 
     mean_ap: float
     mean_inp: float
-    cmc: npt.NDArray[np.float64]
+    cmc: Float64[np.ndarray, " rank"]
     per_query: pd.DataFrame
     metric: str
     ap: str

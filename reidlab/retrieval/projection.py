@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
+from jaxtyping import Float, Float32, Shaped
 
 from reidlab.errors import UserError
 from reidlab.ids import as_ids, codes
@@ -26,15 +27,15 @@ class Projection:
         matrix: [dim, new dim].
     """
 
-    mean: np.ndarray
-    matrix: np.ndarray
+    mean: Float[np.ndarray, " dim"]
+    matrix: Float[np.ndarray, "dim out"]
 
     @property
     def dim(self) -> int:
         """Width of what it gives."""
         return int(self.matrix.shape[1])
 
-    def __call__(self, vectors: np.ndarray) -> np.ndarray:
+    def __call__(self, vectors: Float[np.ndarray, "image dim"]) -> Float32[np.ndarray, "image out"]:
         """Project embeddings [image, dim] to L2-normalised float32 [image, new dim].
 
         Raises:
@@ -49,7 +50,13 @@ class Projection:
         return (found / np.maximum(lengths, np.finfo(np.float32).tiny)).astype(np.float32)
 
 
-def fit_lda(vectors: np.ndarray, pids: np.ndarray, *, dim: int = PROJECTION_DIM, shrinkage: float = 0.75) -> Projection:
+def fit_lda(
+    vectors: Float[np.ndarray, "image dim"],
+    pids: Shaped[np.ndarray, " image"],
+    *,
+    dim: int = PROJECTION_DIM,
+    shrinkage: float = 0.75,
+) -> Projection:
     """Find the directions in which identities differ most for how much their own images do (Fisher 1936).
 
     The directions w maximise w' B w / w' W w: B is the covariance of the identities' means, W the mean covariance

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from jaxtyping import Float, Int
 
 from reidlab.errors import UserError
 from reidlab.ids import as_ids, codes
@@ -33,13 +34,13 @@ def protocol_audit(
     query: Embeddings | npt.ArrayLike,
     gallery: Embeddings | npt.ArrayLike,
     *,
-    query_pids: Any = None,
-    query_camids: Any = None,
-    gallery_pids: Any = None,
-    gallery_camids: Any = None,
+    query_pids: npt.ArrayLike | None = None,
+    query_camids: npt.ArrayLike | None = None,
+    gallery_pids: npt.ArrayLike | None = None,
+    gallery_camids: npt.ArrayLike | None = None,
     metric: str = "cosine",
-    query_images: Any = None,
-    gallery_images: Any = None,
+    query_images: npt.ArrayLike | None = None,
+    gallery_images: npt.ArrayLike | None = None,
 ) -> pd.DataFrame:
     """Score one set of features under each of `PROTOCOLS`; the first row is the one to report.
 
@@ -127,8 +128,14 @@ def _with_itself(matches: Matches) -> Matches:
 
 
 def pool_multi_query(
-    vectors: Any, pids: Any, camids: Any, *, query: Any, query_pids: Any, query_camids: Any
-) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
+    vectors: npt.ArrayLike,
+    pids: npt.ArrayLike,
+    camids: npt.ArrayLike,
+    *,
+    query: npt.ArrayLike,
+    query_pids: npt.ArrayLike,
+    query_camids: npt.ArrayLike,
+) -> tuple[Float[np.ndarray, "query dim"], Int[np.ndarray, " query"]]:
     """Average the vectors of the same identity and camera as each query (Zheng et al., ICCV 2015: "multiple queries").
 
     Every vector is brought to unit length before, and the average after.

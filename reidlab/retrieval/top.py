@@ -24,16 +24,16 @@ def rank_gallery(
     query: Embeddings | npt.ArrayLike,
     gallery: Embeddings | npt.ArrayLike,
     *,
-    query_pids: Any = None,
-    gallery_pids: Any = None,
-    query_camids: Any = None,
-    gallery_camids: Any = None,
-    queries: Any = None,
+    query_pids: npt.ArrayLike | None = None,
+    gallery_pids: npt.ArrayLike | None = None,
+    query_camids: npt.ArrayLike | None = None,
+    gallery_camids: npt.ArrayLike | None = None,
+    queries: npt.ArrayLike | None = None,
     k: int = 10,
     metric: str = "cosine",
     show_ignored: bool = True,
-    query_images: Any = None,
-    gallery_images: Any = None,
+    query_images: npt.ArrayLike | None = None,
+    gallery_images: npt.ArrayLike | None = None,
 ) -> pd.DataFrame:
     """List the `k` nearest gallery images of chosen queries.
 

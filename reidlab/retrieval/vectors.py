@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from jaxtyping import Float32, Shaped
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
@@ -30,7 +31,7 @@ class Embeddings:
         table: image table, or a frame with the column path alone where nobody is known; row i has vector i.
     """
 
-    vectors: np.ndarray
+    vectors: Float32[np.ndarray, "image dim"]
     table: pd.DataFrame
 
     def __post_init__(self) -> None:
@@ -61,7 +62,7 @@ class Embeddings:
         return Embeddings(self.vectors[rows], self.table.iloc[rows].reset_index(drop=True))
 
     @property
-    def pids(self) -> np.ndarray:
+    def pids(self) -> Shaped[np.ndarray, " image"]:
         """Identities [image].
 
         Raises:
@@ -70,12 +71,12 @@ class Embeddings:
         return self._column("pid").to_numpy()
 
     @property
-    def camids(self) -> np.ndarray | None:
+    def camids(self) -> Shaped[np.ndarray, " image"] | None:
         """Cameras [image], or None where the table has none."""
         return self.table["camid"].to_numpy() if "camid" in self.table else None
 
     @property
-    def images(self) -> np.ndarray | None:
+    def images(self) -> Shaped[np.ndarray, " image"] | None:
         """What tells images apart [image]: digests of their pixels where the table has them, or paths, or None."""
         known = next((name for name in (PIXELS, "path") if name in self.table), None)
         return None if known is None else self.table[known].to_numpy()

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from reidlab.data.transforms import Preprocess
@@ -114,7 +115,9 @@ class BranchModel(nn.Module):
         """Return the output's own features before and after the neck."""
         return before[self.main], after[self.main]
 
-    def forward(self, images: Tensor, labels: Tensor | None = None) -> Output | Tensor:
+    def forward(
+        self, images: Float[Tensor, "batch 3 height width"], labels: Int[Tensor, " batch"] | None = None
+    ) -> Output | Float[Tensor, "batch dim"]:
         """Return an `Output` while training, else L2-normalised embeddings [batch, dim].
 
         Args:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from reidlab.errors import UserError
@@ -37,7 +38,7 @@ class FixedFilters(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(static_kernels(), requires_grad=False)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 height width"]:
         """Filter images [batch, 3, height, width] into maps of the same shape."""
         return F.conv2d(images, self.weight.detach(), padding=1)
 
@@ -64,7 +65,7 @@ class CBAM(nn.Module):
         )
         self.spatial_attention = nn.Sequential(nn.Conv2d(2, 1, 3, padding=1, bias=False), nn.Sigmoid())
 
-    def forward(self, maps: Tensor) -> Tensor:
+    def forward(self, maps: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch channel height width"]:
         """Scale maps [batch, channels, height, width] by both gates."""
         maps = maps * self.channel_attention(maps)
         pooled = torch.cat([maps.mean(dim=1, keepdim=True), maps.amax(dim=1, keepdim=True)], dim=1)
@@ -79,7 +80,7 @@ class _Stage(nn.Module):
         self.body = nn.Sequential(nn.Conv2d(n_in, n_out, 3, stride, 1), nn.BatchNorm2d(n_out), activation)
         self.skip = nn.Conv2d(n_in, n_out, 1, stride, bias=False)
 
-    def forward(self, maps: Tensor) -> Tensor:
+    def forward(self, maps: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch out row column"]:
         return self.body(maps) + self.skip(maps)
 
 
@@ -144,7 +145,7 @@ class CustomCNN(nn.Module):
         x = self.cbam4(self.stage4(x))
         return self.cbam5(self.stage5(x))
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch dim"]:
         """Return L2-normalised embeddings [batch, dim]."""
         maps = self.dropout(self.maps(images))
         return F.normalize(self.head(maps.mean(dim=(2, 3))), dim=1)

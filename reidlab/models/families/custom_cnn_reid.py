@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from reidlab.data.transforms import Preprocess
@@ -81,7 +82,7 @@ class CustomCNNReID(nn.Module):
             features += [head(stripes[:, :, i]) for i, head in enumerate(net.part_heads)]
         return features
 
-    def forward(self, images: Tensor) -> Output | Tensor:
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Output | Float[Tensor, "batch dim"]:
         """Return an `Output` while training, else L2-normalised embeddings [batch, dim].
 
         Args:

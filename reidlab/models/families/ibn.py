@@ -8,6 +8,7 @@ last stage keeps batch norm alone. Names are those of the published checkpoints 
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from reidlab.errors import UserError
@@ -30,7 +31,7 @@ class IBN(nn.Module):
         self.IN = nn.InstanceNorm2d(self.split, affine=True)
         self.BN = nn.BatchNorm2d(channels - self.split)
 
-    def forward(self, maps: Tensor) -> Tensor:
+    def forward(self, maps: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch channel height width"]:
         """Keep the shape [batch, channels, height, width]."""
         return torch.cat([self.IN(maps[:, : self.split]), self.BN(maps[:, self.split :])], dim=1)
 

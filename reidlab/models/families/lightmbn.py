@@ -9,6 +9,7 @@ import copy
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from reidlab.errors import UserError, nearest
@@ -50,7 +51,7 @@ class TopDropBlock(nn.Module):
             raise UserError(f"drop_ratio={ratio} is outside [0, 1).")
         self.ratio = ratio
 
-    def forward(self, maps: Tensor) -> Tensor:
+    def forward(self, maps: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch channel height width"]:
         """Return maps [batch, channels, height, width] without their strongest rows; as they are at evaluation."""
         rows = round(self.ratio * maps.shape[2])
         if not self.training or not rows:

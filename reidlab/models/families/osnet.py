@@ -8,6 +8,7 @@ checkpoints (torchreid), which therefore load as they are; those of OSNet-AIN by
 from __future__ import annotations
 
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from reidlab.errors import UserError, nearest
@@ -46,7 +47,7 @@ class ConvNorm(nn.Module):
             self.bn = nn.BatchNorm2d(n_out) if norm == "batch" else nn.InstanceNorm2d(n_out, affine=True)
         self.relu = nn.ReLU(inplace=True) if relu else nn.Identity()
 
-    def forward(self, maps: Tensor) -> Tensor:
+    def forward(self, maps: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch out row column"]:
         """Map [batch, n_in, height, width] to [batch, n_out, height / stride, width / stride]."""
         return self.relu(self.bn(self.conv(maps)))
 
@@ -60,7 +61,7 @@ class LightConv(nn.Module):
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
         self.bn = nn.BatchNorm2d(channels)
 
-    def forward(self, maps: Tensor) -> Tensor:
+    def forward(self, maps: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch channel height width"]:
         """Keep the shape [batch, channels, height, width]."""
         return F.relu(self.bn(self.conv2(self.conv1(maps))), inplace=True)
 
@@ -74,7 +75,7 @@ class ChannelGate(nn.Module):
         self.fc1 = nn.Conv2d(channels, hidden, 1)
         self.fc2 = nn.Conv2d(hidden, channels, 1)
 
-    def forward(self, maps: Tensor) -> Tensor:
+    def forward(self, maps: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch channel height width"]:
         """Keep the shape [batch, channels, height, width]."""
         pooled = maps.mean(dim=(2, 3), keepdim=True)
         return maps * self.fc2(F.relu(self.fc1(pooled))).sigmoid()
@@ -104,7 +105,7 @@ class OSBlock(nn.Module):
         if instance_norm:
             self.IN = nn.InstanceNorm2d(n_out, affine=True)
 
-    def forward(self, maps: Tensor) -> Tensor:
+    def forward(self, maps: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch out height width"]:
         """Map [batch, n_in, height, width] to [batch, n_out, height, width]."""
         x = self.conv1(maps)
         a, b, c, d = self.conv2a(x), self.conv2b(x), self.conv2c(x), self.conv2d(x)
@@ -183,7 +184,7 @@ class OSNet(nn.Module):
             if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch out row column"]:
         """Return maps [batch, channels, height / 16, width / 16], or [batch, feature_dim, 1, 1] with the head."""
         maps = self.maxpool(self.conv1(images))
         maps = self.conv5(self.conv4(self.conv3(self.conv2(maps))))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from reidlab.models.families.branches import OSNET_STAGES, BranchModel, build_trunk, chain, check_at_least
@@ -31,7 +32,7 @@ class PositionGate(nn.Module):
         super().__init__()
         self.fc1, self.fc2 = block.fc1, block.fc2
 
-    def forward(self, maps: Tensor) -> Tensor:
+    def forward(self, maps: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch channel height width"]:
         """Scale maps [batch, channels, height, width]."""
         return maps * self.fc2(self.fc1(maps).relu()).sigmoid()
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch.nn.functional as F
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from reidlab.data.transforms import Preprocess
@@ -123,7 +124,9 @@ class ReIDModel(nn.Module):
         """Return the last maps [batch, channels, h, w], for pictures of where the model looks."""
         return self.backbone(images)
 
-    def forward(self, images: Tensor, labels: Tensor | None = None) -> Output | Tensor:
+    def forward(
+        self, images: Float[Tensor, "batch 3 height width"], labels: Int[Tensor, " batch"] | None = None
+    ) -> Output | Float[Tensor, "batch dim"]:
         """Return an `Output` while training, else L2-normalised embeddings [batch, dim].
 
         Args:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from reidlab.errors import UserError
@@ -41,7 +42,7 @@ class TimmMaps(nn.Module):
         body: Callable[[Tensor], Tensor] = self.network.forward_features  # type: ignore[assignment]
         return body(images)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch out row column"]:
         """Map images [batch, 3, height, width] to maps; images are padded below and right to whole patches."""
         x = self.tokens(images)
         if x.ndim == 3:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from reidlab.errors import UserError, nearest
@@ -61,7 +62,7 @@ class OverlappingPatches(nn.Module):
             )
         return rows, columns
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch row column channel"]:
         """Return patches [batch, row, column, channels] of images [batch, 3, height, width]."""
         return self.norm(self.proj(images).permute(0, 2, 3, 1))
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from reidlab.devices import outside_autocast
@@ -53,7 +54,9 @@ class LinearClassifier(nn.Linear):
         if bias:
             nn.init.zeros_(self.bias)
 
-    def forward(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
+    def forward(
+        self, features: Float[Tensor, "batch dim"], labels: Int[Tensor, " batch"] | None = None
+    ) -> Float[Tensor, "batch class"]:
         """Return logits [batch, class]; labels change nothing."""
         return super().forward(features)
 
@@ -89,7 +92,9 @@ class CosineClassifier(nn.Module):
             cosines = F.linear(F.normalize(features.to(wide)), F.normalize(self.weight.to(wide)))
             return cosines.unflatten(1, (self.num_classes, self.sub_centers)).amax(2)
 
-    def forward(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
+    def forward(
+        self, features: Float[Tensor, "batch dim"], labels: Int[Tensor, " batch"] | None = None
+    ) -> Float[Tensor, "batch class"]:
         """Return logits [batch, class].
 
         Args:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
@@ -54,7 +55,9 @@ class HashingHead(nn.Module):
         if num_classes:
             self.classifier = build_classifier(classifier, self.dim, num_classes, **(classifier_options or {}))
 
-    def forward(self, features: Tensor, labels: Tensor | None = None) -> Output | Tensor:
+    def forward(
+        self, features: Float[Tensor, "batch dim"], labels: Int[Tensor, " batch"] | None = None
+    ) -> Output | Float[Tensor, "batch dim"]:
         """Return an `Output` while training, else codes [batch, bit].
 
         `after` of the Output is tanh of the neck's features, in (-1, 1). Codes are float32, as all embeddings are: 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from reidlab.errors import UserError
@@ -58,7 +59,7 @@ class LinearNeck(nn.Module):
         self.norm = BNNeck(width) if freeze_bias else nn.BatchNorm1d(width)
         self.activation = activation or nn.Identity()
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch width"]:
         """Return [batch, width]."""
         return self.activation(self.norm(self.linear(features)))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from reidlab.errors import UserError, nearest
@@ -19,7 +20,7 @@ MAX_PARTS = 256  # stripes; published models have 3 to 6, and maps of images 384
 class AvgPooling(nn.Module):
     """Mean over positions."""
 
-    def forward(self, maps: Tensor) -> Tensor:
+    def forward(self, maps: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch channel"]:
         """Return [batch, channels]."""
         return maps.mean((2, 3))
 
@@ -27,7 +28,7 @@ class AvgPooling(nn.Module):
 class MaxPooling(nn.Module):
     """Maximum over positions; positions that share it share its gradient."""
 
-    def forward(self, maps: Tensor) -> Tensor:
+    def forward(self, maps: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch channel"]:
         """Return [batch, channels]."""
         return maps.amax((2, 3))
 
@@ -35,7 +36,7 @@ class MaxPooling(nn.Module):
 class AvgMaxPooling(nn.Module):
     """Mean plus maximum over positions, as in fast-reid (timm's "avgmax" is half of it)."""
 
-    def forward(self, maps: Tensor) -> Tensor:
+    def forward(self, maps: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch channel"]:
         """Return [batch, channels]."""
         return maps.mean((2, 3)) + maps.amax((2, 3))
 
@@ -61,7 +62,7 @@ class GeM(nn.Module):
         self.p: Tensor | float = nn.Parameter(torch.full((1,), float(p))) if learnable else float(p)
         self.eps = eps
 
-    def forward(self, maps: Tensor) -> Tensor:
+    def forward(self, maps: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch channel"]:
         """Return [batch, channels] in the maps' own type."""
         wide = maps.to(torch.promote_types(maps.dtype, torch.float32))
         means = wide.clamp(min=self.eps).pow(self.p).mean((2, 3))
@@ -110,7 +111,7 @@ class StripePooling(nn.Module):
         self.parts = parts
         self.pool = build_pooling(kind)
 
-    def forward(self, maps: Tensor) -> Tensor:
+    def forward(self, maps: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch channel part"]:
         """Return [batch, channels, part]."""
         height = maps.shape[2]
         if height % self.parts == 0:  # one call for all stripes

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from reidlab.devices import outside_autocast
@@ -102,7 +103,7 @@ class NonLocal(nn.Module):
         nn.init.zeros_(norm.bias)
         self.out = nn.Sequential(nn.Conv2d(width, channels, 1), norm)
 
-    def forward(self, maps: Tensor) -> Tensor:
+    def forward(self, maps: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch channel height width"]:
         """Return maps [batch, channels, height, width] plus what they gather from everywhere."""
         theta, phi, g = (conv(maps).flatten(2) for conv in (self.theta, self.phi, self.g))  # [batch, width, position]
         # (theta' phi) g' = theta' (phi g'): without a softmax the position x position matrix need not exist
@@ -146,7 +147,7 @@ class PositionAttention(nn.Module):
         query, key = self.query(maps).flatten(2), self.key(maps).flatten(2)
         return (query.transpose(1, 2) @ key).softmax(2)
 
-    def forward(self, maps: Tensor) -> Tensor:
+    def forward(self, maps: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch channel height width"]:
         """Return maps [batch, channels, height, width] plus what they gather from everywhere."""
         weights = self.dropout(self.attention_map(maps))
         gathered = self.value(maps).flatten(2) @ weights.transpose(1, 2)
@@ -181,7 +182,7 @@ class ChannelAttention(nn.Module):
             # softmax takes no notice of what is added to a row: -E gives what rowmax(E) - E gives
             return (-flat @ flat.transpose(1, 2)).softmax(2)
 
-    def forward(self, maps: Tensor) -> Tensor:
+    def forward(self, maps: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch channel height width"]:
         """Return maps [batch, channels, height, width] plus what they gather from all channels."""
         gathered = self.attention_map(maps).to(maps.dtype) @ maps.flatten(2)
         return maps + self.norm(self.gamma * gathered.unflatten(2, maps.shape[2:])).to(maps.dtype)
