@@ -104,6 +104,7 @@ class Retrieval(DataParams):
         description="average precision: plain as torchreid and fast-reid, trapezoid as the official Matlab code",
     )
     flip_test: bool = Field(False, description="add the embedding of the mirrored image")
+    multi_query: bool = Field(False, description="search with the mean of a person's images in a camera")
     bootstrap: int = Field(1000, ge=0, le=100_000, description="resamples for confidence intervals; 0: none")
     n_examples: int = Field(4, ge=1, le=50, description="queries shown in each gallery")
 

@@ -47,8 +47,8 @@ def over_floor(result: RetrievalResult, floor: pd.DataFrame) -> str:
     if result.mean_ap > score:
         return f"The model is above the floor: {ours} against {theirs}."
     return (
-        f"WARNING: the model is not above the floor: {ours} against {theirs}. It has learnt nothing that colours do "
-        "not tell: train it longer or on more identities, and look at the loss in notebook 03."
+        f"WARNING: the model is not above the floor: {ours} against {theirs}. Colours alone "
+        "find people at least as well: train it longer or on more identities, and look at its losses in notebook 03."
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from reidlab.space import check_space
 from reidlab.stages.data import audit_of
 from reidlab.stages.data_run import DataRun
 from reidlab.stages.models import ModelSource
+from reidlab.stages.multi_query import multi_query_images, pooled_queries
 from reidlab.stages.training import describe_model
 from reidlab.store.runs import Run
 
@@ -155,6 +157,7 @@ def evaluation_stage(
     ap: str = "plain",
     flip: bool = False,
     projection_dim: int = 0,
+    multi_query: bool = False,
     bootstrap: int = 1000,
     seed: int = 0,
     device: str = "auto",
@@ -173,6 +176,7 @@ def evaluation_stage(
         flip: flip test.
         projection_dim: width of a discriminant projection (`fit_lda`) learnt from the embeddings of the train split; 0
             leaves embeddings as the model gives them.
+        multi_query: search with the mean of the split multi_query's images of the query's identity and camera.
         bootstrap: resamples of query identities for the 95 % intervals; 0 leaves them out.
         seed: of the resamples, and of the query draw where the data set has none.
         device: cpu, cuda, mps or auto.
@@ -180,20 +184,13 @@ def evaluation_stage(
         progress: show bars.
     """
     table, notes = query_gallery(data.table, seed=seed)
+    several = multi_query_images(data, metric) if multi_query else None
     dataset = str(data.run.params["dataset"])
     how: Any = {"dataset": dataset, "device": device, "precision": precision, "flip": flip, "progress": progress}
-    embedded, vectors = embedding_stage(table, data.digest, source, part="test", **how)
-    params = {"dataset": dataset, "metric": metric, "ap": ap, "bootstrap": bootstrap, "seed": seed}
-    inputs, model, told = [embedded], embedded.result["model"], ""
-    if projection_dim:
-        images = training_images(data)
-        trained, known = embedding_stage(images, data.digest, source, part="train for a projection", **how)
-        projection = fit_lda(known.vectors, known.pids, dim=projection_dim)
-        vectors = Embeddings(projection(vectors.vectors), table)
-        inputs, params, told = [embedded, trained], params | {"lda": projection.dim}, f"LDA {projection.dim}"
-        model, note = _projected_facts(model, projection, len(known))
-        notes = (*notes, note)
-    vectors = Embeddings(vectors.vectors, _with_pixels(table, data))
+    found = _compared(data, source, table, projection_dim, several, how)
+    vectors = Embeddings(found.vectors.vectors, _with_pixels(table, data))
+    params = {"dataset": dataset, "metric": metric, "ap": ap, "bootstrap": bootstrap, "seed": seed, **found.params}
+    notes = (*data.notes, *notes, *found.notes, *source.notes)
 
     def make(folder: Path) -> Mapping[str, Any]:
         result = evaluate(**arrays_of(vectors), metric=metric, ap=ap, bootstrap=bootstrap, seed=seed)
@@ -204,14 +201,60 @@ def evaluation_stage(
             "intervals": {name: list(pair) for name, pair in result.intervals.items()},
             "conditions": result.conditions(),
             "flip": flip,
-            "projection": told,
+            "projection": ", ".join(found.told),
             "options": data.run.params.get("options") or {},
-            "notes": [*data.notes, *notes, *source.notes, *map(_as_sentence, result.notes), *([few] if few else [])],
-            "model": model,
+            "notes": [*notes, *map(_as_sentence, result.notes), *([few] if few else [])],
+            "model": found.model,
         }
 
-    run = store.stage("evaluation", labelled(dataset, source), params=params, inputs=inputs, make=make)
+    run = store.stage("evaluation", labelled(dataset, source), params=params, inputs=found.inputs, make=make)
     return run, RetrievalResult.load(run.path), vectors
+
+
+@dataclass
+class _Compared:
+    """The embeddings that are compared, and what was done to them beside embedding the images."""
+
+    vectors: Embeddings
+    inputs: list[Run]
+    model: dict[str, Any]
+    params: dict[str, Any] = field(default_factory=dict)
+    told: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, run: Run, params: Mapping[str, Any], told: str, note: str) -> None:
+        """Count in what was made from another run."""
+        self.inputs.append(run)
+        self.params.update(params)
+        self.told.append(told)
+        self.notes.append(note)
+
+
+def _compared(
+    data: DataRun,
+    source: ModelSource,
+    table: pd.DataFrame,
+    projection_dim: int,
+    several: pd.DataFrame | None,
+    how: Mapping[str, Any],
+) -> _Compared:
+    """Embed query and gallery, project them, and average the images of `several` into the queries, as wanted."""
+    embedded, vectors = embedding_stage(table, data.digest, source, part="test", **how)
+    found, projection = _Compared(vectors, [embedded], embedded.result["model"]), None
+    if projection_dim:
+        trained, known = embedding_stage(
+            training_images(data), data.digest, source, part="train for a projection", **how
+        )
+        projection = fit_lda(known.vectors, known.pids, dim=projection_dim)
+        found.vectors = Embeddings(projection(vectors.vectors), table)
+        found.model, note = _projected_facts(found.model, projection, len(known))
+        found.add(trained, {"lda": projection.dim}, f"LDA {projection.dim}", note)
+    if several is not None:
+        run, pool = embedding_stage(several, data.digest, source, part="multi_query", **how)
+        pool = Embeddings(projection(pool.vectors), several) if projection else pool
+        found.vectors, note = pooled_queries(found.vectors, pool)
+        found.add(run, {"multi_query": True}, "multiple queries", note)
+    return found
 
 
 def _as_sentence(note: str) -> str:
