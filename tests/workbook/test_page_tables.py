@@ -82,8 +82,8 @@ def pages(folder: Path, *stems: str) -> list[Page]:
 
 
 def test_runs_of_a_notebook_stand_together(tmp_path: Path) -> None:
-    first, *others = grouped(pages(tmp_path, "03_training", "03_training-seed=1", "90_other", "90_other-x"))
-    assert [first.label(page) for page in first.pages] == ["as it is", "seed=1"]
+    first, *others = grouped(pages(tmp_path, "03_training-seed=1", "03_training", "90_other", "90_other-x"))
+    assert [first.label(page) for page in first.pages] == ["(no label)", "seed=1"]
     assert [group.notebook for group in others] == ["90_other", "90_other-x"]
     first.pages[0].metrics, first.pages[1].metrics = [("a", "1")], [("b", "2")]
     assert first.rows == [("a", ["1", "–"]), ("b", ["–", "2"])]

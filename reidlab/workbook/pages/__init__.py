@@ -169,7 +169,7 @@ def _thumbnail(data: str) -> str:
     except (Bad, ValueError):
         return ""
     if flat.height > 0.8 * flat.width:  # a tall one would become too small to see: its upper part is shown
-        flat = flat.crop((0, 0, flat.width, int(0.6 * flat.width)))
+        flat = flat.crop((0, 0, flat.width, -(-3 * flat.width // 5)))
     flat.thumbnail((640, 400))
     target = io.BytesIO()
     flat.save(target, "JPEG", quality=82, optimize=True)

@@ -32,7 +32,7 @@ class Group:
 
     def label(self, page: Page) -> str:
         """Return what tells a run from the others: the end of its name."""
-        return page.path.stem.removeprefix(self.notebook).lstrip("-").replace("_", " ") or "as it is"
+        return page.path.stem.removeprefix(self.notebook).lstrip("-").replace("_", " ") or "(no label)"
 
 
 def grouped(pages: Sequence[Page]) -> list[Group]:
@@ -42,4 +42,6 @@ def grouped(pages: Sequence[Page]) -> list[Group]:
         stem = page.path.stem
         notebook = next((name for name in NOTEBOOKS if stem == name or stem.startswith(f"{name}-")), stem)
         groups.setdefault(notebook, Group(notebook, [])).pages.append(page)
+    for notebook, group in groups.items():
+        group.pages.sort(key=lambda page: page.path.stem != notebook)  # stable: the run without a label comes first
     return list(groups.values())
