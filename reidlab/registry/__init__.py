@@ -3,6 +3,7 @@
 from reidlab.registry.entries import Entry, Registry, names_code
 from reidlab.registry.of_data import DATASETS, SAMPLERS, TRANSFORMS
 from reidlab.registry.of_models import ATTENTIONS, BACKBONES, CLASSIFIERS, MODELS, NECKS, POOLINGS, on_backbone
+from reidlab.registry.of_retrieval import METRICS
 from reidlab.registry.of_training import LOSSES, OPTIMIZERS, SCHEDULES
 from reidlab.registry.options import Part, check_options, options_of
 
@@ -12,6 +13,7 @@ __all__ = [
     "CLASSIFIERS",
     "DATASETS",
     "LOSSES",
+    "METRICS",
     "MODELS",
     "NECKS",
     "OPTIMIZERS",
@@ -41,5 +43,6 @@ REGISTRIES: tuple[Registry, ...] = (
     SAMPLERS,
     SCHEDULES,
     OPTIMIZERS,
+    METRICS,
     DATASETS,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from reidlab.errors import UserError, nearest, shown
 __all__ = ["check_choice", "check_real", "check_seed", "check_whole"]
 
 
-def check_choice(what: str, given: Any, choices: Sequence[str]) -> str:
+def check_choice(what: str, given: Any, choices: Collection[str]) -> str:
     """Return a word of `choices`; refuse others, naming the nearest."""
     if not isinstance(given, str) or given not in choices:
         raise UserError(f"{what}={shown(given)} is not one of {', '.join(choices)}.{nearest(shown(given), choices)}")

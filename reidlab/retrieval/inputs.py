@@ -11,11 +11,10 @@ from jaxtyping import Float, Int64
 
 from reidlab.errors import UserError, shown
 from reidlab.ids import as_ids, shared_codes
+from reidlab.registry import METRICS
 from reidlab.retrieval.checks import check_choice
 
-__all__ = ["METRICS", "Problem", "as_vectors", "is_junk_id", "prepare"]
-
-METRICS = ("cosine", "euclidean")
+__all__ = ["Problem", "as_vectors", "is_junk_id", "prepare"]
 
 Ids = npt.NDArray[Any]
 Codes = npt.NDArray[np.int64]
@@ -81,7 +80,7 @@ def as_vectors(name: str, given: npt.ArrayLike, metric: str = "euclidean") -> Fl
             f"{name} has NaN or infinity in {bad.sum()} of {len(bad)} rows, first in row {np.flatnonzero(bad)[0]}. "
             "The network that made it diverged, or its input had such values."
         )
-    if metric == "cosine" and not (squares >= limits.tiny).all():
+    if METRICS.build(metric).needs_direction and not (squares >= limits.tiny).all():
         rows = np.flatnonzero(squares < limits.tiny)
         zero = not vectors[rows[0]].any()
         what = "all zeros" if zero else f"so short that its squared length is lost in {vectors.dtype}"

@@ -75,7 +75,7 @@ def sample_pairs(
     g = np.concatenate([columns, other_columns])
     scorer = Scorer(problem)
     dots = np.einsum("ij,ij->i", problem.query[q], problem.gallery[g])
-    score = dots * scorer.factor[g] if metric == "cosine" else dots - scorer.factor[g]
+    score = dots * scorer.factor[g] if scorer.metric.scales else dots - scorer.factor[g]
     same = np.arange(len(q)) < len(rows)
     distance = scorer.distance(q, score)
     return pd.DataFrame({"query": q, "gallery": problem.gallery_rows[g], "same": same, "distance": distance})

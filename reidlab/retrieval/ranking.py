@@ -169,7 +169,7 @@ class _Ranker:
         score, nearer, wrong = np.empty(len(row), kind), np.empty(len(row), np.int64), np.empty(len(queries), kind)
         factor = self.scorer.factor.astype(kind, copy=False)
         room = np.empty(len(factor), kind)
-        counter(dots, line, factor, self.scorer.cosine, ends, column, cams, dropped, room, score, nearer, wrong)
+        counter(dots, line, factor, self.scorer.metric.scales, ends, column, cams, dropped, room, score, nearer, wrong)
         n_ignored = np.bincount(row[ignored], minlength=len(queries))
         return queries, queries[row[~ignored]], column[~ignored], score[~ignored], nearer[~ignored], n_ignored, wrong
 

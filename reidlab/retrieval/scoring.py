@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from reidlab.registry import METRICS
+from reidlab.retrieval.distances import Metric
 from reidlab.retrieval.equal import first_equal
 from reidlab.retrieval.inputs import Problem
 
@@ -30,13 +32,13 @@ class Scorer:
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
-        self.cosine = problem.metric == "cosine"
+        self.metric: Metric = METRICS.build(problem.metric)
         first = first_equal(problem.gallery)
         self._again = np.flatnonzero(first != np.arange(len(first)))
         self._first = first[self._again]
         squares = np.einsum("ij,ij->i", problem.gallery, problem.gallery)
         squares[self._again] = squares[self._first]
-        self.factor = 1 / np.sqrt(squares) if self.cosine else squares / 2
+        self.factor = self.metric.factor(squares)
         self.query_first = first_equal(problem.query)
         self.query_squares = np.einsum("ij,ij->i", problem.query, problem.query)[self.query_first].astype(np.float64)
 
@@ -50,12 +52,8 @@ class Scorer:
 
     def finish(self, dots: Floats, out: Floats) -> Floats:
         """Turn dot products [row, gallery] into scores."""
-        return (np.multiply if self.cosine else np.subtract)(dots, self.factor, out=out)
+        return (np.multiply if self.metric.scales else np.subtract)(dots, self.factor, out=out)
 
     def distance(self, query: Ints, score: Floats) -> Floats:
-        """Turn scores into distances (float64): 1 - cosine, or Euclidean."""
-        squares = self.query_squares[query]
-        score = score.astype(np.float64)
-        if self.cosine:
-            return 1 - score / np.sqrt(squares)
-        return np.sqrt(np.maximum(squares - 2 * score, 0))
+        """Turn scores into distances (float64)."""
+        return self.metric.distance(score.astype(np.float64), self.query_squares[query])

@@ -10,8 +10,9 @@ import pandas as pd
 
 from reidlab.errors import UserError, shown
 from reidlab.ids import as_ids
+from reidlab.registry import METRICS
 from reidlab.retrieval.checks import check_choice, check_whole
-from reidlab.retrieval.inputs import METRICS, Problem, as_vectors, prepare
+from reidlab.retrieval.inputs import Problem, as_vectors, prepare
 from reidlab.retrieval.scoring import Scorer
 from reidlab.retrieval.vectors import Embeddings, both_sides
 
@@ -82,7 +83,7 @@ def rank_gallery(
         if sides[name] is not None
     }
     problem = prepare(**{**sides, **few, "query": vectors[chosen]}, metric=metric, keep_junk=True)
-    columns = ["query", "position", "gallery", "flag", "rank", "similarity" if metric == "cosine" else "distance"]
+    columns = ["query", "position", "gallery", "flag", "rank", METRICS.build(metric).shown]
     frames = [frame.assign(query=row) for frame, row in zip(_lists(problem, k, show_ignored), chosen.tolist())]
     return pd.concat(frames, ignore_index=True)[columns]
 
