@@ -10,12 +10,21 @@ NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 # PYTHON=/path/to/python make env, where none of these is the right one
 CANDIDATES := $(PYTHON) python3 python3.12 python3.11
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
+# git runs it in the clone's folder; where there is no .venv (yet), notebooks stay as they are
+FILTER := if [ -x $(BIN)/python ]; then $(BIN)/python -m reidlab.workbook.clean --filter; else cat; fi
+# Jupyter refuses root unless it is told, and a machine at the other end of ssh has no browser to open
+ROOT_ARGS := $(if $(filter 0,$(shell id -u)),--allow-root)
+REMOTE_ARGS := $(if $(SSH_CONNECTION),--no-browser)
 IS_RIGHT := import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 env: $(STAMP) ## make the environment in .venv, with the versions of constraints.txt (several GB)
+	@# outputs that JupyterLab saves into notebooks are no change to git (.gitattributes); nothing is set outside a clone
+	@if [ "$$(git rev-parse --show-toplevel 2>/dev/null)" = "$$(pwd -P)" ]; then \
+	  git config filter.reidlab-notebook.clean '$(FILTER)'; \
+	  git config filter.reidlab-notebook.required false; fi
 
 $(STAMP): pyproject.toml constraints.txt
 	@python=""; for p in $(CANDIDATES); do \
@@ -53,8 +62,9 @@ lint: env ## style, types, clean notebooks, the environment's lists
 	$(BIN)/python -m reidlab.workbook.clean --check
 	$(BIN)/python -m pytest -q tests/test_packaging.py
 
-lab: env ## open JupyterLab on the notebooks
-	$(BIN)/jupyter lab notebooks
+lab: env ## open JupyterLab on the notebooks; LAB_ARGS="--ip=0.0.0.0 --port=9000" for a remote machine
+	$(BIN)/jupyter lab --ContentsManager.post_save_hook=reidlab.workbook.after_save.settle \
+	  $(ROOT_ARGS) $(REMOTE_ARGS) $(LAB_ARGS) notebooks
 
 notebooks-clean: env ## strip notebooks of what does not belong into git
 	$(BIN)/python -m reidlab.workbook.clean

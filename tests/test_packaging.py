@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
+import os
 import re
 import subprocess
 import sys
@@ -116,6 +117,16 @@ def test_the_makefile_lists_its_targets() -> None:
     for target in ("env", "demo", "test", "lab", "lint", "notebooks-clean", "clean"):
         assert re.search(rf"^{target} {{2,}}\w", done.stdout, flags=re.MULTILINE), target
     assert re.search(r"^\.PHONY: help env demo test", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+
+
+def test_lab_passes_arguments_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["make", "-n", "-o", ".venv/.made", "lab", "LAB_ARGS=--port=9000"]
+    monkeypatch.setenv("SSH_CONNECTION", "1.2.3.4 5 6.7.8.9 22")
+    line = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()[-1]
+    assert "--no-browser --port=9000 notebooks" in line and ("--allow-root" in line) == (os.getuid() == 0)
+    monkeypatch.delenv("SSH_CONNECTION")
+    done = subprocess.run(words[:-1], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "--no-browser" not in done.stdout
 
 
 def test_the_makefile_refuses_another_python(tmp_path: Path) -> None:

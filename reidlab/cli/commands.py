@@ -21,6 +21,7 @@ from reidlab.cli.runs import runs_app
 from reidlab.errors import UserError
 from reidlab.failures import check_open_files, explained, print_anything, remedy_in, wants_traceback
 from reidlab.listings.registered import KINDS
+from reidlab.workbook.frugal import forgo
 
 if TYPE_CHECKING:
     from reidlab.workbook.runner import Outcome
@@ -39,6 +40,8 @@ app.add_typer(data_app, name="data")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and give the exit code."""
     print_anything()
+    if arguments is None:  # this process is the command's own
+        forgo()
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         app(args=join_pairs(words), prog_name="reidlab")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from reidlab.errors import UserError
 from reidlab.failures import check_open_files, explained, open_files
@@ -74,12 +75,30 @@ def _packages() -> Iterator[Check]:
         yield Check("packages", "ok", f"all {count} that reidlab needs")
     try:
         import torch
-        import torchvision  # noqa: F401  # the pair must match: a CPU-only torch breaks it at import
 
+        _match_torchvision(torch)
         yield Check("torch", "ok", f"{torch.__version__}, torchvision {importlib.metadata.version('torchvision')}")
     except Exception as error:
         remedy = "torch and torchvision must come from one index in one go: `make clean-env env`."
         yield Check("torch", "fail", f"{type(error).__name__}: {error}", explained(error) or remedy)
+
+
+def _match_torchvision(torch: Any) -> None:
+    """Load torchvision's operators, which a torch of another build refuses; its Python half takes seconds to import."""
+    found = importlib.util.find_spec("torchvision")
+    places = found.submodule_search_locations if found is not None else None
+    libraries = [file for place in places or () for file in Path(place).glob("_C*") if file.suffix in (".so", ".pyd")]
+    if not libraries:
+        import torchvision  # noqa: F401  # a build of another kind
+
+        return
+    try:
+        torch.ops.load_library(str(libraries[0]))
+    except OSError as error:  # a symbol that is missing; nothing that the machine refuses
+        raise RuntimeError(str(error)) from error
+    theirs, ours = torch.ops.torchvision._cuda_version(), torch.version.cuda
+    if theirs != -1 and ours is not None and str(theirs // 1000) != ours.partition(".")[0]:
+        raise RuntimeError(f"torch is built with CUDA {ours}, torchvision with CUDA {theirs // 1000}")
 
 
 def _devices() -> Iterator[Check]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from reidlab.progress import PROGRESS
+from reidlab.workbook.frugal import forgo
 
 __all__ = ["main"]
 
@@ -39,6 +40,7 @@ def main() -> None:
 
 def execute(request: dict[str, Any]) -> tuple[str, dict[str, str] | None]:
     """Run papermill and give the status and, where it failed, the failure; tries twice to start the kernel."""
+    forgo(remote=True)
     import papermill
     from papermill.exceptions import PapermillExecutionError
 

@@ -1,4 +1,4 @@
-"""Cleaning notebooks for git: `python -m reidlab.workbook.clean [--check] [notebook ...]`.
+"""Cleaning notebooks for git: `python -m reidlab.workbook.clean [--check] [notebook ...]`, or by git (`--filter`).
 
 Kept are sources, tags and alternative texts; outputs only on cells tagged `nbval-check-output`, with execution
 counts, since nbval compares only cells that have one. Everything else (widget states, papermill's paths and
@@ -80,7 +80,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m reidlab.workbook.clean", description=main.__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing; exit 1 when a notebook is dirty")
     parser.add_argument("notebooks", nargs="*", type=Path)
+    parser.add_argument("--filter", action="store_true", help="clean stdin to stdout, as a filter of git")
     given = parser.parse_args(arguments)
+    if given.filter:
+        return _filter()
     dirty = []
     for path in given.notebooks or list_notebooks():
         try:
@@ -96,6 +99,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for path in dirty:
         print(f"{path.name}: {'needs cleaning (make notebooks-clean)' if given.check else 'cleaned'}")
     return 1 if given.check and dirty else 0
+
+
+def _filter() -> int:
+    """Clean stdin to stdout; what is no notebook (in the middle of a merge, say) passes as it is."""
+    content = sys.stdin.buffer.read()
+    try:
+        cleaned = clean_text(content).encode()
+    except UserError:
+        cleaned = content
+    sys.stdout.buffer.write(cleaned)
+    return 0
 
 
 def _clean_output(output: NotebookNode, count: int) -> NotebookNode:

@@ -353,7 +353,7 @@ def test_parameters_and_results_as_json(workbook: Path, capsys: Capture, monkeyp
     assert json.loads(capsys.readouterr().out)["90_own"][0]["name"] == "n"
     assert main(["run", "90", "--json"]) == 2 and "--json is for lists" in capsys.readouterr().err
     frame = pd.DataFrame([{"model": "m", "mAP": np.float64(12.5), "minutes": np.nan}])
-    monkeypatch.setattr("reidlab.workbook.results.results_table", lambda dataset, selectors: frame)
+    monkeypatch.setattr("reidlab.workbook.published.results_table", lambda dataset, selectors: frame)
     assert main(["results", "toy", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == [{"model": "m", "mAP": 12.5, "minutes": None}]
     assert main(["results", "toy", "--json", "--force"]) == 2 and "writes no file" in capsys.readouterr().err
@@ -384,3 +384,18 @@ def test_describe_takes_options(monkeypatch: pytest.MonkeyPatch, capsys: Capture
     assert main(["data", "describe", "cuhk03", "-p", "boxes", "detected", "-p", "partial=true", "--json"]) == 0
     assert seen == {"boxes": "detected", "partial": True}
     assert json.loads(capsys.readouterr().out)["counts"] == [{"index": 0, "n": 1}]
+
+
+def test_doctor_looks_at_torchvision_without_importing_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    code = "import sys; from reidlab.cli import main; main(['doctor']); print('torchvision' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False" and "ok    torch: " in done.stdout
+
+    def refused(path: str) -> None:
+        raise OSError(f"{Path(path).name}: undefined symbol")
+
+    import torch
+
+    monkeypatch.setattr(torch.ops, "load_library", refused)
+    check = next(check for check in doctor.examine() if check.what == "torch")
+    assert check.state == "fail" and "undefined symbol" in check.found and "from one index" in check.remedy
