@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +13,7 @@ import nbformat
 import pytest
 from markupsafe import escape
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from PIL import Image
 from probes import FAR, FIRE, PROBES
 
 from reidlab.workbook import Result
@@ -157,6 +160,22 @@ def test_what_outputs_need_is_kept(visit: Visiting) -> None:
     colour = page.locator("span", has_text="orange").last.evaluate("e => getComputedStyle(e).color")
     assert colour == "rgb(255, 135, 0)"
     assert page.locator("body").is_visible() and page.locator("nav a").first.is_visible()
+
+
+def test_a_figure_enlarges_without_a_script(visit: Visiting) -> None:
+    """On a narrow screen a click shows it at its own size, and another link fits it to the page again."""
+    target = io.BytesIO()
+    Image.new("RGB", (900, 300), "navy").save(target, "PNG")
+    execute("90_wide", [shown("image/png", base64.b64encode(target.getvalue()).decode())])
+    build_report()
+    seen = visit(html_root() / "90_wide.html")
+    seen.page.set_viewport_size({"width": 400, "height": 800})
+    picture, back = seen.page.locator("main img"), seen.page.locator("a.back")
+    assert picture.bounding_box()["width"] < 400 and not back.is_visible()
+    picture.click()
+    assert picture.bounding_box()["width"] > 900 and seen.page.evaluate("document.body.scrollWidth") <= 400
+    back.click()
+    assert picture.bounding_box()["width"] < 400 and seen.quiet, seen.happened()
 
 
 def test_the_policy_stands_first_in_the_head() -> None:
