@@ -4,7 +4,7 @@ from reidlab.registry.entries import Entry, Registry, names_code
 from reidlab.registry.of_data import DATASETS, SAMPLERS, TRANSFORMS
 from reidlab.registry.of_models import ATTENTIONS, BACKBONES, CLASSIFIERS, MODELS, NECKS, POOLINGS, on_backbone
 from reidlab.registry.of_retrieval import METRICS
-from reidlab.registry.of_training import LOSSES, OPTIMIZERS, SCHEDULES
+from reidlab.registry.of_training import LOSSES, OPTIMIZERS, SCHEDULES, TRACKERS
 from reidlab.registry.options import Part, check_options, options_of
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "REGISTRIES",
     "SAMPLERS",
     "SCHEDULES",
+    "TRACKERS",
     "TRANSFORMS",
     "Entry",
     "Part",
@@ -43,6 +44,7 @@ REGISTRIES: tuple[Registry, ...] = (
     SAMPLERS,
     SCHEDULES,
     OPTIMIZERS,
+    TRACKERS,
     METRICS,
     DATASETS,
 )

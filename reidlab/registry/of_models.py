@@ -6,7 +6,10 @@ from reidlab.registry.entries import Entry, Registry
 
 __all__ = ["ATTENTIONS", "BACKBONES", "CLASSIFIERS", "MODELS", "NECKS", "POOLINGS", "on_backbone"]
 
-_OSNET_FILES = "torchreid's model zoo has them: download one and give its path as weights."
+_OSNET_FILES = (
+    "torchreid's model zoo has them (https://kaiyangzhou.github.io/deep-person-reid/MODEL_ZOO): download one and give "
+    "its path as weights."
+)
 _IBN_FILES = "the releases of IBN-Net have them: download one and give its path as weights."
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reidlab.registry.entries import Entry, Registry
 
-__all__ = ["LOSSES", "OPTIMIZERS", "SCHEDULES"]
+__all__ = ["LOSSES", "OPTIMIZERS", "SCHEDULES", "TRACKERS"]
 
 _LABELLED, _LOGITS = ("features", "labels"), ("logits", "labels")
 _TAUGHT = ("student logits", "teacher logits")
@@ -100,4 +100,24 @@ OPTIMIZERS = Registry(
         _optimizer("adamw", "Adam with decoupled weight decay; norms and biases are not decayed"),
     ],
     given=("groups", "part", "fused"),
+)
+
+TRACKERS = Registry(
+    "tracker",
+    "trackers",
+    [
+        Entry(
+            "tensorboard",
+            "reidlab.training.tracking:TensorBoard",
+            "curves as event files in reports/tensorboard",
+            facts={"packages": {"tensorboard": "tensorboard"}},  # import name -> what pip calls it
+        ),
+        Entry(
+            "mlflow",
+            "reidlab.training.tracking:MLflow",
+            "parameters and curves in the SQLite file reports/mlflow.db",
+            facts={"packages": {"mlflow": "mlflow-skinny", "sqlalchemy": "sqlalchemy", "alembic": "alembic"}},
+        ),
+    ],
+    given=("name", "folder", "params", "fresh"),
 )

@@ -45,6 +45,7 @@ NEUTRAL = frozenset(
         ".registry.entries",
         ".registry.of_data",
         ".registry.of_models",
+        ".registry.of_retrieval",
         ".registry.of_training",
         ".registry.options",
         ".space",

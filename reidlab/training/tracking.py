@@ -14,16 +14,16 @@ import re
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from reidlab.errors import UserError, nearest
+from reidlab.errors import UserError
 from reidlab.paths import mlflow_uri, reports_root, tensorboard_root
+from reidlab.registry import TRACKERS
 
-__all__ = ["TRACKERS", "Tracker", "TrackerEntry", "Tracking", "check_tracking", "flatten"]
+__all__ = ["TRACKERS", "Tracker", "Tracking", "check_tracking", "flatten"]
 
 _EXPERIMENT = "reidlab"
 _SPEED = ("seconds", "images", "images_per_second", "wait_share")
@@ -43,15 +43,6 @@ class Tracker(Protocol):
         """End with FINISHED, KILLED (it can go on) or FAILED."""
 
 
-@dataclass(frozen=True)
-class TrackerEntry:
-    """A registered tracker: factory(name, folder, params, fresh), one line on it, and the packages that it needs."""
-
-    factory: Callable[[str, Path, Mapping[str, Any], bool], Tracker]
-    description: str
-    packages: Mapping[str, str]  # import name -> what pip calls it
-
-
 def check_tracking(names: Sequence[str]) -> None:
     """Refuse unknown trackers, and those whose packages are missing.
 
@@ -59,11 +50,8 @@ def check_tracking(names: Sequence[str]) -> None:
         UserError: with the nearest name, or with the command that installs what is missing.
     """
     for name in [names] if isinstance(names, str) else names:
-        if name not in TRACKERS:
-            raise UserError(
-                f"tracking: {name!r} is unknown; choose from {', '.join(TRACKERS)}.{nearest(str(name), TRACKERS)}"
-            )
-        missing = [pip for module, pip in TRACKERS[name].packages.items() if importlib.util.find_spec(module) is None]
+        needed = TRACKERS.find(name).facts.get("packages", {})
+        missing = [pip for module, pip in needed.items() if importlib.util.find_spec(module) is None]
         if missing:
             raise UserError(
                 f"tracking: {name} needs {', '.join(missing)}, which are not installed: "
@@ -115,7 +103,7 @@ class Tracking:
                 have of an earlier one of this name is not its.
         """
         for name in self.names:
-            tracker = TRACKERS[name].factory(self.run_name, self.folder, self.params, not history)
+            tracker = TRACKERS.find(name).factory(self.run_name, self.folder, self.params, not history)
             self._open[name] = tracker, tracker.logged()
         self.log(history)
         try:
@@ -158,7 +146,9 @@ def _forgiving(name: str) -> Iterator[None]:
         )
 
 
-class _TensorBoard:
+class TensorBoard:
+    """Curves as event files."""
+
     def __init__(self, name: str, folder: Path, params: Mapping[str, Any], fresh: bool) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
@@ -187,7 +177,9 @@ class _TensorBoard:
         self.writer.close()
 
 
-class _MLflow:
+class MLflow:
+    """Parameters and curves in the SQLite file of all runs."""
+
     def __init__(self, name: str, folder: Path, params: Mapping[str, Any], fresh: bool) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # it would report its use over the network
         logging.getLogger("mlflow.store.db").setLevel(logging.WARNING)  # every step of making its tables
@@ -252,15 +244,3 @@ class _MLflow:
 
     def close(self, status: str) -> None:
         self.client.set_terminated(self.run_id, status)
-
-
-TRACKERS: dict[str, TrackerEntry] = {
-    "tensorboard": TrackerEntry(
-        _TensorBoard, "curves as event files in reports/tensorboard", {"tensorboard": "tensorboard"}
-    ),
-    "mlflow": TrackerEntry(
-        _MLflow,
-        "parameters and curves in the SQLite file reports/mlflow.db",
-        {"mlflow": "mlflow-skinny", "sqlalchemy": "sqlalchemy", "alembic": "alembic"},
-    ),
-}

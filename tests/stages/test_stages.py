@@ -22,6 +22,7 @@ from reidlab.errors import UserError
 from reidlab.models import build
 from reidlab.models.saved import load_model, save_model
 from reidlab.params import Retrieval, Training, TripletGeneration
+from reidlab.registry import TRACKERS, Entry
 from reidlab.retrieval.embedding import embed
 from reidlab.retrieval.metrics import evaluate
 from reidlab.retrieval.projection import fit_lda
@@ -29,7 +30,6 @@ from reidlab.stages.retrieval import VALIDATION_AS_TEST
 from reidlab.stages.training import describe_model, trained_model
 from reidlab.training.alarms import TrainingStopped
 from reidlab.training.recipes import Recipe
-from reidlab.training.tracking import TRACKERS, TrackerEntry
 from reidlab.workbook.names import check_names
 
 LOOP: Any = importlib.import_module("reidlab.training.loop")
@@ -373,7 +373,7 @@ def test_training_on_the_triplets_of_a_run(people: Path) -> None:
     assert by_name.made and by_name.digest != usual.digest
     with pytest.raises(UserError, match="is a run of stage 'training'"):
         stages.train_for(data, recipe, Training(triplets=usual.path.name))
-    with pytest.raises(UserError, match="were drawn of other data than this"):
+    with pytest.raises(UserError, match="were drawn from other data than this"):
         stages.train_for(prepared(people, val_share=0.5), recipe, Training(triplets=drawn.path.name))
     with pytest.raises(UserError, match="recipe tiny-pk does not train on given triplets"):
         stages.train_for(data, make_recipe(), Training(triplets=drawn.path.name))
@@ -478,13 +478,14 @@ def test_trackers_show_the_name_of_the_run_and_change_no_digest(people: Path, mo
         seen.append((name, folder))
         return tracker
 
-    monkeypatch.setitem(TRACKERS, "memory", TrackerEntry(begin, "in memory", {}))
+    monkeypatch.setitem(globals(), "begin", begin)
+    monkeypatch.setitem(TRACKERS._own, "memory", Entry("memory", f"{__name__}:begin", "in memory"))
     data = prepared(people)
     run = train(data, make_recipe(epochs=1), name="my run", tracking=["memory"])
     assert [name for name, _ in seen] == [run.path.name] and seen[0][1].parent == run.path.parent
     assert [call.args[0] for call in tracker.write.call_args_list] == [1]
     assert not train(data, make_recipe(epochs=1)).made
-    with pytest.raises(UserError, match=r"tracking: 'wandb' is unknown"):
+    with pytest.raises(UserError, match=r"tracker 'wandb' is unknown"):
         train(data, make_recipe(epochs=1), tracking=["wandb"])
 
 

@@ -13,8 +13,9 @@ from training_cases import World, assert_same_run, make_recipe, train, trained
 
 from reidlab.errors import UserError
 from reidlab.paths import mlflow_uri, tensorboard_root
+from reidlab.registry import Entry
 from reidlab.training import tracking
-from reidlab.training.tracking import TRACKERS, TrackerEntry, Tracking, check_tracking, flatten
+from reidlab.training.tracking import TRACKERS, Tracking, check_tracking, flatten
 
 ROWS = [{"epoch": 1, "loss": 2.0, "seconds": 1.0}, {"epoch": 2, "loss": 1.0, "seconds": 1.0, "val_map": 0.5}]
 PARAMS = {"recipe": {"optimizer": {"lr": 0.1}, "losses": [{"name": "triplet"}]}, "seed": 3}
@@ -85,7 +86,9 @@ class Memory:
 @pytest.fixture
 def memory(monkeypatch: pytest.MonkeyPatch) -> type[Memory]:
     Memory.store, Memory.closed, Memory.broken = {}, [], False
-    monkeypatch.setitem(TRACKERS, "memory", TrackerEntry(Memory, "in memory", {"sys": "sys"}))
+    monkeypatch.setitem(
+        TRACKERS._own, "memory", Entry("memory", f"{__name__}:Memory", "in memory", facts={"packages": {"sys": "sys"}})
+    )
     return Memory
 
 
