@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from reidlab.data.transforms.preprocess import check_size
 from reidlab.errors import UserError
@@ -73,6 +72,8 @@ def count_macs(model: nn.Module, height: int, width: int, *, attention: bool = F
         height, width: size of the image in pixels.
         attention: count the products inside attention as well.
     """
+    from torch.utils.flop_counter import FlopCounterMode  # brings triton along
+
     was_training, device = model.training, next(model.parameters()).device
     counter = FlopCounterMode(display=False)
     try:

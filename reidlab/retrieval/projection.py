@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
 from jaxtyping import Float, Float32, Shaped
 
 from reidlab.errors import UserError
@@ -92,6 +91,8 @@ def fit_lda(
     level = np.trace(within) / len(within)
     if not level > 0:
         raise UserError("A discriminant projection needs training identities with two different images.")
+    import scipy.linalg
+
     shrunk = (1 - shrinkage) * within + shrinkage * level * np.eye(len(within))
     try:
         _, directions = scipy.linalg.eigh(np.atleast_2d(np.cov(means.T)), shrunk)

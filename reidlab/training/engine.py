@@ -6,11 +6,9 @@ import functools
 import inspect
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
 from reidlab.devices import ComputePlan
@@ -24,6 +22,9 @@ from reidlab.training.objective import Objective
 from reidlab.training.optimizers import build_loss_optimizer, build_optimizer, describe_groups, set_rates
 from reidlab.training.recipes import Recipe
 from reidlab.training.schedules import annealed, schedule_of
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 __all__ = ["Learner", "Means", "compiled", "make_accelerator", "random_states", "set_random_states"]
 
@@ -168,6 +169,9 @@ class Learner:
 
 def make_accelerator(compute: ComputePlan, accumulate: int) -> Accelerator:
     """Build an accelerator for the plan's device and precision."""
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
     precision = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}[compute.precision]
     AcceleratorState._reset_state(reset_partial_state=True)  # it is a singleton; runs may differ in precision
     return Accelerator(
