@@ -159,7 +159,7 @@ def results(
     json: Json = False,
 ) -> None:
     """Write the table of results on a data set from the manifests of its evaluation runs; --json only prints it."""
-    from reidlab.workbook.published import results_table, write_results
+    from reidlab.workbook.scoreboard import results_table, write_results
 
     if json:
         if output or force:

@@ -353,7 +353,7 @@ def test_parameters_and_results_as_json(workbook: Path, capsys: Capture, monkeyp
     assert json.loads(capsys.readouterr().out)["90_own"][0]["name"] == "n"
     assert main(["run", "90", "--json"]) == 2 and "--json is for lists" in capsys.readouterr().err
     frame = pd.DataFrame([{"model": "m", "mAP": np.float64(12.5), "minutes": np.nan}])
-    monkeypatch.setattr("reidlab.workbook.published.results_table", lambda dataset, selectors: frame)
+    monkeypatch.setattr("reidlab.workbook.scoreboard.results_table", lambda dataset, selectors: frame)
     assert main(["results", "toy", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == [{"model": "m", "mAP": 12.5, "minutes": None}]
     assert main(["results", "toy", "--json", "--force"]) == 2 and "writes no file" in capsys.readouterr().err

@@ -14,7 +14,7 @@ from reidlab import store
 from reidlab.errors import UserError
 from reidlab.retrieval import Embeddings
 from reidlab.stages.floor import PERSON, WHOLE, histogram_floor
-from reidlab.workbook.published import results_table, write_results
+from reidlab.workbook.scoreboard import results_table, write_results
 
 SCORES = {"rank1": 0.5, "rank5": 0.7, "rank10": 0.8, "mAP": 0.25, "mINP": 0.1}
 MODEL = {
