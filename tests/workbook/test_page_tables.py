@@ -12,6 +12,7 @@ from reidlab.plots import history_table
 from reidlab.store.readable import title_of, written
 from reidlab.workbook import Table
 from reidlab.workbook.pages import Page, page_of
+from reidlab.workbook.pages.content import content_of
 from reidlab.workbook.pages.groups import grouped
 from reidlab.workbook.pages.tables import tidy_table
 
@@ -45,6 +46,15 @@ def test_no_rules_of_the_browser_and_words_to_the_left() -> None:
 def test_columns_of_two_levels_are_left_alone() -> None:
     frame = pd.DataFrame([[1, 2]], columns=pd.MultiIndex.from_tuples([("a", "x"), ("a", "y")]))
     assert rows_of(tidied(frame))[:2] == [["", "a"], ["", "x", "y"]]
+
+
+def test_a_table_in_a_cell_that_goes(tmp_path: Path) -> None:
+    inner = "<table>7</table>"
+    rows = f"<thead><tr><th></th><th>a</th></tr></thead><tbody><tr><th>{inner}</th><td>1</td></tr></tbody>"
+    output = nbformat.v4.new_output("display_data", {"text/html": f"<table class='dataframe'>{rows}</table>"})
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x", outputs=[output])])
+    html = content_of(notebook, tmp_path / "x.ipynb", False).html
+    assert html.count("<table") == 1 and ">7<" not in html and ">1<" in html
 
 
 def test_table_writes_scores_in_per_cent_and_cuts_nothing() -> None:

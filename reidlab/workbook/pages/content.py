@@ -66,6 +66,8 @@ def content_of(notebook: NotebookNode, path: Path, code: bool) -> Content:
         link.decompose()
     sections = [(str(h["id"]), h.get_text(" ", strip=True)) for h in soup.find_all("h2") if h.get("id")]
     for table in soup.find_all("table"):
+        if table.decomposed:  # it stood in a cell that went
+            continue
         tidy_table(table)
         table.wrap(soup.new_tag("div", attrs={"class": "scroll"}))
     for number, picture in enumerate(soup.select(".output_png img, .output_jpeg img"), 1):
