@@ -25,7 +25,7 @@ def multi_query_images(data: DataRun, metric: str) -> pd.DataFrame:
     if not len(found) or not (table["split"] == "query").any():
         raise UserError(
             f"multi_query=true: {name} has no queries with images of split multi_query. Market-1501 has them (folder "
-            "gt_bbox) and so have the built-in pedestrians; your own data may have a folder or rows of that name."
+            "gt_bbox); your own data may have a folder, or rows of a table, of that name."
         )
     if "camid" not in table:
         raise UserError("multi_query=true: images of one identity in one camera are averaged, and no camera is known.")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from reidlab.errors import UserError
-from reidlab.params import NotebookParams
+from reidlab.params import NotebookParams, Retrieval
 from reidlab.paths import find
 
 __all__ = ["check_names"]
@@ -30,6 +30,36 @@ def check_names(params: NotebookParams, given: Collection[str]) -> None:
             except UserError as error:
                 said = str(error)
                 raise UserError(said if said.startswith(name) else f"{name}: {said}") from error
+    if "recipe" in given:
+        _weights(params)
+
+
+def _weights(params: NotebookParams) -> None:
+    """Refuse a recipe whose weights cannot be had; weights that have to be downloaded are downloaded."""
+    from reidlab.training.recipes import load_recipe
+
+    recipe = load_recipe(getattr(params, "recipe"))  # noqa: B009 (which parameters have one is not known to mypy)
+    weights = recipe.model.get("weights")
+    if not weights or recipe.start or getattr(params, "start", "") or not _trains(params, recipe.name):
+        return
+    if not find(weights).is_file():
+        from reidlab.models import build
+
+        try:
+            build(recipe.model)
+        except UserError as error:
+            raise UserError(f"recipe {recipe.name}: {error}") from error
+
+
+def _trains(params: NotebookParams, recipe: str) -> bool:
+    """Return whether a notebook may train this recipe: 03 does, and 04 where no training of it is there."""
+    if not isinstance(params, Retrieval):
+        return True
+    from reidlab.store.runs import list_runs
+
+    known = [run.params for run in list_runs("training") if not run.problem]
+    there = any(one["dataset"] == params.dataset and one["recipe"]["name"] == recipe for one in known)
+    return not params.model and not there
 
 
 def _dataset(value: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ Make = Callable[..., Path]
 ROOT = Path(__file__).resolve().parents[2]
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LIMIT, MAX_BYTES = 900, 2_000_000
+MARGIN = 20  # points of mAP that the demo recipe has above the histogram on the built-in data; it had 40
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +40,21 @@ def told(outcome: Outcome) -> str:
     return f"{failure.cell}\n{failure.error}: {failure.message}\n{failure.traceback}" if failure else ""
 
 
+def bounds_broken(name: str, metrics: Mapping[str, float]) -> list[str]:
+    """Return what is wrong with the scores of a notebook on the built-in data."""
+    if name != "04_retrieval_analysis":
+        return []
+    score, floor = metrics["mAP (%)"], metrics["histogram mAP (%)"]
+    broken = [f"mAP {score} is not {MARGIN} points above the histogram's {floor}"] if score < floor + MARGIN else []
+    return broken + ([] if 0 < floor < 50 else [f"a histogram has mAP {floor}: the data got too easy, or empty"])
+
+
+def test_scores_out_of_bounds_are_found() -> None:
+    assert bounds_broken("04_retrieval_analysis", {"mAP (%)": 61.0, "histogram mAP (%)": 20.9}) == []
+    assert bounds_broken("04_retrieval_analysis", {"mAP (%)": 30.0, "histogram mAP (%)": 20.9})
+    assert bounds_broken("04_retrieval_analysis", {"mAP (%)": 90.0, "histogram mAP (%)": 60.0})
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 def test_notebook_runs_and_shows_its_result(path: Path, in_shared: Path) -> None:
@@ -46,7 +62,9 @@ def test_notebook_runs_and_shows_its_result(path: Path, in_shared: Path) -> None
     assert outcome.ok, told(outcome)
     notebook = read_notebook(outcome.output)
     assert outcome.output.stat().st_size < MAX_BYTES
-    assert result_of(notebook).get("metrics"), "the last cell shows a reidlab.workbook.Result"
+    metrics = result_of(notebook).get("metrics")
+    assert metrics, "the last cell shows a reidlab.workbook.Result"
+    assert bounds_broken(path.stem, metrics) == []
     pictures = [o for c in notebook.cells for o in c.get("outputs", []) if "image/png" in o.get("data", {})]
     assert pictures, "a notebook shows something"
 

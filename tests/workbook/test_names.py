@@ -1,0 +1,63 @@
+"""Weights that cannot be had are refused before a kernel starts, with the address where they are."""
+
+from __future__ import annotations
+
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reidlab.errors import UserError
+from reidlab.params import Retrieval, Training
+from reidlab.workbook import names
+from reidlab.workbook.names import check_names
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the addresses that were asked: nothing is cached, and there is no network."""
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    asked: list[str] = []
+
+    def not_cached(*given: Any, **options: Any) -> str:
+        raise LocalEntryNotFoundError("not cached")
+
+    def no_network(request: Any, **options: Any) -> Any:
+        asked.append(request.full_url)
+        raise OSError("no route")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", not_cached)
+    monkeypatch.setattr(urllib.request, "urlopen", no_network)
+    return asked
+
+
+def written(tmp_path: Path, weights: str) -> str:
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"base: custom_cnn_best\nmodel: {{name: osnet_x0_25, weights: {weights}}}\n")
+    return str(file)
+
+
+def test_a_file_of_weights_that_is_not_there(tmp_path: Path, alone: list[str]) -> None:
+    file = written(tmp_path, "nowhere.pth")
+    for params in (Training(recipe=file), Retrieval(recipe=file)):
+        with pytest.raises(UserError, match=r"recipe mine: weights file .*nowhere.pth does not exist\. .*https://"):
+            check_names(params, ["recipe"])
+    check_names(Training(recipe=file), ["epochs"])  # not given: a default is not looked up
+    (tmp_path / "here.pth").touch()
+    check_names(Training(recipe=written(tmp_path, str(tmp_path / "here.pth"))), ["recipe"])
+    assert not alone
+
+
+def test_weights_that_have_to_be_downloaded_without_a_network(alone: list[str]) -> None:
+    with pytest.raises(UserError, match=r"recipe bag_of_tricks_r50: weights .*cannot be reached.*timm/resnet50"):
+        check_names(Training(recipe="bag_of_tricks_r50"), ["recipe"])
+    assert len(alone) == 1
+
+
+def test_what_trains_nothing_needs_no_weights(monkeypatch: pytest.MonkeyPatch, alone: list[str]) -> None:
+    monkeypatch.setattr(names, "_CHECKS", {})  # of the names themselves
+    check_names(Training(recipe="bag_of_tricks_r50", start="another"), ["recipe", "start"])
+    check_names(Retrieval(recipe="bag_of_tricks_r50", model="another"), ["recipe", "model"])
+    assert not alone
