@@ -98,7 +98,7 @@ def _folder(variable: str, usual: str) -> Path:
     folder = expanded(given, variable).resolve() if given else root() / usual
     if exists(folder) and not folder.is_dir():
         name = f"{variable}={given!r}" if given else str(folder)
-        raise UserError(f"{name} is a file, a folder is wanted. Move it away, or set {variable} to a folder.")
+        raise UserError(f"{name} is a file, but must be a folder. Move it away, or set {variable} to a folder.")
     return folder
 
 
@@ -117,7 +117,7 @@ def _refuse_impossible(path: Path) -> None:
     try:
         path.lstat()
     except ValueError as error:
-        raise UserError(f"{str(path)!r} is no path ({error}).") from error
+        raise UserError(f"{str(path)!r} is not a valid path ({error}).") from error
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             raise UserError(

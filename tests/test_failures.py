@@ -146,9 +146,9 @@ def test_a_data_folder_that_is_a_file(
     for variable in ("REIDLAB_DATA", "REIDLAB_REPORTS"):
         monkeypatch.setenv(variable, str(tmp_path / "file"))
     assert main(words) == 2
-    assert "file' is a file, a folder is wanted" in capsys.readouterr().err
+    assert "file' is a file, but must be a folder" in capsys.readouterr().err
     checks = {check.what: check for check in doctor.examine()}
-    assert checks["folders"].state == "fail" and "is a file, a folder is wanted" in checks["folders"].found
+    assert checks["folders"].state == "fail" and "is a file, but must be a folder" in checks["folders"].found
     assert checks["open files"].found
 
 

@@ -81,8 +81,8 @@ def test_names_that_no_file_can_have(tmp_path: Path, monkeypatch: pytest.MonkeyP
     for name, words in (
         ("x" * 300, "is longer than a path may be: 300 characters"),
         ("data/" + "x" * 300, "is longer than a path may be"),
-        ("a\0b", "is no path .*null"),
-        ("\ud800", "is no path .*surrogates"),
+        ("a\0b", "is not a valid path .*null"),
+        ("\ud800", "is not a valid path .*surrogates"),
     ):
         assert not paths.exists(name)
         with pytest.raises(UserError, match=words):
@@ -95,5 +95,5 @@ def test_a_folder_of_the_workbook_that_is_a_file(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("REIDLAB_ROOT", str(tmp_path))
     monkeypatch.delenv("REIDLAB_DATA", raising=False)
     (tmp_path / "data").touch()
-    with pytest.raises(UserError, match=r"data is a file, a folder is wanted.* set REIDLAB_DATA"):
+    with pytest.raises(UserError, match=r"data is a file, but must be a folder.* set REIDLAB_DATA"):
         paths.data_root()

@@ -144,7 +144,7 @@ def _check(table: pd.DataFrame, strategy: str, seed: int, per_anchor: int, embed
         if np.ndim(embeddings) != 2:
             raise UserError(f"embeddings of shape {np.shape(embeddings)} are not [image, dim].")
         if len(embeddings) != len(table):
-            raise UserError(f"{len(embeddings)} embeddings for {len(table)} images; give one a row.")
+            raise UserError(f"{len(embeddings)} embeddings for {len(table)} images; give one per row.")
         if not np.isfinite(embeddings).all():
             raise UserError("The embeddings hold NaN or infinite values; hard triplets cannot be chosen by them.")
 

@@ -49,7 +49,7 @@ class CrossOrthogonalityLoss(Loss):
         """
         if features.ndim != 2 or features.shape[1] % self.channels:
             raise UserError(
-                f"cross_orthogonality: features {list(features.shape)} are no [batch, channels * positions] of "
+                f"cross_orthogonality: features {list(features.shape)} are not [batch, channels * positions] of "
                 f"{self.channels} channels; set channels."
             )
         maps = features.unflatten(1, (self.channels, -1))

@@ -65,9 +65,7 @@ def _usable(name: str, value: Any) -> Any:
     kind = str(value.dtype).removeprefix("torch.")
     if name.endswith("labels"):
         if value.dtype not in _WHOLE:
-            raise UserError(
-                f"{name} are identities 0, 1, ..., whole numbers (-1: nobody knows); got {kind}. Use int64."
-            )
+            raise UserError(f"{name} are identities 0, 1, ..., whole numbers (-1: unknown); got {kind}. Use int64.")
         return value.long()
     if not value.is_floating_point():
         raise UserError(f"{name} must be real numbers (float32, say), not {kind}.")

@@ -80,7 +80,7 @@ def ranking_figure(
         UserError: an empty listing or a missing image.
     """
     if listing.empty:
-        raise UserError("The listing has no rows: there is nothing to draw.")
+        raise UserError("The listing has no rows, so there is nothing to draw.")
     queries = list(dict.fromkeys(listing["query"].tolist()))
     score = "similarity" if "similarity" in listing.columns else "distance"
     query_images = query_table if query_images is None else query_images

@@ -38,7 +38,7 @@ def image_of(images: Any, row: int) -> npt.NDArray[np.uint8]:
     elif isinstance(images, pd.Series):
         images = images.to_numpy()
     if not hasattr(images, "image") and not 0 <= row < len(images):
-        raise UserError(f"Image {row} is wanted, but only {len(images)} images were given.")
+        raise UserError(f"Image {row} was asked for, but only {len(images)} images were given.")
     item = images.image(row) if hasattr(images, "image") else images[row]
     if isinstance(item, (str, os.PathLike)):
         item = decode(item, value_range=None if ranges is None else float(ranges[row]))
@@ -106,7 +106,7 @@ def contact_sheet(
     count = len(images)
     for name, given in (("captions", captions), ("kinds", kinds)):
         if given is not None and len(given) != count:
-            raise UserError(f"{len(given)} {name} for {count} images; one an image is needed.")
+            raise UserError(f"{len(given)} {name} for {count} images; give one per image.")
     if not count or columns < 1 or limit < 1:
         raise UserError(f"A contact sheet needs at least one image and column; got {count} images, {columns} columns.")
     shown, columns = min(count, limit), min(columns, count)

@@ -32,8 +32,8 @@ def triplets_from(data: DataRun, given: str) -> Triplets:
         raise UserError(f"triplets={given!r} is a run of stage {run.stage!r}; `reidlab runs list triplets` lists them.")
     if data.digest not in run.manifest["inputs"]:
         raise UserError(
-            f"triplets={given!r} were drawn of other data than this {data.run.params['dataset']}: its split, seed or "
-            "val_share differ. Draw them anew with notebook 02 and the same parameters."
+            f"triplets={given!r} were drawn from other data than this {data.run.params['dataset']}: its split, seed or "
+            "val_share differ. Draw them again with notebook 02 and the same parameters."
         )
     return Triplets.load(run.path)
 

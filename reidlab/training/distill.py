@@ -226,8 +226,8 @@ def _check_logits(given: str, model: Any, folder: Path, task: Task) -> None:
         what = "was trained on is not known" if same is None else "was trained on are others"
         raise UserError(
             f"teachers={given!r}: the images and identities that it {what}, so its logits may mean other people. Train "
-            "it by notebook 03 on this data (the same dataset, seed, split and val_share), or learn from its features "
-            "by relational_kd."
+            "it with notebook 03 on this data (same dataset, seed, split and val_share), or learn from its features by "
+            "relational_kd."
         )
 
 

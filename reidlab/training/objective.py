@@ -64,7 +64,7 @@ def _check_feature(term: LossTerm) -> None:
     """Refuse a term whose loss cannot see its feature, or a branch of what has none."""
     takes = losses.takes_of(term.name)
     if (term.name == "ehtm") != (term.feature == "triplets"):
-        raise UserError(f"loss {term.name!r} cannot see feature {term.feature!r}: ehtm goes with triplets alone.")
+        raise UserError(f"loss {term.name!r} cannot see feature {term.feature!r}: ehtm needs given triplets.")
     if takes[0].endswith("logits") != (term.feature == "logits"):
         raise UserError(
             f"loss {term.name!r} cannot see feature {term.feature!r}: cross_entropy and its kin (kl, js, kd too) go "
@@ -91,11 +91,11 @@ def _seen(term: LossTerm, output: Output) -> tuple[Tensor, ...]:
         return tuple(_of_branch(term, name, output) for name in term.branch)
     if term.feature == "logits":
         if not output.logits:
-            raise UserError(f"loss {term.name!r} wants logits, but the model has no classifier.")
+            raise UserError(f"loss {term.name!r} needs logits, but the model has no classifier.")
         return output.logits
     if term.feature == "parts":
         if output.parts is None:
-            raise UserError(f"loss {term.name!r} wants parts, but the model has none; set parts: true.")
+            raise UserError(f"loss {term.name!r} needs parts, but the model has none; set parts: true.")
         return output.parts.unbind(1)
     return (getattr(output, term.feature),)
 

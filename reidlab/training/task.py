@@ -95,7 +95,7 @@ def make_task(
         units = triplets.frame[["anchor", "positive", "negative"]].to_numpy()
         strange = units.max(initial=-1) >= len(table) or units.min(initial=0) < 0
         if strange or (labels[units] < 0).any() or not _agree(labels[units]):
-            raise UserError("The triplets do not belong to this table's train split; make them anew (notebook 02).")
+            raise UserError("The triplets do not belong to this table's train split; draw them again (notebook 02).")
     options = recipe.sampler.model_dump(exclude={"name"}, exclude_none=True)
     cameras = table["camid"].to_numpy()[units[:, 0]] if "camid" in table else None
     try:

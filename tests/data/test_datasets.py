@@ -49,7 +49,7 @@ def test_unknown_names_and_options(tmp_path: Path) -> None:
         read("market1501", tmp_path, partail=True)
     with pytest.raises(UserError, match=r"partial='yes' must be true or false"):
         read("market1501", tmp_path, partial="yes")
-    with pytest.raises(UserError, match="say where it is"):
+    with pytest.raises(UserError, match="give its folder"):
         read("folder_flat")
 
 
@@ -206,7 +206,7 @@ def test_cuhk03_in_plain_folders(tmp_path: Path) -> None:
     assert "6 of 14,096 images, 4 of 1,467 identities" in notes_of(table)[0]
     with pytest.raises(UserError, match="MISSING"):
         read("cuhk03", tmp_path, boxes="detected")
-    with pytest.raises(UserError, match="none of labeled, detected"):
+    with pytest.raises(UserError, match="not one of labeled, detected"):
         read("cuhk03", tmp_path, boxes="labelled")
     put(tmp_path / "labeled/train", "1000_00.jpg")
     with pytest.raises(UserError, match="from 1000 up"):

@@ -59,7 +59,7 @@ def test_flat_names_that_say_too_little(tmp_path: Path) -> None:
     put(tmp_path, "bob_2.jpg")
     with pytest.raises(UserError, match=r"mixes names with a camera \(ada_c1_1\.jpg\) and 1 without \(bob_2\.jpg\)"):
         read("folder_flat", tmp_path)
-    with pytest.raises(UserError, match=r"split='test' is none of"):
+    with pytest.raises(UserError, match=r"split='test' is not one of"):
         read("folder_flat", tmp_path, split="test")
     with pytest.raises(UserError, match="holds no image"):
         read("folder_flat", put(tmp_path / "empty"))

@@ -97,7 +97,7 @@ def test_what_is_no_batch_is_refused(name: str, given: Tensor) -> None:
 @pytest.mark.parametrize("name", WITH_P)
 @pytest.mark.parametrize("p", [-0.1, 1.1, float("nan")])
 def test_what_is_no_probability_is_refused(name: str, p: float) -> None:
-    with pytest.raises(UserError, match="is no probability; give 0 to 1"):
+    with pytest.raises(UserError, match="must be a probability from 0 to 1"):
         apply(name, images(2), p=p)
 
 
@@ -126,7 +126,7 @@ def test_what_is_no_probability_is_refused(name: str, p: float) -> None:
         ("random_resized_crop", {"scale": (0.5, 2)}, "scale="),
         ("random_resized_crop", {"ratio": (0, 2)}, "ratio="),
         ("random_patch", {"degrees": 200}, "degrees=200"),
-        ("random_patch", {"flip": 2}, "p=2.0 is no probability"),
+        ("random_patch", {"flip": 2}, "p=2.0 must be a probability"),
         ("color_jitter", {"hue": 0.6}, "hue=0.6 must be 0 or more and at most 0.5"),
         ("color_jitter", {"contrast": -0.1}, "contrast=-0.1 must be 0 or more"),
         ("auto_augment", {"policy": "market"}, "option policy='market' must be 'imagenet' or 'cifar10' or 'svhn'"),
@@ -198,7 +198,7 @@ def test_without_anything_the_batch_stays() -> None:
     [
         ({"name": "random_2d_translatoin"}, r"augment step 2: transform .*Did you mean 'random_2d_translation'\?"),
         ({"name": "random_flip", "prob": 1}, "augment step 2: transform 'random_flip' has no option 'prob'"),
-        ({"name": "random_flip", "p": 3}, "augment step 2: transform 'random_flip': p=3.0 is no probability"),
+        ({"name": "random_flip", "p": 3}, "augment step 2: transform 'random_flip': p=3.0 must be a probability"),
         ({"p": 0.5}, "augment step 2 must be a mapping with a name"),
         ("random_flip", "augment step 2 must be a mapping with a name"),
         ({"name": 3}, "augment step 2: transform 3 is unknown"),

@@ -201,7 +201,7 @@ def test_refused_places(places: list[str], words: str) -> None:
 
 def test_occupied_and_ambiguous_places() -> None:
     model = attach(Small(), "se", ["stem"])
-    with pytest.raises(UserError, match="stem has a part named 'attention' already"):
+    with pytest.raises(UserError, match="stem already has a part named 'attention'"):
         attach(model, "cam", ["stem"])
     twins = nn.ModuleDict({"one": nn.Sequential(Small()), "two": nn.Sequential(Small())})
     with pytest.raises(UserError, match=r"'left.0' is ambiguous: it is any of one.0.left.0, two.0.left.0"):

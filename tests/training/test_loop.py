@@ -341,7 +341,7 @@ def test_given_triplets(world: World, tmp_path: Path) -> None:
     below = drawn.frame.assign(negative=-1)
     test_rows = drawn.frame.assign(negative=len(world.table) - 1)
     for frame in (swapped, outside, below, test_rows):
-        with pytest.raises(UserError, match="do not belong to this table's train split; make them anew"):
+        with pytest.raises(UserError, match="do not belong to this table's train split; draw them again"):
             train(world, tmp_path / "x", recipe, triplets=Triplets(frame, drawn.skipped, 0))
 
 

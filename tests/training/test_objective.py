@@ -105,9 +105,9 @@ def test_stats_carry_no_graph() -> None:
 
 
 def test_missing_features_are_named() -> None:
-    with pytest.raises(UserError, match="'cross_entropy' wants logits, but the model has no classifier"):
+    with pytest.raises(UserError, match="'cross_entropy' needs logits, but the model has no classifier"):
         objective({"name": "cross_entropy", "feature": "logits"})(make_output(logits=()), LABELS)
-    with pytest.raises(UserError, match="'triplet' wants parts, but the model has none; set parts: true"):
+    with pytest.raises(UserError, match="'triplet' needs parts, but the model has none; set parts: true"):
         objective({"name": "triplet", "feature": "parts"})(make_output(parts=None), LABELS)
 
 
@@ -115,7 +115,7 @@ def test_missing_features_are_named() -> None:
     ("name", "feature"), [("ehtm", "after"), ("triplet", "triplets"), ("cross_entropy", "triplets")]
 )
 def test_ehtm_and_triplets_go_together_alone(name: str, feature: str) -> None:
-    with pytest.raises(UserError, match="ehtm goes with triplets alone"):
+    with pytest.raises(UserError, match="ehtm needs given triplets"):
         objective({"name": name, "feature": feature})
 
 

@@ -234,7 +234,7 @@ def test_steps_of_a_recipe_become_transforms(tmp_path: Path) -> None:
     [
         ({"name": "random_2d_translatoin"}, "augment.steps: .*step 2: .*Did you mean 'random_2d_translation'"),
         ({"name": "cutout", "sise": 8}, "augment.steps: .*step 2: .*no option 'sise'.*Did you mean 'size'"),
-        ({"name": "cutout", "p": 2}, "augment.steps: .*step 2: .*p=2.0 is no probability"),
+        ({"name": "cutout", "p": 2}, "augment.steps: .*step 2: .*p=2.0 must be a probability"),
         ({"p": 0.5}, "augment.steps: .*step 2 must be a mapping with a name"),
         ("cutout", "augment.steps.1: .*dictionary.*given 'cutout'"),
     ],

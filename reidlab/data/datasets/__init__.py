@@ -43,7 +43,7 @@ def read(name: str, root: str | os.PathLike[str] | None = None, **options: objec
     if root is None:
         folder = entry.facts.get("folder")
         if folder is None:
-            raise UserError(f"The data set {name!r} is your own: say where it is, read({name!r}, root).")
+            raise UserError(f"The data set {name!r} is your own; give its folder: read({name!r}, root).")
         root = data_root() / folder
         if maker := entry.facts.get("maker"):
             root = Entry(name, maker, "").factory()

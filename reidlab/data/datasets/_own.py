@@ -25,7 +25,7 @@ _CAMERA_AND_SEQUENCE = re.compile(r"(c\d+)s(\d+)")
 def check_split(split: str) -> str:
     """Refuse a split that the image table does not know."""
     if split not in SPLITS:
-        raise UserError(f"split={split!r} is none of {', '.join(SPLITS)}.{nearest(split, SPLITS)}")
+        raise UserError(f"split={split!r} is not one of {', '.join(SPLITS)}.{nearest(split, SPLITS)}")
     return split
 
 

@@ -42,7 +42,7 @@ def read_cuhk03(root: Path, *, boxes: str = "labeled", partial: bool = False) ->
         partial: leave out images of the protocol that are missing; `attrs["notes"]` says how many of how many.
     """
     if boxes not in EXPECTED:
-        raise UserError(f"cuhk03: boxes={boxes!r} is none of labeled, detected.{nearest(boxes, EXPECTED)}")
+        raise UserError(f"cuhk03: boxes={boxes!r} is not one of labeled, detected.{nearest(boxes, EXPECTED)}")
     nested = ("cuhk03", "CUHK03", "cuhk03_release", "CUHK03_New_protocol")
     config = f"cuhk03_new_protocol_config_{boxes}.mat"
     for folder in (root, *(root / child for child in nested)):

@@ -36,7 +36,7 @@ class Augment:
     def __post_init__(self) -> None:
         for name in ("flip", "erase"):
             if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"augment {name}={getattr(self, name)} is no probability; give 0 to 1.")
+                raise UserError(f"augment {name}={getattr(self, name)} must be a probability from 0 to 1.")
         if self.crop_padding < 0:
             raise UserError(f"augment crop_padding={self.crop_padding} must be 0 or more pixels.")
         object.__setattr__(self, "_built", tuple(_build(i, step) for i, step in enumerate(self.steps, 1)))

@@ -47,7 +47,7 @@ def check_range(name: str, given: Sequence[float], low: float, high: float) -> N
 def chosen(n: int, p: float, generator: Generator) -> list[int]:
     """Choose each of `n` images with probability `p`."""
     if not 0 <= p <= 1:
-        raise UserError(f"p={p} is no probability; give 0 to 1.")
+        raise UserError(f"p={p} must be a probability from 0 to 1.")
     return torch.nonzero(torch.rand(n, generator=generator) < p)[:, 0].tolist()
 
 

@@ -148,7 +148,9 @@ class OSNet(nn.Module):
     def __init__(self, width: float = 1.0, variant: str = "bn", feature_dim: int = 0) -> None:
         super().__init__()
         if variant not in VARIANTS:
-            raise UserError(f"OSNet variant {variant!r} is none of {', '.join(VARIANTS)}.{nearest(variant, VARIANTS)}")
+            raise UserError(
+                f"OSNet variant {variant!r} is not one of {', '.join(VARIANTS)}.{nearest(variant, VARIANTS)}"
+            )
         n1, n2, n3, n4 = (int(channels * width) for channels in _WIDTHS)
         if n1 < 4 or feature_dim < 0:
             raise UserError(f"OSNet width={width} must be 0.0625 or more, feature_dim={feature_dim} 0 or more.")

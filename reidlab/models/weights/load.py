@@ -119,7 +119,7 @@ def load_state(
     if not 0 <= min_match <= 1:
         raise UserError(f"min_match={min_match} is a share; it must be in [0, 1].")
     if key_map and key_map not in KEY_MAPS:
-        raise UserError(f"key map {key_map!r} is none of {', '.join(KEY_MAPS)}.{nearest(key_map, KEY_MAPS)}")
+        raise UserError(f"key map {key_map!r} is not one of {', '.join(KEY_MAPS)}.{nearest(key_map, KEY_MAPS)}")
     maps = KEY_MAPS if key_map is None else {key_map: KEY_MAPS[key_map]} if key_map else {}
     own = model.state_dict() if own is None else own
     what = source or "the weights"

@@ -221,9 +221,9 @@ def _measure(made: list[_Value], what: str) -> None:
                 depth[id(value)] = 1 + max((depth.get(id(part), 0) for part in value.parts), default=0)
                 if value.size > MAX_VALUES or depth[id(value)] > MAX_DEPTH:
                     how = "repeats values" if value.size > MAX_VALUES else "nests values"
-                    raise UserError(f"{what} {how} beyond reason. {REMEDY}")
+                    raise UserError(f"{what} {how} beyond any sensible limit. {REMEDY}")
             elif depth.get(id(value)) == -1:
-                raise UserError(f"{what} holds something that holds itself. {REMEDY}")
+                raise UserError(f"{what} contains an object that refers to itself. {REMEDY}")
             elif value.parts and id(value) not in depth:
                 depth[id(value)] = -1
                 waiting += [(value, True), *((part, False) for part in value.parts)]

@@ -93,7 +93,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     named = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
     if not named:
         keys = ", ".join(str(key)[:40] for key in list(content)[:20]) or "nothing"
-        raise UserError(f"{what} holds no tensors by name; it has {keys}. {REMEDY}")
+        raise UserError(f"{what} contains no named tensors; it has {keys}. {REMEDY}")
     return {name: usable(tensor, name, what) for name, tensor in named.items()}
 
 

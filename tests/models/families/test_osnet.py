@@ -165,7 +165,7 @@ def test_initial_weights() -> None:
 
 
 def test_wrong_options() -> None:
-    with pytest.raises(UserError, match=r"'aim' is none of bn, ibn, ain. Did you mean 'ain'\?"):
+    with pytest.raises(UserError, match=r"'aim' is not one of bn, ibn, ain. Did you mean 'ain'\?"):
         OSNet(1.0, "aim")
     with pytest.raises(UserError, match=r"width=0\.01 must be 0\.0625 or more"):
         OSNet(0.01)

@@ -301,7 +301,7 @@ def test_key_maps_by_name() -> None:
     assert load_state(network, state, key_map="mobilenet_v2").matched == 314
     with pytest.raises(UserError, match="only 0%"):
         load_state(network, state, key_map="")
-    with pytest.raises(UserError, match=r"'mobilenet_v3' is none of .*Did you mean 'mobilenet_v2'\?"):
+    with pytest.raises(UserError, match=r"'mobilenet_v3' is not one of .*Did you mean 'mobilenet_v2'\?"):
         load_state(network, state, key_map="mobilenet_v3")
     assert all(key_map.description for key_map in KEY_MAPS.values())
 

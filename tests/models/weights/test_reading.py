@@ -66,7 +66,7 @@ def test_a_dict_that_holds_itself(tmp_path: Path) -> None:
     content: dict[str, Any] = {"a": torch.zeros(1)}
     content["model"] = content
     with pytest.raises(
-        UserError, match=r"w\.pth holds something that holds itself\. Save `model.state_dict\(\)` alone"
+        UserError, match=r"w\.pth contains an object that refers to itself\. Save `model.state_dict\(\)` alone"
     ):
         read_weights(saved(tmp_path / "w.pth", content))
 

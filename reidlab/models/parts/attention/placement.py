@@ -75,7 +75,7 @@ def attach(backbone: nn.Module, name: str, places: Iterable[str], **options: Any
     parts = {place: backbone.get_submodule(place) for place in found}
     for place, part in parts.items():
         if hasattr(part, _CHILD):
-            raise UserError(f"{place} has a part named {_CHILD!r} already; choose another place.")
+            raise UserError(f"{place} already has a part named {_CHILD!r}; choose another place.")
     widths = _channels(backbone, parts)
     blocks = {place: build_attention(name, widths[place], **options) for place in parts}
     for place, block in blocks.items():
