@@ -121,6 +121,8 @@ def test_the_makefile_lists_its_targets() -> None:
 
 def test_lab_passes_arguments_on(monkeypatch: pytest.MonkeyPatch) -> None:
     words = ["make", "-n", "-o", ".venv/.made", "lab", "LAB_ARGS=--port=9000"]
+    for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):  # `make test` runs this: inside another make, make says more
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SSH_CONNECTION", "1.2.3.4 5 6.7.8.9 22")
     line = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()[-1]
     assert "--no-browser --port=9000 notebooks" in line and ("--allow-root" in line) == (os.getuid() == 0)

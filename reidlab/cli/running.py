@@ -51,6 +51,6 @@ def _kept_epochs(began: float) -> int:
             changed = folder.stat().st_mtime
         except OSError:  # a training beside this one removes its older ones
             continue
-        if number.isdigit() and changed >= began:
+        if number.isdigit() and changed >= began - 1:  # the clock of file systems is coarse
             found.append((changed, int(number)))
     return max(found, default=(0.0, 0))[1]

@@ -155,7 +155,7 @@ def identity_camera_map(table: pd.DataFrame, *, ax: Axes | None = None, top: int
         raise UserError(f"top={top} must be at least 1.")
     chosen = people["pid"].value_counts().index[:top]
     counts = pd.crosstab(people["camid"], people["pid"])[chosen]
-    ax = axes_or_new(ax, width=max(5.0, 0.2 * len(chosen) + 2), height=max(2.2, 0.3 * len(counts) + 1.4))
+    ax = axes_or_new(ax, width=max(5.0, 0.2 * len(chosen) + 2), height=max(3.2, 0.3 * len(counts) + 2.0))
     drawn = ax.imshow(counts.to_numpy(), aspect="auto", cmap="cividis", vmin=0)
     ax.grid(False)
     ax.figure.colorbar(drawn, ax=ax, label="images (count)", ticks=MaxNLocator(5, integer=True))

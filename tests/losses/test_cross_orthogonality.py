@@ -54,5 +54,7 @@ def test_half_precision_and_autocast() -> None:
 
 @pytest.mark.parametrize("features", [torch.rand(2, 7), torch.rand(2, 3, 2)])
 def test_features_that_are_no_maps(features: Tensor) -> None:
-    with pytest.raises(UserError, match=rf"features \[{', '.join(map(str, features.shape))}\] are no .* of 3 channels"):
+    with pytest.raises(
+        UserError, match=rf"features \[{', '.join(map(str, features.shape))}\] are not .* of 3 channels"
+    ):
         penalty(features, 3)
