@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,9 @@ from reidlab.errors import UserError, shown
 from reidlab.ids import as_ids, shared_codes
 from reidlab.registry import METRICS
 from reidlab.retrieval.checks import check_choice
+from reidlab.retrieval.vectors import Embeddings, Labels, both_sides
 
-__all__ = ["Problem", "as_vectors", "is_junk_id", "prepare"]
+__all__ = ["Problem", "as_vectors", "is_junk_id", "problem_of"]
 
 Ids = npt.NDArray[Any]
 Codes = npt.NDArray[np.int64]
@@ -49,6 +50,28 @@ class Problem:
         if self.query_images is None or self.gallery_images is None:
             return None
         return int(np.isin(self.query_images, self.gallery_images).sum())
+
+    def for_queries(self, rows: Codes) -> Problem:
+        """Return the problem of these queries alone."""
+        return self._with_rows(rows, "query", "query_codes", "query_cams", "query_images", "query_ids", "query_cam_ids")
+
+    def without_junk(self) -> Problem:
+        """Return the problem without the gallery's junk; nothing is copied where there is none.
+
+        Raises:
+            UserError: all of the gallery is junk.
+        """
+        if not self.n_junk:
+            return self
+        rows = np.flatnonzero(self.gallery_codes != -1)
+        if not len(rows):
+            raise UserError(f"All {self.n_junk} gallery images are junk (pid -1): nothing is left to rank.")
+        return self._with_rows(rows, "gallery", "gallery_codes", "gallery_cams", "gallery_images", "gallery_rows")
+
+    def _with_rows(self, rows: Codes, *names: str) -> Problem:
+        held = {name: getattr(self, name) for name in names}
+        chosen: dict[str, Any] = {name: value if value is None else value[rows] for name, value in held.items()}
+        return replace(self, **chosen)
 
 
 def as_vectors(name: str, given: npt.ArrayLike, metric: str = "euclidean") -> Float[np.ndarray, "image dim"]:
@@ -113,17 +136,13 @@ def is_junk_id(ids: Ids) -> npt.NDArray[np.bool_]:
     return np.asarray(ids == (-1 if ids.dtype.kind == "i" else "-1"), dtype=bool)
 
 
-def prepare(
-    query: Any,
-    gallery: Any,
+def problem_of(
+    query: Embeddings | npt.ArrayLike,
+    gallery: Embeddings | npt.ArrayLike,
+    of_query: Labels,
+    of_gallery: Labels,
     *,
-    query_pids: Any,
-    query_camids: Any,
-    gallery_pids: Any,
-    gallery_camids: Any,
     metric: str,
-    query_images: Any = None,
-    gallery_images: Any = None,
     keep_junk: bool = False,
 ) -> Problem:
     """Check the arguments of `evaluate` together and take the junk out of the gallery.
@@ -132,56 +151,45 @@ def prepare(
         UserError: shapes or lengths differ, nothing is left, a query is junk, or a vector cannot be ranked.
     """
     check_choice("metric", metric, METRICS)
-    vectors = {"query": as_vectors("query", query, metric), "gallery": as_vectors("gallery", gallery, metric)}
-    if vectors["query"].shape[1] != vectors["gallery"].shape[1]:
+    (q, of_query), (g, of_gallery) = both_sides(query, gallery, of_query, of_gallery)
+    q, g = as_vectors("query", q, metric), as_vectors("gallery", g, metric)
+    if q.shape[1] != g.shape[1]:
         raise UserError(
-            f"query vectors have {vectors['query'].shape[1]} dims, gallery vectors {vectors['gallery'].shape[1]}: "
-            "they must come from the same model."
+            f"query vectors have {q.shape[1]} dims, gallery vectors {g.shape[1]}: they must come from the same model."
         )
-    n_query, n_gallery = len(vectors["query"]), len(vectors["gallery"])
-    pids = (
-        as_ids("query_pids", query_pids, n_query, "query"),
-        as_ids("gallery_pids", gallery_pids, n_gallery, "gallery"),
-    )
-    if is_junk_id(pids[0]).any():
-        row = int(np.flatnonzero(is_junk_id(pids[0]))[0])
+    known, others = _checked("query", of_query, len(q)), _checked("gallery", of_gallery, len(g))
+    if is_junk_id(known.pids).any():
+        row = int(np.flatnonzero(is_junk_id(known.pids))[0])
         raise UserError(f"query row {row} has pid -1 (junk), which cannot be looked for. Leave such rows out.")
-    cams = _both("camids", query_camids, gallery_camids, n_query, n_gallery)
-    images = _both("images", query_images, gallery_images, n_query, n_gallery)
-    junk = is_junk_id(pids[1])
-    rows = np.arange(n_gallery) if keep_junk else np.flatnonzero(~junk)
-    if not len(rows):
-        raise UserError(f"All {n_gallery} gallery images are junk (pid -1): nothing is left to rank.")
-    query_codes, gallery_codes = shared_codes(*pids)
+    junk = is_junk_id(others.pids)
+    query_codes, gallery_codes = shared_codes(known.pids, others.pids)
     gallery_codes[junk] = -1
-    query_cams, gallery_cams = _shared_codes(*cams)
-    query_keys, gallery_keys = _shared_codes(*images)
-    common = np.result_type(vectors["query"], vectors["gallery"])
-    kept = vectors["gallery"] if len(rows) == n_gallery else vectors["gallery"][rows]
-    return Problem(
-        query=vectors["query"].astype(common, copy=False),
-        gallery=kept.astype(common, copy=False),
+    query_cams, gallery_cams = _shared_codes(known.camids, others.camids)
+    query_images, gallery_images = _shared_codes(known.images, others.images)
+    common = np.result_type(q, g)
+    problem = Problem(
+        query=q.astype(common, copy=False),
+        gallery=g.astype(common, copy=False),
         query_codes=query_codes,
-        gallery_codes=gallery_codes[rows],
+        gallery_codes=gallery_codes,
         query_cams=query_cams,
-        gallery_cams=None if gallery_cams is None else gallery_cams[rows],
-        query_images=query_keys,
-        gallery_images=None if gallery_keys is None else gallery_keys[rows],
-        gallery_rows=rows,
-        query_ids=pids[0],
-        query_cam_ids=cams[0],
+        gallery_cams=gallery_cams,
+        query_images=query_images,
+        gallery_images=gallery_images,
+        gallery_rows=np.arange(len(g)),
+        query_ids=known.pids,
+        query_cam_ids=known.camids,
         metric=metric,
         n_junk=int(junk.sum()),
-        notes=_notes(cams),
+        notes=_notes((known.camids, others.camids)),
     )
+    return problem if keep_junk else problem.without_junk()
 
 
-def _both(what: str, query: Any, gallery: Any, n_query: int, n_gallery: int) -> tuple[Ids | None, Ids | None]:
-    """Check the cameras or the images of both sides; one that is not given is None."""
-    return (
-        None if query is None else as_ids(f"query_{what}", query, n_query, "query"),
-        None if gallery is None else as_ids(f"gallery_{what}", gallery, n_gallery, "gallery"),
-    )
+def _checked(side: str, labels: Labels, length: int) -> Labels:
+    """Return the labels of one side in normal form; those that are not given stay None."""
+    named = labels._asdict().items()
+    return Labels(*(None if given is None else as_ids(f"{side}_{what}", given, length, side) for what, given in named))
 
 
 def _shared_codes(query: Ids | None, gallery: Ids | None) -> tuple[Codes | None, Codes | None]:

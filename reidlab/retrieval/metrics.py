@@ -16,10 +16,10 @@ from reidlab.errors import UserError, shown
 from reidlab.ids import as_ids
 from reidlab.retrieval.checks import check_choice, check_real, check_seed, check_whole
 from reidlab.retrieval.confidence import MOST_DRAWS, share_intervals
-from reidlab.retrieval.inputs import Problem, prepare
+from reidlab.retrieval.inputs import Problem, problem_of
 from reidlab.retrieval.outcome import AP_FORMS, RetrievalResult
 from reidlab.retrieval.ranking import BLOCK_MIB, RULES, Matches, rank_matches
-from reidlab.retrieval.vectors import Embeddings, both_sides
+from reidlab.retrieval.vectors import Embeddings, Labels
 
 __all__ = ["average_precision", "evaluate", "inverse_negative_penalty", "per_query_frame", "summarize"]
 
@@ -131,17 +131,8 @@ def evaluate(
     max_rank = check_whole("max_rank", max_rank, 1, LONGEST_CMC)
     bootstrap, seed = check_whole("bootstrap", bootstrap, 0, MOST_DRAWS), check_seed(seed)
     block_mib = check_real("block_mib", block_mib, 0, 2**30, open_ends=True)
-    sides = both_sides(
-        query,
-        gallery,
-        query_pids=query_pids,
-        query_camids=query_camids,
-        gallery_pids=gallery_pids,
-        gallery_camids=gallery_camids,
-        query_images=query_images,
-        gallery_images=gallery_images,
-    )
-    problem = prepare(**sides, metric=metric)
+    labels = Labels(query_pids, query_camids, query_images), Labels(gallery_pids, gallery_camids, gallery_images)
+    problem = problem_of(query, gallery, *labels, metric=metric)
     if rule == "no_camera" or problem.query_cams is None:
         rule = "no_camera"
     matches = rank_matches(problem, rule=rule, block_mib=block_mib)

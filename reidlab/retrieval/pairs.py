@@ -10,8 +10,9 @@ import pandas as pd
 
 from reidlab.errors import UserError
 from reidlab.retrieval.checks import check_seed, check_whole
-from reidlab.retrieval.inputs import Problem, prepare
+from reidlab.retrieval.inputs import Problem, problem_of
 from reidlab.retrieval.scoring import Scorer
+from reidlab.retrieval.vectors import Embeddings, Labels
 
 __all__ = ["sample_pairs"]
 
@@ -19,23 +20,24 @@ MOST = 10_000_000  # pairs: their vectors are held
 
 
 def sample_pairs(
-    query: Any,
-    gallery: Any,
+    query: Embeddings | npt.ArrayLike,
+    gallery: Embeddings | npt.ArrayLike,
     *,
-    query_pids: Any,
-    gallery_pids: Any,
-    query_camids: Any = None,
-    gallery_camids: Any = None,
+    query_pids: npt.ArrayLike | None = None,
+    gallery_pids: npt.ArrayLike | None = None,
+    query_camids: npt.ArrayLike | None = None,
+    gallery_camids: npt.ArrayLike | None = None,
     metric: str = "cosine",
     count: int = 20_000,
     seed: int = 0,
-    query_images: Any = None,
-    gallery_images: Any = None,
+    query_images: npt.ArrayLike | None = None,
+    gallery_images: npt.ArrayLike | None = None,
 ) -> pd.DataFrame:
     """Return up to `count` pairs of the same identity and as many of different ones, all valid under the protocol.
 
-    Pairs of the same identity and camera, an image with itself (`query_images`, `gallery_images` as in `evaluate`) and
-    junk are never drawn. No pair is drawn twice: of either kind there may be fewer than `count`.
+    Query and gallery are two `Embeddings`, or vectors with their labels, as in `evaluate`. Pairs of the same identity
+    and camera, an image with itself (`query_images`, `gallery_images`) and junk are never drawn. No pair is drawn
+    twice: of either kind there may be fewer than `count`.
 
     Returns:
         A frame with a row a pair: query and gallery (rows), same (bool), distance (1 - cosine, or Euclidean).
@@ -44,18 +46,24 @@ def sample_pairs(
         UserError: no valid pair of one of the two kinds, or as `evaluate`.
     """
     count, seed = check_whole("count", count, 1, MOST), check_seed(seed)
-    problem = prepare(
-        query,
-        gallery,
-        query_pids=query_pids,
-        query_camids=query_camids,
-        gallery_pids=gallery_pids,
-        gallery_camids=gallery_camids,
-        query_images=query_images,
-        gallery_images=gallery_images,
-        metric=metric,
-    )
+    labels = Labels(query_pids, query_camids, query_images), Labels(gallery_pids, gallery_camids, gallery_images)
+    problem = problem_of(query, gallery, *labels, metric=metric)
     rng = np.random.default_rng(seed)
+    rows, columns = _same(problem, count, rng)
+    other_rows, other_columns = _not_itself(problem, *_different(problem, count, rng))
+    if not len(rows) or not len(other_rows):
+        kind = "same identity (in another camera)" if not len(rows) else "different identities"
+        raise UserError(f"There is no valid pair of {kind} among the queries and the gallery.")
+    q, g = np.append(rows, other_rows), np.append(columns, other_columns)
+    scorer = Scorer(problem)
+    dots = np.einsum("ij,ij->i", problem.query[q], problem.gallery[g])
+    score = dots * scorer.factor[g] if scorer.metric.scales else dots - scorer.factor[g]
+    same, distance = np.arange(len(q)) < len(rows), scorer.distance(q, score)
+    return pd.DataFrame({"query": q, "gallery": problem.gallery_rows[g], "same": same, "distance": distance})
+
+
+def _same(problem: Problem, count: int, rng: np.random.Generator) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Draw valid pairs of the same identity, or take all of them: rows of queries, columns of the gallery."""
     pairs = pd.DataFrame({"code": problem.query_codes, "query": np.arange(len(problem.query))}).merge(
         pd.DataFrame({"code": problem.gallery_codes, "column": np.arange(len(problem.gallery))}), on="code"
     )
@@ -67,18 +75,7 @@ def sample_pairs(
     if len(rows) > count:
         chosen = rng.choice(len(rows), count, replace=False)
         rows, columns = rows[chosen], columns[chosen]
-    other_rows, other_columns = _not_itself(problem, *_different(problem, count, rng))
-    if not len(rows) or not len(other_rows):
-        kind = "same identity (in another camera)" if not len(rows) else "different identities"
-        raise UserError(f"There is no valid pair of {kind} among the queries and the gallery.")
-    q = np.concatenate([rows, other_rows])
-    g = np.concatenate([columns, other_columns])
-    scorer = Scorer(problem)
-    dots = np.einsum("ij,ij->i", problem.query[q], problem.gallery[g])
-    score = dots * scorer.factor[g] if scorer.metric.scales else dots - scorer.factor[g]
-    same = np.arange(len(q)) < len(rows)
-    distance = scorer.distance(q, score)
-    return pd.DataFrame({"query": q, "gallery": problem.gallery_rows[g], "same": same, "distance": distance})
+    return rows, columns
 
 
 def _not_itself(

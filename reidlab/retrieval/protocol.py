@@ -11,10 +11,10 @@ from jaxtyping import Float, Int
 
 from reidlab.errors import UserError
 from reidlab.ids import as_ids, codes
-from reidlab.retrieval.inputs import Problem, as_vectors, prepare
+from reidlab.retrieval.inputs import Problem, as_vectors, problem_of
 from reidlab.retrieval.metrics import per_query_frame
 from reidlab.retrieval.ranking import Matches, rank_matches
-from reidlab.retrieval.vectors import Embeddings, both_sides
+from reidlab.retrieval.vectors import Embeddings, Labels
 
 __all__ = ["PROTOCOLS", "pool_multi_query", "protocol_audit"]
 
@@ -54,20 +54,11 @@ def protocol_audit(
     Raises:
         UserError: cameras are missing, no query has a valid match, or as `evaluate`.
     """
-    sides = both_sides(
-        query,
-        gallery,
-        query_pids=query_pids,
-        query_camids=query_camids,
-        gallery_pids=gallery_pids,
-        gallery_camids=gallery_camids,
-        query_images=query_images,
-        gallery_images=gallery_images,
-    )
-    if sides["query_camids"] is None or sides["gallery_camids"] is None:
+    labels = Labels(query_pids, query_camids, query_images), Labels(gallery_pids, gallery_camids, gallery_images)
+    with_junk = problem_of(query, gallery, *labels, metric=metric, keep_junk=True)
+    if with_junk.query_cams is None:
         raise UserError("The audit compares camera rules: query_camids and gallery_camids are both needed.")
-    clean = prepare(**sides, metric=metric)
-    with_junk = prepare(**sides, metric=metric, keep_junk=True) if clean.n_junk else clean
+    clean = with_junk.without_junk()
     official, free = rank_matches(clean), rank_matches(clean, rule="no_camera")
     dropped = rank_matches(clean, rule="drop_same_camera")
     rows = {

@@ -201,7 +201,7 @@ def rank_matches(problem: Problem, *, rule: str = "official", block_mib: float =
     """Rank every true match of every query among the gallery images that are valid for that query.
 
     Args:
-        problem: what `inputs.prepare` made.
+        problem: what `inputs.problem_of` made.
         rule: "official" takes out same identity and same camera; "no_camera" nothing; "drop_same_camera" the
             whole of the query's camera, wrong identities too.
         block_mib: size of the blocks of scores that are held at a time, over all threads.

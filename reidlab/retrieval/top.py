@@ -11,10 +11,10 @@ import pandas as pd
 from reidlab.errors import UserError, shown
 from reidlab.ids import as_ids
 from reidlab.registry import METRICS
-from reidlab.retrieval.checks import check_choice, check_whole
-from reidlab.retrieval.inputs import Problem, as_vectors, prepare
+from reidlab.retrieval.checks import check_whole
+from reidlab.retrieval.inputs import Problem, problem_of
 from reidlab.retrieval.scoring import Scorer
-from reidlab.retrieval.vectors import Embeddings, both_sides
+from reidlab.retrieval.vectors import Embeddings, Labels
 
 __all__ = ["FLAGS", "rank_gallery"]
 
@@ -63,28 +63,14 @@ def rank_gallery(
     Raises:
         UserError: k or a query row out of range, or as `evaluate`.
     """
-    check_choice("metric", metric, METRICS)
-    sides = both_sides(
-        query,
-        gallery,
-        query_pids=query_pids,
-        query_camids=query_camids,
-        gallery_pids=gallery_pids,
-        gallery_camids=gallery_camids,
-        query_images=query_images,
-        gallery_images=gallery_images,
-    )
-    vectors = as_vectors("query", sides["query"], metric)
+    labels = Labels(query_pids, query_camids, query_images), Labels(gallery_pids, gallery_camids, gallery_images)
+    problem = problem_of(query, gallery, *labels, metric=metric, keep_junk=True)
     k = check_whole("k", k, 1, 2**31)
-    chosen = np.arange(len(vectors)) if queries is None else _chosen(queries, len(vectors))
-    few = {
-        name: as_ids(name, sides[name], len(vectors), "query")[chosen]
-        for name in ("query_pids", "query_camids", "query_images")
-        if sides[name] is not None
-    }
-    problem = prepare(**{**sides, **few, "query": vectors[chosen]}, metric=metric, keep_junk=True)
+    n_query = len(problem.query)
+    chosen = np.arange(n_query) if queries is None else _chosen(queries, n_query)
+    lists = _lists(problem.for_queries(chosen), k, show_ignored)
     columns = ["query", "position", "gallery", "flag", "rank", METRICS.build(metric).shown]
-    frames = [frame.assign(query=row) for frame, row in zip(_lists(problem, k, show_ignored), chosen.tolist())]
+    frames = [frame.assign(query=row) for frame, row in zip(lists, chosen.tolist())]
     return pd.concat(frames, ignore_index=True)[columns]
 
 

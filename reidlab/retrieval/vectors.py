@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 from reidlab.data.schema import load_table, save_table
 from reidlab.errors import UserError
 
-__all__ = ["PIXELS", "Embeddings", "both_sides"]
+__all__ = ["PIXELS", "Embeddings", "Labels", "both_sides"]
 
 PIXELS = "pixels_digest"  # column of a table: equal where images are the same to the pixel
 
@@ -108,18 +107,33 @@ class Embeddings:
         return cls(vectors, load_table(folder / "embeddings.parquet"))
 
 
-def both_sides(query: Embeddings | npt.ArrayLike, gallery: Embeddings | npt.ArrayLike, **given: Any) -> dict[str, Any]:
-    """Return query, gallery and their labels as arrays, whichever way they came.
+class Labels(NamedTuple):
+    """What an evaluation knows of one side's images, beside their vectors; None where nobody said."""
+
+    pids: Any
+    camids: Any = None
+    images: Any = None
+
+
+Side = tuple[Any, Labels]
+
+
+def both_sides(
+    query: Embeddings | npt.ArrayLike, gallery: Embeddings | npt.ArrayLike, of_query: Labels, of_gallery: Labels
+) -> tuple[Side, Side]:
+    """Return vectors and labels of query and gallery, whichever way they came.
 
     Args:
         query: `Embeddings`, or vectors.
         gallery: the same kind.
-        given: query_pids, gallery_pids and so on, which go with vectors; Embeddings have their own.
+        of_query: what goes with vectors; Embeddings have their own.
+        of_gallery: the same of the gallery.
 
     Raises:
         UserError: one is Embeddings and the other is not, labels beside Embeddings, or vectors without identities.
     """
-    kinds = isinstance(query, Embeddings), isinstance(gallery, Embeddings)
+    given = {f"query_{name}": value for name, value in of_query._asdict().items()}
+    given |= {f"gallery_{name}": value for name, value in of_gallery._asdict().items()}
     if isinstance(query, Embeddings) and isinstance(gallery, Embeddings):
         twice = [name for name, value in given.items() if value is not None]
         if twice:
@@ -127,30 +141,25 @@ def both_sides(query: Embeddings | npt.ArrayLike, gallery: Embeddings | npt.Arra
                 f"{twice[0]} is given beside Embeddings, whose table says it already. Leave it out, or give "
                 "query.vectors and gallery.vectors with all of their labels."
             )
-        return {"query": query.vectors, "gallery": gallery.vectors, **_labels(query, gallery)}
-    if any(kinds):
-        one, other = ("query", "gallery") if kinds[0] else ("gallery", "query")
+        of_query, of_gallery = _labels(query, gallery)
+        return (query.vectors, of_query), (gallery.vectors, of_gallery)
+    if isinstance(query, Embeddings) or isinstance(gallery, Embeddings):
+        one, other = ("query", "gallery") if isinstance(query, Embeddings) else ("gallery", "query")
         raise UserError(
             f"{one} is Embeddings and {other} is not: give two Embeddings, or the vectors and labels of both."
         )
-    return {"query": query, "gallery": gallery, **_with_identities(given)}
-
-
-def _labels(query: Embeddings, gallery: Embeddings) -> dict[str, Any]:
-    sides = {"query": query, "gallery": gallery}
-    labels: dict[str, Any] = {}
-    for side, each in sides.items():
-        labels |= {f"{side}_pids": each.pids, f"{side}_camids": each.camids, f"{side}_images": each.images}
-    if len({PIXELS in each.table for each in sides.values()}) > 1:  # digests beside paths: never equal, so no answer
-        names = {f"{side}_images": each.table.get("path") for side, each in sides.items()}
-        labels |= {name: None if paths is None else paths.to_numpy() for name, paths in names.items()}
-    return labels
-
-
-def _with_identities(given: Mapping[str, Any]) -> Mapping[str, Any]:
     for name in ("query_pids", "gallery_pids"):
-        if given.get(name) is None:
+        if given[name] is None:
             raise UserError(
                 f"{name} is missing: vectors say nothing about identities. Give it, or two Embeddings (`embed`)."
             )
-    return given
+    return (query, of_query), (gallery, of_gallery)
+
+
+def _labels(*sides: Embeddings) -> list[Labels]:
+    labels = [Labels(side.pids, side.camids, side.images) for side in sides]
+    if len({PIXELS in side.table for side in sides}) == 1:
+        return labels
+    # digests beside paths are never equal, which would be no answer
+    paths = [side.table.get("path") for side in sides]
+    return [each._replace(images=None if path is None else path.to_numpy()) for each, path in zip(labels, paths)]

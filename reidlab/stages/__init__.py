@@ -6,7 +6,6 @@ from reidlab.stages.data_run import DataRun
 from reidlab.stages.floor import histogram_floor, over_floor
 from reidlab.stages.models import ModelSource, model_from, model_from_run
 from reidlab.stages.notebooks import (
-    arrays_of,
     data_for,
     evaluate_for,
     history_of,
@@ -26,7 +25,6 @@ __all__ = [
     "Choice",
     "DataRun",
     "ModelSource",
-    "arrays_of",
     "audit_of",
     "choose_model",
     "data_for",

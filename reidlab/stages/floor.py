@@ -12,7 +12,6 @@ from reidlab.pedestrians import hsv_histogram
 from reidlab.retrieval.metrics import evaluate
 from reidlab.retrieval.outcome import RetrievalResult
 from reidlab.retrieval.vectors import Embeddings
-from reidlab.stages.retrieval import labels_of
 
 __all__ = ["histogram_floor", "over_floor"]
 
@@ -53,9 +52,9 @@ def over_floor(result: RetrievalResult, floor: pd.DataFrame) -> str:
 
 
 def _score(parts: list[pd.DataFrame], *, masked: bool) -> RetrievalResult:
-    vectors = [_histograms(part, masked) for part in parts]
-    found = [evaluate(*pair, **labels_of(*parts)) for pair in (vectors, [np.sqrt(v) for v in vectors])]
-    return max(found, key=lambda result: result.mean_ap)
+    plain = [Embeddings(_histograms(part, masked), part) for part in parts]
+    roots = [Embeddings(np.sqrt(side.vectors), side.table) for side in plain]
+    return max((evaluate(*sides) for sides in (plain, roots)), key=lambda result: result.mean_ap)
 
 
 def _histograms(table: pd.DataFrame, masked: bool) -> np.ndarray:

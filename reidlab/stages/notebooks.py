@@ -19,14 +19,13 @@ from reidlab.stages.chosen import given_triplets, named_model
 from reidlab.stages.data import data_stage
 from reidlab.stages.data_run import DataRun
 from reidlab.stages.models import ModelSource
-from reidlab.stages.retrieval import arrays_of, embedding_stage, evaluation_stage
+from reidlab.stages.retrieval import embedding_stage, evaluation_stage
 from reidlab.stages.training import training_stage
 from reidlab.stages.triplets import triplet_stage
 from reidlab.store.runs import Run
 from reidlab.training.recipes import Recipe, load_recipe
 
 __all__ = [
-    "arrays_of",
     "data_for",
     "evaluate_for",
     "history_of",
@@ -145,8 +144,7 @@ def evaluate_for(data: DataRun, source: ModelSource, p: Retrieval) -> tuple[Run,
 def ranking_for(embeddings: Embeddings, result: RetrievalResult, p: Retrieval, *, choose: str) -> Figure:
     """Draw the nearest gallery images of the worst, best or random queries."""
     queries = plots.choose_queries(result, choose, p.n_examples, seed=p.seed)
-    listing = rank_gallery(**arrays_of(embeddings), queries=queries, k=10, metric=p.distance)
-    tables = embeddings.split("query").table, embeddings.split("gallery").table
-    return plots.ranking_figure(
-        listing, *tables, result=result, title=f"{choose} queries and their nearest gallery images"
-    )
+    query, gallery = embeddings.split("query"), embeddings.split("gallery")
+    listing = rank_gallery(query, gallery, queries=queries, k=10, metric=p.distance)
+    title = f"{choose} queries and their nearest gallery images"
+    return plots.ranking_figure(listing, query.table, gallery.table, result=result, title=title)

@@ -28,7 +28,7 @@ from reidlab.stages.multi_query import multi_query_images, pooled_queries
 from reidlab.stages.training import describe_model
 from reidlab.store.runs import Run
 
-__all__ = ["arrays_of", "embedding_stage", "evaluation_stage", "query_gallery"]
+__all__ = ["embedding_stage", "evaluation_stage", "query_gallery"]
 
 VALIDATION_AS_TEST = (
     "This data set has no query and gallery: the scores are on its validation identities. They chose the best epoch of "
@@ -120,25 +120,6 @@ def embedding_stage(
     return run, Embeddings(Embeddings.load(run.path).vectors, table)
 
 
-def arrays_of(embeddings: Embeddings) -> dict[str, Any]:
-    """Return query, gallery and their labels (`labels_of`), as the functions of `reidlab.retrieval` take them."""
-    query, gallery = embeddings.split("query"), embeddings.split("gallery")
-    return {"query": query.vectors, "gallery": gallery.vectors, **labels_of(query.table, gallery.table)}
-
-
-def labels_of(query: pd.DataFrame, gallery: pd.DataFrame) -> dict[str, Any]:
-    """Return the identities and cameras of two tables, and what tells their images apart.
-
-    That is their pixels (the column `PIXELS`, which `evaluation_stage` adds), or their paths.
-    """
-    labels: dict[str, Any] = {}
-    for side, table in (("query", query), ("gallery", gallery)):
-        labels[f"{side}_pids"] = table["pid"].to_numpy()
-        labels[f"{side}_camids"] = table["camid"].to_numpy() if "camid" in table else None
-        labels[f"{side}_images"] = table[PIXELS if PIXELS in table else "path"].to_numpy()
-    return labels
-
-
 def _with_pixels(table: pd.DataFrame, data: DataRun) -> pd.DataFrame:
     """Add the digest of each image's pixels, as the audit of the data set found it; the path where it did not."""
     try:
@@ -193,7 +174,8 @@ def evaluation_stage(
     notes = (*data.notes, *notes, *found.notes, *source.notes)
 
     def make(folder: Path) -> Mapping[str, Any]:
-        result = evaluate(**arrays_of(vectors), metric=metric, ap=ap, bootstrap=bootstrap, seed=seed)
+        sides = vectors.split("query"), vectors.split("gallery")
+        result = evaluate(*sides, metric=metric, ap=ap, bootstrap=bootstrap, seed=seed)
         result.save(folder)
         few = few_identities(result.per_query.loc[result.per_query["valid"], "pid"].nunique())
         return {

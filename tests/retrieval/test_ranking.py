@@ -15,13 +15,14 @@ import pytest
 from retrieval_cases import golden, random_data
 
 from reidlab.errors import UserError
-from reidlab.retrieval.inputs import prepare
+from reidlab.retrieval.inputs import problem_of
 from reidlab.retrieval.metrics import evaluate
 from reidlab.retrieval.outcome import RetrievalResult
 from reidlab.retrieval.pairs import sample_pairs
 from reidlab.retrieval.protocol import PROTOCOLS, pool_multi_query, protocol_audit
 from reidlab.retrieval.ranking import rank_matches
 from reidlab.retrieval.top import rank_gallery
+from reidlab.retrieval.vectors import Labels
 
 
 def test_no_torch() -> None:
@@ -43,8 +44,9 @@ def test_no_full_matrix_is_allocated() -> None:
 
 def test_matches_are_ordered_and_distances_true() -> None:
     data = random_data(0)
+    labels = [Labels(data[f"{side}_pids"], data[f"{side}_camids"]) for side in ("query", "gallery")]
     for metric in ("cosine", "euclidean"):
-        matches = rank_matches(prepare(**data, metric=metric))
+        matches = rank_matches(problem_of(data["query"], data["gallery"], *labels, metric=metric))
         assert (np.lexsort((matches.rank, matches.query)) == np.arange(len(matches.rank))).all()
         kept = np.flatnonzero(data["gallery_pids"] != -1)
         a, b = data["query"][matches.query], data["gallery"][kept[matches.column]]

@@ -11,10 +11,10 @@ import pytest
 from retrieval_cases import golden
 
 from reidlab.errors import UserError
-from reidlab.retrieval import Embeddings, evaluate, protocol_audit, rank_gallery
+from reidlab.retrieval import Embeddings, evaluate, protocol_audit, rank_gallery, sample_pairs
 from reidlab.retrieval.vectors import PIXELS
 
-FUNCTIONS = [evaluate, protocol_audit, rank_gallery]
+FUNCTIONS = [evaluate, protocol_audit, rank_gallery, sample_pairs]
 
 
 def side(data: dict[str, Any], name: str, **columns: Any) -> Embeddings:
@@ -40,6 +40,7 @@ def test_embeddings_bring_their_labels() -> None:
     pd.testing.assert_frame_equal(result.per_query, arrays.per_query)
     pd.testing.assert_frame_equal(rank_gallery(*sides(data), queries=[2, 0]), rank_gallery(**data, queries=[2, 0]))
     pd.testing.assert_frame_equal(protocol_audit(*sides(data)), protocol_audit(**data))
+    pd.testing.assert_frame_equal(sample_pairs(*sides(data), seed=3), sample_pairs(**data, seed=3))
 
 
 def test_without_cameras_there_is_no_camera_rule() -> None:
