@@ -16,8 +16,9 @@ import pandas as pd
 
 from reidlab.errors import UserError, nearest
 
-__all__ = ["STRATEGIES", "Triplets", "make_triplets"]
+__all__ = ["ROLES", "STRATEGIES", "Triplets", "make_triplets"]
 
+ROLES = ("anchor", "positive", "negative")
 STRATEGIES = {
     "random": "a random other image of the identity, a random image of a random other identity",
     "same_camera_negative": "positive from another camera where there is one, negative from the anchor's own camera",
@@ -51,8 +52,17 @@ class Triplets:
     @property
     def digest(self) -> str:
         """Digest of the rows, as an input of stages that train on them."""
-        rows = self.frame[["anchor", "positive", "negative"]].to_numpy(np.int64)
-        return hashlib.sha256(rows.tobytes()).hexdigest()
+        return hashlib.sha256(self.rows.tobytes()).hexdigest()
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Rows of anchors, positives and negatives, int64 [triplet, 3]."""
+        return self.frame[list(ROLES)].to_numpy(np.int64)
+
+    def within(self, rows: np.ndarray) -> Triplets:
+        """Return triplets of a part of a table as triplets of the table: `rows` are the part's rows in it."""
+        frame = self.frame.assign(**dict(zip(ROLES, rows[self.rows].T)))
+        return Triplets(frame, self.skipped, self.fallbacks)
 
     def save(self, folder: Path) -> None:
         """Write triplets.parquet and skipped.parquet into an existing folder."""
@@ -121,7 +131,7 @@ def make_triplets(
     else:
         cameras = pd.factorize(table["camid"])[0] if strategy == "same_camera_negative" else None
         positives, negatives, fallbacks = _draw(rows, codes, anchors, cameras, rng)
-    frame = pd.DataFrame({"anchor": anchors, "positive": positives, "negative": negatives})
+    frame = pd.DataFrame(dict(zip(ROLES, (anchors, positives, negatives))))
     frame["anchor_pid"], frame["negative_pid"] = pids[anchors], pids[negatives]
     frame["strategy"] = strategy
     skipped = pd.DataFrame({"pid": np.asarray(names)[counts < 2], "n_images": counts[counts < 2]})

@@ -6,13 +6,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from reidlab.data.triplets import ROLES
 from reidlab.errors import UserError
 from reidlab.plots.style import PALETTE, Chart, axes_or_new, set_alt, styled
 from reidlab.plots.triplets import triplet_rows
 
 __all__ = ["triplet_balance", "triplet_figure"]
-
-_ROLES = ["anchor", "positive", "negative"]
 
 
 def triplet_figure(table: pd.DataFrame, triplets: pd.DataFrame, *, height: int = 128, width: int = 64) -> Chart:
@@ -25,7 +24,7 @@ def triplet_figure(table: pd.DataFrame, triplets: pd.DataFrame, *, height: int =
     """
     from reidlab.data.pixels import decode  # imports torch, which the other figures do without
 
-    rows = triplets[_ROLES].to_numpy()
+    rows = triplets[list(ROLES)].to_numpy()
     paths = table["path"].to_numpy()
     images = np.stack([[decode(paths[row], (height, width)) for row in triplet] for triplet in rows])
     camids = table["camid"].to_numpy()[rows] if "camid" in table else None

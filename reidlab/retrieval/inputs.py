@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 
 from reidlab.errors import UserError, shown
 from reidlab.ids import as_ids, shared_codes
@@ -50,6 +50,26 @@ class Problem:
         if self.query_images is None or self.gallery_images is None:
             return None
         return int(np.isin(self.query_images, self.gallery_images).sum())
+
+    def is_ignored(
+        self, query: Codes | int, column: Codes | slice, *, cameras: bool = True
+    ) -> Bool[np.ndarray, " pair"]:
+        """Return whether gallery images are neither right nor wrong for queries: the rule stands here alone.
+
+        Ignored are junk, images of the query's identity and camera, and the query itself.
+
+        Args:
+            query: rows of queries, beside `column`, or one for all of them.
+            column: gallery columns.
+            cameras: False leaves out the rule of identity and camera.
+        """
+        ignored: npt.NDArray[np.bool_] = self.gallery_codes[column] == -1
+        if cameras and self.query_cams is not None and self.gallery_cams is not None:
+            same = self.query_codes[query] == self.gallery_codes[column]
+            ignored |= same & (self.query_cams[query] == self.gallery_cams[column])
+        if self.query_images is not None and self.gallery_images is not None:
+            ignored |= self.query_images[query] == self.gallery_images[column]
+        return ignored
 
     def for_queries(self, rows: Codes) -> Problem:
         """Return the problem of these queries alone."""

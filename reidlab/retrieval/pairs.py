@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -17,6 +15,8 @@ from reidlab.retrieval.vectors import Embeddings, Labels
 __all__ = ["sample_pairs"]
 
 MOST = 10_000_000  # pairs: their vectors are held
+
+Ints = npt.NDArray[np.int64]
 
 
 def sample_pairs(
@@ -50,7 +50,7 @@ def sample_pairs(
     problem = problem_of(query, gallery, *labels, metric=metric)
     rng = np.random.default_rng(seed)
     rows, columns = _same(problem, count, rng)
-    other_rows, other_columns = _not_itself(problem, *_different(problem, count, rng))
+    other_rows, other_columns = _valid(problem, *_different(problem, count, rng))
     if not len(rows) or not len(other_rows):
         kind = "same identity (in another camera)" if not len(rows) else "different identities"
         raise UserError(f"There is no valid pair of {kind} among the queries and the gallery.")
@@ -62,33 +62,25 @@ def sample_pairs(
     return pd.DataFrame({"query": q, "gallery": problem.gallery_rows[g], "same": same, "distance": distance})
 
 
-def _same(problem: Problem, count: int, rng: np.random.Generator) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+def _same(problem: Problem, count: int, rng: np.random.Generator) -> tuple[Ints, Ints]:
     """Draw valid pairs of the same identity, or take all of them: rows of queries, columns of the gallery."""
     pairs = pd.DataFrame({"code": problem.query_codes, "query": np.arange(len(problem.query))}).merge(
         pd.DataFrame({"code": problem.gallery_codes, "column": np.arange(len(problem.gallery))}), on="code"
     )
     rows, columns = pairs["query"].to_numpy(), pairs["column"].to_numpy()
-    if problem.query_cams is not None and problem.gallery_cams is not None:
-        valid = problem.query_cams[rows] != problem.gallery_cams[columns]
-        rows, columns = rows[valid], columns[valid]
-    rows, columns = _not_itself(problem, rows, columns)
+    rows, columns = _valid(problem, rows, columns)
     if len(rows) > count:
         chosen = rng.choice(len(rows), count, replace=False)
         rows, columns = rows[chosen], columns[chosen]
     return rows, columns
 
 
-def _not_itself(
-    problem: Problem, rows: npt.NDArray[Any], columns: npt.NDArray[Any]
-) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Leave out the pairs of an image with itself."""
-    if problem.query_images is None or problem.gallery_images is None:
-        return rows, columns
-    apart = problem.query_images[rows] != problem.gallery_images[columns]
-    return rows[apart], columns[apart]
+def _valid(problem: Problem, rows: Ints, columns: Ints) -> tuple[Ints, Ints]:
+    kept = ~problem.is_ignored(rows, columns)
+    return rows[kept], columns[kept]
 
 
-def _different(problem: Problem, count: int, rng: np.random.Generator) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+def _different(problem: Problem, count: int, rng: np.random.Generator) -> tuple[Ints, Ints]:
     """Draw pairs of different identities, each as likely as any other: rows of queries, columns of the gallery."""
     order = np.argsort(problem.gallery_codes, kind="stable")
     codes = problem.gallery_codes[order]
@@ -101,7 +93,7 @@ def _different(problem: Problem, count: int, rng: np.random.Generator) -> tuple[
     return rows, order[place + own[rows] * (place >= start[rows])]
 
 
-def _distinct(total: int, count: int, rng: np.random.Generator) -> npt.NDArray[Any]:
+def _distinct(total: int, count: int, rng: np.random.Generator) -> Ints:
     """Draw `count` different numbers below `total`, or all of them."""
     if total <= 2 * count:
         return rng.permutation(total)[:count]

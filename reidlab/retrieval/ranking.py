@@ -101,7 +101,6 @@ class _Ranker:
         if problem.query_images is not None and problem.gallery_images is not None:
             self.images = _Spans(problem.query_images, problem.gallery_images)
         cams = problem.gallery_cams
-        self.cameras = rule != "no_camera" and cams is not None
         self.by_camera = {}
         if rule == "drop_same_camera" and cams is not None:
             self.by_camera = {int(cam): np.flatnonzero(cams == cam) for cam in np.unique(cams)}
@@ -113,21 +112,14 @@ class _Ranker:
         """
         problem = self.problem
         row, column = self.people.listed(queries)
-        ignored = np.zeros(len(row), bool)
-        if self.cameras:
-            assert problem.query_cams is not None and problem.gallery_cams is not None
-            ignored = problem.query_cams[queries][row] == problem.gallery_cams[column]
         if self.images is not None:
-            assert problem.query_images is not None and problem.gallery_images is not None
-            ignored |= problem.query_images[queries][row] == problem.gallery_images[column]
             row_too, column_too = self.images.listed(queries)
             strange = problem.gallery_codes[column_too] != problem.query_codes[queries][row_too]
             if strange.any():
                 row, column = np.append(row, row_too[strange]), np.append(column, column_too[strange])
-                ignored = np.append(ignored, np.ones(strange.sum(), bool))
                 order = np.argsort(row, kind="stable")
-                row, column, ignored = row[order], column[order], ignored[order]
-        return row, column, ignored
+                row, column = row[order], column[order]
+        return row, column, problem.is_ignored(queries[row], column, cameras=self.rule != "no_camera")
 
     def mask_camera(self, scores: Floats, queries: Ints) -> None:
         """Take every image of the query's own camera out (the rule of some published code, not the official one)."""

@@ -113,11 +113,7 @@ def _nearest(
     """List the nearest images of one query, given its products with the gallery."""
     scores = scorer.finish(dots, np.empty_like(dots))
     right = problem.gallery_codes == problem.query_codes[at]
-    ignored = problem.gallery_codes == -1
-    if problem.query_cams is not None:
-        ignored |= right & (problem.gallery_cams == problem.query_cams[at])
-    if problem.query_images is not None:
-        ignored |= problem.gallery_images == problem.query_images[at]
+    ignored = problem.is_ignored(at, slice(None))
     if not show_ignored:
         scores = np.where(ignored, -np.inf, scores)
         k = min(k, int((~ignored).sum()))

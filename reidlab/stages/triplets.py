@@ -75,11 +75,8 @@ def triplet_stage(
         train = used.iloc[rows].reset_index(drop=True)
         vectors = None if embeddings is None else embeddings[rows]
         drawn = make_triplets(train, strategy=strategy, seed=seed, per_anchor=per_anchor, embeddings=vectors)
-        frame = drawn.frame.copy()
-        for column in ("anchor", "positive", "negative"):
-            frame[column] = rows[frame[column].to_numpy()]
-        Triplets(frame, drawn.skipped, drawn.fallbacks).save(folder)
-        return {"triplets": len(frame), "skipped": len(drawn.skipped), "fallbacks": drawn.fallbacks}
+        drawn.within(rows).save(folder)
+        return {"triplets": len(drawn), "skipped": len(drawn.skipped), "fallbacks": drawn.fallbacks}
 
     label = f"{data.run.params['dataset']}-{strategy}"
     run = store.stage("triplets", label, params=params, inputs=inputs, make=make)

@@ -78,7 +78,9 @@ def make_task(
         UserError: no train images, fewer identities than the sampler wants, foreign triplets or pixels.
     """
     if pixels.n_images != len(table):
-        raise UserError(f"The pixel store has {pixels.n_images} images, the table {len(table)}; they belong together.")
+        raise UserError(
+            f"The pixel store has {pixels.n_images} images and the table {len(table)}; both must be of the same data."
+        )
     usable = (table["split"] == "train") & ~is_junk(table) & ~is_distractor(table)
     rows = np.flatnonzero(usable.to_numpy())
     if not len(rows):
@@ -89,10 +91,9 @@ def make_task(
     if not needs_triplets:
         units = rows[:, None]
     elif triplets is None:
-        frame = make_triplets(table.iloc[rows].reset_index(drop=True), seed=seed).frame
-        units = rows[frame[["anchor", "positive", "negative"]].to_numpy()]
+        units = make_triplets(table.iloc[rows].reset_index(drop=True), seed=seed).within(rows).rows
     else:
-        units = triplets.frame[["anchor", "positive", "negative"]].to_numpy()
+        units = triplets.rows
         strange = units.max(initial=-1) >= len(table) or units.min(initial=0) < 0
         if strange or (labels[units] < 0).any() or not _agree(labels[units]):
             raise UserError("The triplets do not belong to this table's train split; draw them again (notebook 02).")

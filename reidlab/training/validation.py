@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
+from reidlab.data.answers import answered
 from reidlab.data.pixels import PixelStore
 from reidlab.data.schema import is_distractor, is_junk
 from reidlab.devices import ComputePlan
@@ -48,7 +49,7 @@ def make_validator(
         known = cameras is not None
         remedy = "remove the camera column to compare within cameras" if known else "add images"
         warnings.warn(
-            f"Training goes on without validation, and its last epoch counts: no validation identity has two images"
+            f"Training continues without validation, and its last epoch is kept: no validation identity has two images"
             f"{' in different cameras' if known else ''}. Hold out more identities (val_share), or {remedy}.",
             stacklevel=2,
         )
@@ -84,13 +85,14 @@ def _queries(
         shuffled = pd.Series(rng.permutation(len(pids)))
         shuffled = shuffled[somebody[shuffled]]
         query = np.sort(shuffled.groupby(pids[shuffled]).first().to_numpy())
-        answered = (frame.groupby("pid")["pid"].transform("size") > 1).to_numpy() & somebody
+        scored = (frame.groupby("pid")["pid"].transform("size") > 1).to_numpy() & somebody
         gallery = np.setdiff1d(np.arange(len(pids)), query)
-        query = query[answered[query]]
+        query = query[scored[query]]
         return (query if len(query) <= max_queries else np.sort(rng.permutation(query)[:max_queries])), gallery
     drawn = rng.permutation(len(pids))
     query = np.sort(drawn[somebody[drawn]][:max_queries])
-    answered = (frame.assign(camid=cameras).groupby("pid")["camid"].transform("nunique") > 1).to_numpy() & somebody
-    if not answered[query].any():  # none, or none in this draw
-        query = np.flatnonzero(answered)[:max_queries]
+    frame = frame.assign(camid=cameras)
+    scored = answered(frame, frame) & somebody
+    if not scored[query].any():  # none, or none in this draw
+        query = np.flatnonzero(scored)[:max_queries]
     return query, np.arange(len(pids))

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from reidlab.data.answers import answered
 from reidlab.data.audit.duplicates import expand_pairs, near_hashes
 from reidlab.data.schema import TEST_SPLITS, TRAIN_SPLITS, is_distractor, is_junk
 
@@ -170,13 +171,7 @@ def identities(table: pd.DataFrame) -> list[pd.DataFrame]:
 
 def _no_answer(known: pd.DataFrame) -> pd.DataFrame:
     query, gallery = (known[known["split"] == split] for split in ("query", "gallery"))
-    if "camid" not in known:
-        bad = query[~query["pid"].isin(gallery["pid"].unique())]
-    else:
-        total = gallery.groupby("pid").size()
-        by_camera = gallery.groupby(["pid", "camid"]).size()
-        here = by_camera.reindex(pd.MultiIndex.from_frame(query[["pid", "camid"]]), fill_value=0).to_numpy()
-        bad = query[total.reindex(query["pid"], fill_value=0).to_numpy() - here <= 0]
+    bad = query[~answered(query, gallery)]
     return _finding("no_answer", bad.index.to_numpy(), [f"query pid {pid}" for pid in bad["pid"]])
 
 
@@ -199,7 +194,7 @@ def odd_pictures(images: pd.DataFrame, upright: bool | None) -> list[pd.DataFram
         middle = values.median()
         far = z[(z > EXTREME_Z) & ((kind != "blurred") | (values < BLURRED_SHARE * middle))]
         far = far.sort_values(ascending=False)
-        details = [f"{name} {value:.1f}, the middle is {middle:.1f}" for value in values[far.index]]
+        details = [f"{name} {value:.1f}, the median is {middle:.1f}" for value in values[far.index]]
         found.append(_finding(kind, far.index.to_numpy(), details))
     return found
 
