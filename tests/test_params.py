@@ -101,12 +101,12 @@ class Open(NotebookParams):
     ("name", "value", "words"),
     [
         ("options", "{{1}}", "holds a set"),
-        ("options", "{[1]: 2}", "stands as a name in a mapping"),
+        ("options", "{[1]: 2}", "is a name in a mapping, but names must be text"),
         ("options", "{'a': {1, 2}}", "holds a set"),
         ("options", {"a": {1, 2}}, "`a` holds a set"),
         ("options", {1: 2}, "the name 1 must be text"),
         ("options", {"a": datetime.date(2024, 1, 31)}, "`a` holds a date"),
-        ("options", {"a": [math.nan]}, "`a.0` is nan, which is no finite number"),
+        ("options", {"a": [math.nan]}, "`a.0` is nan, not a finite number"),
         ("options", "[" * 5000, "nested more than 32 deep"),
         ("options", "{'a': " + "9" * 5000 + "}", "a number has too many digits"),
         ("steps", "[{'name': 'a', 'name': 'b'}]", "'name' is given twice"),
@@ -246,7 +246,7 @@ def test_describe_rows() -> None:
 @pytest.mark.parametrize("model", NOTEBOOKS.values(), ids=list(NOTEBOOKS))
 def test_each_notebook_model(model: type[NotebookParams]) -> None:
     made = model()
-    assert len(model.model_fields) <= 16 and made.changed() == {}
+    assert len(model.model_fields) <= 15 and made.changed() == {}
     assert all(row.description for row in describe(model))
     assert model.from_values(made.model_dump()) == made
     # what a shell can say for each default is read back as the default
@@ -257,6 +257,15 @@ def test_each_notebook_model(model: type[NotebookParams]) -> None:
 def test_the_table_escapes_and_marks_what_differs() -> None:
     html = Toy(note="<b>&")._repr_html_()
     assert "&lt;b&gt;&amp;" in html and html.count("<b>") == 1
+
+
+def test_a_projection_is_no_metric() -> None:
+    p = params.Retrieval.from_values({"projection": "lda"})
+    assert (p.metric, p.projection) == ("cosine", "lda")
+    with pytest.raises(UserError, match="metric='lda': lda is a projection, not a metric: set projection='lda'"):
+        params.Retrieval.from_values({"metric": "lda"})
+    with pytest.raises(UserError, match="projection='pca': allowed is '' or 'lda'"):
+        params.Retrieval.from_values({"projection": "pca"})
 
 
 def test_no_torch() -> None:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from reidlab.errors import UserError
 from reidlab.params.base import NotebookParams, Row, coerce, describe
 
 __all__ = [
@@ -96,8 +97,9 @@ class Retrieval(DataParams):
         "", description="instead of a recipe: latest, a training run, model folder or published NAME:FILE"
     )
     device: Device = Field("auto", description="where to compute; auto: cuda, then mps, then cpu")
-    metric: Literal["cosine", "euclidean", "lda"] = Field(
-        "cosine", description="distance of embeddings; lda: cosine after discriminant analysis of training identities"
+    metric: Literal["cosine", "euclidean"] = Field("cosine", description="distance between embeddings")
+    projection: Literal["", "lda"] = Field(
+        "", description="lda: embeddings after discriminant analysis of training identities; empty: as they are"
     )
     ap: Literal["plain", "trapezoid"] = Field(
         "plain",
@@ -105,13 +107,13 @@ class Retrieval(DataParams):
     )
     flip_test: bool = Field(False, description="add the embedding of the mirrored image")
     multi_query: bool = Field(False, description="search with the mean of a person's images in a camera")
-    bootstrap: int = Field(1000, ge=0, le=100_000, description="resamples for confidence intervals; 0: none")
-    n_examples: int = Field(4, ge=1, le=50, description="queries shown in each gallery")
 
-    @property
-    def distance(self) -> Literal["cosine", "euclidean"]:
-        """The distance of the embeddings that are compared, which lda has projected."""
-        return "cosine" if self.metric == "lda" else self.metric
+    @field_validator("metric", mode="before")
+    @classmethod
+    def _no_projection(cls, value: Any) -> Any:
+        if value == "lda":
+            raise UserError("lda is a projection, not a metric: set projection='lda' and leave metric='cosine'.")
+        return value
 
 
 class ModelZoo(NotebookParams):

@@ -30,7 +30,9 @@ def multi_query_images(data: DataRun, metric: str) -> pd.DataFrame:
     if "camid" not in table:
         raise UserError("multi_query=true: images of one identity in one camera are averaged, and no camera is known.")
     if metric != "cosine":
-        raise UserError(f"multi_query=true averages directions, so metric={metric!r} cannot be used: cosine or lda.")
+        raise UserError(
+            f"multi_query=true averages directions, so metric={metric!r} cannot be used: set metric='cosine'."
+        )
     return found
 
 

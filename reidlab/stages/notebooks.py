@@ -38,6 +38,8 @@ __all__ = [
     "triplets_for",
 ]
 
+_QUERIES_SHOWN = 4  # in each picture of rankings
+
 
 def data_for(p: DataParams) -> DataRun:
     """Read and prepare (or find) the data set that a notebook's parameters name."""
@@ -130,12 +132,11 @@ def evaluate_for(data: DataRun, source: ModelSource, p: Retrieval) -> tuple[Run,
     return evaluation_stage(
         data,
         source,
-        metric=p.distance,
+        metric=p.metric,
         ap=p.ap,
         flip=p.flip_test,
-        projection_dim=PROJECTION_DIM if p.metric == "lda" else 0,
+        projection_dim=PROJECTION_DIM if p.projection else 0,
         multi_query=p.multi_query,
-        bootstrap=p.bootstrap,
         seed=p.seed,
         device=p.device,
     )
@@ -143,8 +144,8 @@ def evaluate_for(data: DataRun, source: ModelSource, p: Retrieval) -> tuple[Run,
 
 def ranking_for(embeddings: Embeddings, result: RetrievalResult, p: Retrieval, *, choose: str) -> Figure:
     """Draw the nearest gallery images of the worst, best or random queries."""
-    queries = plots.choose_queries(result, choose, p.n_examples, seed=p.seed)
+    queries = plots.choose_queries(result, choose, _QUERIES_SHOWN, seed=p.seed)
     query, gallery = embeddings.split("query"), embeddings.split("gallery")
-    listing = rank_gallery(query, gallery, queries=queries, k=10, metric=p.distance)
+    listing = rank_gallery(query, gallery, queries=queries, k=10, metric=p.metric)
     title = f"{choose} queries and their nearest gallery images"
     return plots.ranking_figure(listing, query.table, gallery.table, result=result, title=title)

@@ -66,7 +66,7 @@ def training_images(data: DataRun) -> pd.DataFrame:
     table = data.table
     found = table[(table["split"] == "train") & ~is_junk(table) & ~is_distractor(table)].reset_index(drop=True)
     if not len(found):
-        raise UserError("The data set has no training images, and a projection is learnt from them: metric=cosine.")
+        raise UserError("The data set has no training images, and a projection is learnt from them: set projection=''.")
     return found
 
 

@@ -416,8 +416,6 @@ def test_recipes_with_teachers_of_the_notebook(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="recipe: There is no run 'other'"):
         check_names(Training(recipe=str(file)), ["recipe"])
     assert stages.recipe_for(Training(recipe="custom_cnn_best")).teachers == ()
-    p = Retrieval(metric="lda")
-    assert (p.distance, Retrieval(metric="euclidean").distance) == ("cosine", "euclidean")
 
 
 def test_weights_that_a_start_replaces_are_not_claimed(people: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -622,7 +620,7 @@ def test_what_the_notebooks_call(people: Path, tmp_path: Path) -> None:
     assert recipe.epochs == 1 and recipe.optimizer.lr == 1e-3
     run = stages.train_for(data, recipe, p)
     assert stages.training_notes(run) == []
-    p4 = params(Retrieval, people, model=run.path.name, bootstrap=0, device="cpu", n_examples=2)
+    p4 = params(Retrieval, people, model=run.path.name, projection="lda", device="cpu")
     source = stages.choose_model(data, p4).source()
     assert source.digest == run.digest
     _, result, vectors = stages.evaluate_for(data, source, p4)
