@@ -113,7 +113,7 @@ def _kernels_use_bfloat16() -> bool:
 
 @functools.cache
 def bfloat16_times(device: str) -> tuple[float, float]:
-    """Measure a small network of convolutions; return milliseconds a batch in float32 and in bfloat16.
+    """Measure a small network of convolutions; return milliseconds per batch in float32 and in bfloat16.
 
     Measured once a process, in a fraction of a second.
 
@@ -138,7 +138,7 @@ def bfloat16_times(device: str) -> tuple[float, float]:
 
 
 def check_device(device: str) -> str:
-    """Return the device that a name stands for, before anything is looked up or computed for it.
+    """Return the device that a name stands for; refuse it before anything is looked up or computed.
 
     Args:
         device: cpu, cuda, mps, or auto (the first of cuda, mps, cpu that is there).
@@ -191,7 +191,7 @@ def _warn_where_slow(device: torch.device) -> None:
         warnings.warn(
             f"precision='bfloat16' is {half / plain:.1f} times slower than float32 here ({half:.1f} ms against "
             f"{plain:.1f} ms, a small network measured just now): this {device.type} has no instructions for it. "
-            "precision='auto' takes float32 here.",
+            "precision='auto' chooses float32 here.",
             stacklevel=3,
         )
 

@@ -42,7 +42,7 @@ def shown(value: object, limit: int = 80) -> str:
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
-    """Return which choice `name` was probably meant to be: " Did you mean 'x'?" or an empty string."""
+    """Return a hint at the choice that `name` was probably meant to be: " Did you mean 'x'?" or an empty string."""
     wanted, known = str(name)[:200], [str(choice) for choice in choices]
     whole = difflib.get_close_matches(wanted, known, n=1, cutoff=0.5)
     # beginnings count: osnett is nearer to osnet_x1_0 than to resnet50t

@@ -23,10 +23,10 @@ _REMEDIES = {
     errno.EMFILE: "Allow more open files, `ulimit -n 1024`, and run it again.",
     errno.ENFILE: "Close other programs: the whole machine has too many files open.",
     errno.ENAMETOOLONG: "Give a shorter name.",
-    errno.ENOTDIR: "A part of it is a file where a folder is wanted: move it away, or give another path.",
+    errno.ENOTDIR: "Part of the path is a file where a folder is needed: move it away, or give another path.",
     errno.EISDIR: "Give the path of a file.",
     errno.EEXIST: "Move it away, or give another path.",
-    errno.ENOENT: "Give a path that is there.",
+    errno.ENOENT: "Give a path that exists.",
     errno.EIO: "The disk may be damaged: try another one.",
 }
 _FILES = 128  # a kernel, its five sockets and its threads have needed 70
@@ -41,7 +41,7 @@ def wants_traceback() -> bool:
 
 
 def print_anything() -> None:
-    """Let what a terminal's or a file's encoding lacks be printed as an escape, not raise."""
+    """Print characters that the encoding of a terminal or a file lacks as escapes instead of raising."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -53,7 +53,7 @@ def explained(error: BaseException) -> str | None:
     if isinstance(error, UnicodeError):
         return printable(f"{_unicode(error)} Set PYTHONUTF8=1, or LC_ALL to a UTF-8 locale.")
     if isinstance(error, RecursionError):
-        return "Something given is nested too deeply to be read; write it flatter."
+        return "The input is nested too deeply to be read; flatten it."
     if isinstance(error, MemoryError) or (isinstance(error, (RuntimeError, ImportError)) and _NO_MEMORY.search(said)):
         return printable(f"There is not enough memory{f' ({said[:200]})' if said else ''}. {_MEMORY}")
     number = getattr(error, "errno", None)  # OSError, and ZeroMQ's own errors
@@ -107,5 +107,5 @@ def _unicode(error: UnicodeError) -> str:
     if isinstance(error, UnicodeEncodeError):
         return f"{error.object[error.start : error.end]!r} cannot be written as {error.encoding}."
     if isinstance(error, UnicodeDecodeError):
-        return f"The byte {error.object[error.start]:#04x} at place {error.start} is no {error.encoding}."
+        return f"The byte {error.object[error.start]:#04x} at position {error.start} is not {error.encoding}."
     return f"A text cannot be read or written ({error})."

@@ -103,7 +103,7 @@ def _folder(variable: str, usual: str) -> Path:
 
 
 def tensorboard_root() -> Path:
-    """Return the folder of TensorBoard's event files, a folder a run."""
+    """Return the folder of TensorBoard's event files, one folder per run."""
     return reports_root() / "tensorboard"
 
 

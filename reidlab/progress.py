@@ -28,7 +28,7 @@ def bar(
     initial: int = 0,
     every: float = 10.0,
 ) -> Any:
-    """Return tqdm's bar over `items`, which vanishes at its end; under `reidlab run` one that says a line now and then.
+    """Return tqdm's bar over `items`, which vanishes at its end; under `reidlab run` it prints a line now and then.
 
     Args:
         items: what is gone through; None for a bar that `update` moves.
@@ -76,13 +76,13 @@ class _Lines:
             say(f"{self.text.format(self.n, self.total)}, {duration(left)} left")
 
     def set_description(self, *_: object) -> None:
-        """Say nothing: lines of an epoch say more."""
+        """Print nothing: the lines of an epoch tell more."""
 
     def set_postfix(self, *_: object) -> None:
-        """Say nothing: lines of an epoch say more."""
+        """Print nothing: the lines of an epoch tell more."""
 
     def close(self) -> None:
-        """Say nothing: the next line comes from what goes on."""
+        """Print nothing: whatever runs next prints its own line."""
 
 
 def say(line: str) -> None:
@@ -107,7 +107,7 @@ def _in_kernel() -> bool:
 
 
 def duration(seconds: float) -> str:
-    """Write a duration for people: 40 s, 12 min, 2 h 05 min."""
+    """Return a duration in seconds as readable text: 40 s, 12 min, 2 h 05 min."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

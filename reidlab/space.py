@@ -22,7 +22,7 @@ def free_bytes(folder: str | os.PathLike[str]) -> int:
 
 
 def check_space(folder: str | os.PathLike[str], needed_bytes: int, what: str) -> None:
-    """Refuse to begin what the disk of `folder` cannot hold.
+    """Refuse to start writing what does not fit on the disk of `folder`.
 
     Args:
         folder: where it will be written; it need not exist yet.

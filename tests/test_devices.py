@@ -139,7 +139,7 @@ def test_bfloat16_that_is_slow_is_given_and_said(monkeypatch: pytest.MonkeyPatch
     machine(monkeypatch)
     monkeypatch.setattr(devices, "bfloat16_times", lambda device: (2.0, 22.0))
     words = (
-        r"'bfloat16' is 11.0 times slower than float32 here \(22.0 ms against 2.0 ms.*precision='auto' takes float32"
+        r"'bfloat16' is 11.0 times slower than float32 here \(22.0 ms against 2.0 ms.*precision='auto' chooses float32"
     )
     with pytest.warns(UserWarning, match=words):
         assert plan("cpu", "bfloat16").precision == "bfloat16"

@@ -45,7 +45,7 @@ class Sockets(Exception):
         (ImportError("libtorch_cpu.so: failed to map segment from shared object"), "There is not enough memory"),
         (RecursionError("maximum recursion depth exceeded"), "nested too deeply"),
         (UnicodeEncodeError("ascii", "né", 1, 2, "ordinal"), "'é' cannot be written as ascii. Set PYTHONUTF8=1"),
-        (UnicodeDecodeError("utf-8", b"n\xe9", 1, 2, "x"), "The byte 0xe9 at place 1 is no utf-8"),
+        (UnicodeDecodeError("utf-8", b"n\xe9", 1, 2, "x"), "The byte 0xe9 at position 1 is not utf-8"),
         (UnicodeError("odd"), "cannot be read or written (odd)"),
     ],
     ids=str,

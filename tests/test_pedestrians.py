@@ -280,7 +280,7 @@ def test_a_finished_folder_is_reused_and_another_spec_refused(made):
 
 def test_a_folder_with_other_things_is_refused(tmp_path):
     (tmp_path / "mine.txt").write_text("keep")
-    with pytest.raises(UserError, match="no complete pedestrians"):
+    with pytest.raises(UserError, match="not a complete pedestrians"):
         make_pedestrians(tmp_path, SMALL)
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
 

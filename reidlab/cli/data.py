@@ -67,7 +67,7 @@ def data_group(
     val_share: Annotated[float, typer.Option(help="Share of training identities held out.")] = 0.2,
     seed: Annotated[int, typer.Option(help="Seed of that split.")] = 0,
 ) -> None:
-    """Make a folder an identity by hard links, split as notebook 01 splits; no source file is touched."""
+    """Make one folder per identity with hard links, split as in notebook 01; no source file is touched."""
     from reidlab.data.copies import group_copies
     from reidlab.stages.data import data_stage
 

@@ -29,7 +29,7 @@ def shares(given: Mapping[str, Any], models: Sequence[Any]) -> list[dict[str, An
 
 
 def stopped(notebook: str, began: float) -> str:
-    """Say what is kept of a notebook that Ctrl-C stopped.
+    """Return the message on a notebook that Ctrl-C stopped: what is kept, and how to go on.
 
     Args:
         notebook: its name.
@@ -37,7 +37,7 @@ def stopped(notebook: str, began: float) -> str:
     """
     epochs = _kept_epochs(began)
     training = f" and the training's {epochs} finished epoch{'s' * (epochs > 1)}" if epochs else ""
-    return f"{notebook}: stopped. Kept: every stage that was finished{training}. The same command goes on from there."
+    return f"{notebook}: stopped. Kept: every stage that was finished{training}. The same command continues from there."
 
 
 def _kept_epochs(began: float) -> int:

@@ -98,7 +98,7 @@ def runs_gc(
     stale: Annotated[bool, typer.Option("--stale", help="Also runs whose code has changed since.")] = False,
     inputs: Annotated[bool, typer.Option("--inputs", help="Also stale runs that a current run was made from.")] = False,
     unfinished: Annotated[bool, typer.Option("--unfinished", help="Also stopped trainings that could go on.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be removed.")] = False,
 ) -> None:
     """Remove unfinished work (interrupted trainings too) and, with --stale, runs that nothing will find again."""
     from reidlab import store

@@ -19,7 +19,7 @@ class NotRegular(OSError):
 
 def missing(path: str | os.PathLike[str]) -> UserError:
     """Return the error about an image file that is not there."""
-    return UserError(f"{path} does not exist. Was the data set moved? Read it anew (notebook 01).")
+    return UserError(f"{path} does not exist. Was the data set moved? Read it again (notebook 01).")
 
 
 @contextmanager

@@ -20,7 +20,7 @@ class _Shared:
 
 @contextmanager
 def quiet_pillow() -> Iterator[None]:
-    """Keep Pillow from warning of odd metadata and of sizes, which is judged here."""
+    """Silence Pillow's warnings about odd metadata and large images, which are checked here."""
     with _Shared.lock:
         if _Shared.inside == 0:
             _Shared.catch = warnings.catch_warnings()

@@ -117,7 +117,7 @@ def _allocated(path: Path, wanted: int) -> int:
 
 
 def _reserve(path: Path, n_bytes: int) -> None:
-    """Return the file its size and its blocks: a full disk must fail here; in the mapping it would be a SIGBUS."""
+    """Give the file its size and its blocks: a full disk must fail here; in the mapping it would be a SIGBUS."""
     with path.open("ab") as file:
         file.truncate(n_bytes)
     if hasattr(os, "posix_fallocate"):

@@ -158,7 +158,7 @@ def extent(opened: Opened) -> tuple[str, float, float]:
     kind = "real" if opened.image.mode == "F" else "whole"
     low, high = float(values.min()), float(values.max())
     if not np.isfinite(values).all():
-        raise Bad("it holds NaN or infinite values; there is no colour for them")
+        raise Bad("it holds NaN or infinite values, which have no colour")
     if low < 0 or (kind == "real" and high > 255):
         allowed = "from 0 to 1 or from 0 to 255" if kind == "real" else "of 0 and more"
         raise Bad(f"it holds values from {low:g} to {high:g}, and only values {allowed} become 8 bits; convert it")
@@ -192,9 +192,7 @@ def to_rgb(opened: Opened, value_range: float | None = None) -> Image.Image:
             image = image.convert("LA" if mode == "La" else "RGBA")
         rgb = image if image.mode == "RGB" else image.convert("RGB")
     if opened.deep_colour and max(high for _, high in rgb.getextrema()) < _FAINT:  # type: ignore[misc]
-        raise Bad(
-            "it has 16 bits a channel and uses the lowest ones alone: the 8 bits left of it are black; convert it"
-        )
+        raise Bad("it has 16 bits per channel but uses only the lowest 8, so that it would turn black; convert it")
     return rgb
 
 

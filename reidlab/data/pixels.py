@@ -144,7 +144,7 @@ class PixelStore:
         """
         problem = self.problem()
         if problem:
-            raise UserError(f"The pixel store {self.folder} is damaged: {problem}. Build it again; it is made anew.")
+            raise UserError(f"The pixel store {self.folder} is damaged: {problem}. Build it again.")
         if self.n_images == 0:
             return np.zeros(0, np.uint8)
         return np.memmap(self.folder / PIXELS, dtype=np.uint8, mode="r")

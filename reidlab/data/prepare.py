@@ -28,8 +28,8 @@ SHARED_IDENTITIES = (
     "recognised, not how well new ones are."
 )
 TEST_AS_VALIDATION = (
-    "Validation images were taken from the gallery: choices made on them are made on the test identities, and test "
-    "scores after such choices are too good."
+    "Validation images were taken from the gallery: whatever is chosen on them is chosen on test identities, "
+    "and test scores after that are too good."
 )
 
 
@@ -44,7 +44,7 @@ def split_by_identity(table: pd.DataFrame, *, val_share: float = 0.1, seed: int 
         seed: of the draw.
     """
     _check_share("val_share", val_share)
-    prepared, pool = _training_pool(table)
+    prepared, pool = _training_pool(check_table(table))
     people = _sorted_unique(prepared.loc[pool, "pid"])
     if len(people) < 2:
         raise UserError(f"A split by identity needs two identities in train; the table has {len(people)}.")
@@ -62,7 +62,7 @@ def split_by_image(table: pd.DataFrame, *, val_share: float = 0.2, seed: int = 0
     (`SHARED_IDENTITIES`).
     """
     _check_share("val_share", val_share)
-    prepared, pool = _training_pool(table)
+    prepared, pool = _training_pool(check_table(table))
     rows = _by_path(prepared, np.flatnonzero(pool))
     if len(rows) < 2:
         raise UserError(f"A split by image needs two images in train; the table has {len(rows)}.")
@@ -190,9 +190,8 @@ def _check_share(name: str, share: float) -> None:
         raise UserError(f"{name}={share!r} should be between 0 and 1.")
 
 
-def _training_pool(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
-    """Return a table whose val is train again, and which of its rows may be drawn."""
-    prepared = check_table(table)
+def _training_pool(prepared: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
+    """Make val train again in a checked table, and return it with which of its rows may be drawn."""
     prepared.loc[prepared["split"] == "val", "split"] = "train"
     return prepared, (prepared["split"] == "train") & ~is_junk(prepared) & ~is_distractor(prepared)
 

@@ -30,12 +30,12 @@ def ranges_of(table: pd.DataFrame) -> Floats | None:
     """Return the column `value_range` of an image table, None where it has none.
 
     Raises:
-        UserError: a value is no number above 0.
+        UserError: a value is not a number above 0.
     """
     if RANGE not in table:
         return None
     values = pd.to_numeric(table[RANGE], errors="coerce").astype(np.float64)
-    refuse(table[RANGE], ~np.isfinite(values) | (values <= 0), RANGE, "is no number above 0")
+    refuse(table[RANGE], ~np.isfinite(values) | (values <= 0), RANGE, "is not a number above 0")
     return np.asarray(values, dtype=np.float64)
 
 
@@ -64,7 +64,7 @@ def choose_ranges(kinds: npt.NDArray[np.object_], highs: Floats) -> tuple[Floats
         elif highs[real].max() > _CERTAIN:
             refused |= _blackened(real, highs, ranges)
         else:
-            text = "its floats reach {:g}, and the data set says neither 0 to 1 nor 0 to 255; convert it"
+            text = "its floats reach {:g}, while the range of the data set is neither 0 to 1 nor 0 to 255; convert it"
             refused |= {int(i): text.format(highs[i]) for i in real}
     return ranges, refused
 
@@ -80,7 +80,7 @@ def _apart(high: float, value_range: float) -> str:
 
 
 def notes_of_ranges(kinds: npt.NDArray[np.object_], highs: Floats, ranges: Floats) -> list[str]:
-    """Return how images of more than 8 bits were brought to 8, for the reader of a report."""
+    """Return notes on how images of more than 8 bits were reduced to 8 bits."""
     words = {"whole": "whole numbers of 16 or 32 bits", "real": "floats"}
     notes = []
     for kind, name in words.items():
@@ -94,7 +94,7 @@ def notes_of_ranges(kinds: npt.NDArray[np.object_], highs: Floats, ranges: Float
     rows = kinds == "colour"
     if rows.any():
         notes.append(
-            f"{rows.sum():,} of {len(kinds):,} images hold 16 bits a channel, of which the upper 8 are used (they "
+            f"{rows.sum():,} of {len(kinds):,} images have 16 bits per channel, of which the upper 8 are used (they "
             f"reach {highs[rows].max():g} of 255)."
         )
     return notes

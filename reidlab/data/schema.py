@@ -58,7 +58,7 @@ COLUMNS = {
 
 
 def check_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Check an image table and give it in its normal form; the frame given is not changed.
+    """Return an image table in its normal form, checked; the input frame is not changed.
 
     Normal form: RangeIndex; the columns of `COLUMNS` first (missing `sequence`, `frame` become -1, a missing
     `dataset` becomes ""), the others behind them as they came; pid and camid int64 or str; a camera column
@@ -91,7 +91,7 @@ def check_table(table: pd.DataFrame) -> pd.DataFrame:
         refuse(pid, pid < JUNK, "pid", "is below -1 (identities count from 0 up; -1 is junk)")
     _check_camera_numbers(checked)
     repeated = checked.duplicated(["path", "split"], keep="first")
-    refuse(checked["path"], repeated, "path", "stands there already with the same split")
+    refuse(checked["path"], repeated, "path", "is listed already with the same split")
     checked = checked.reset_index(drop=True)
     checked.attrs = dict(table.attrs)
     return checked
@@ -147,7 +147,7 @@ def is_distractor(table: pd.DataFrame) -> pd.Series:
 
 
 def notes_of(table: pd.DataFrame) -> list[str]:
-    """Return what the reader or a later step wants the reader of a report to know about this table."""
+    """Return the notes that the reader of the data set or a later step attached to this table."""
     notes = table.attrs.get("notes")
     if notes is None:
         return []
@@ -260,4 +260,4 @@ def _about(source: Path, about: bytes) -> tuple[int, list[str]]:
             return version, notes
     except (LookupError, TypeError, ValueError, RecursionError):
         pass
-    raise UserError(f"{source} says nothing readable about itself (schema version, notes). Make it again.")
+    raise UserError(f"{source} has no readable metadata (schema version, notes). Make it again.")

@@ -68,7 +68,7 @@ def read_text(path: Path, what: str, limit: int = MAX_BYTES) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(
-            f"{what}: is no UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8."
+            f"{what}: is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8."
         ) from error
 
 
@@ -172,7 +172,7 @@ def as_mapping(content: Any, what: str) -> dict[str, Any]:
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise UserError(f"{what}: holds a {type(content).__name__}; lines `name: value` are wanted.")
+        raise UserError(f"{what}: holds a {type(content).__name__}; expected lines `name: value`.")
     return content
 
 

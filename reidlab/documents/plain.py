@@ -32,7 +32,7 @@ class Refused(Exception):
 
 
 def too_deep() -> str:
-    """Return what is wrong with lists in lists in lists."""
+    """Return the error for lists and mappings that are nested too deep."""
     return f"lists and mappings are nested more than {MAX_DEPTH} deep; write it flatter."
 
 
@@ -63,7 +63,7 @@ def literal(node: ast.expr) -> Any:
         names = [literal(key) for key in node.keys if key is not None]
         strange = next((name for name in names if not isinstance(name, str)), None)
         if strange is not None or None in names:
-            raise Refused(f"{shown(strange)} stands as a name in a mapping; names are text: write it in quotes.")
+            raise Refused(f"{shown(strange)} is a name in a mapping, but names must be text: write it in quotes.")
         return unique(zip(names, map(literal, node.values)))
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.UAdd)):
         value = literal(node.operand)
@@ -85,7 +85,7 @@ def checked(value: Any, place: tuple[str, ...], finite: bool, left: list[int]) -
     """
     left[0] -= 1
     if left[0] < 0:
-        raise Refused("holds too many values (aliases count as often as they stand); shorten it.")
+        raise Refused("holds too many values (an alias counts each time it is used); shorten it.")
     if len(place) > MAX_DEPTH:
         raise Refused(too_deep())
     if isinstance(value, str):
@@ -106,9 +106,7 @@ def checked(value: Any, place: tuple[str, ...], finite: bool, left: list[int]) -
             made[_text(name, place)] = checked(item, (*place, name), finite, left)
         return made
     if isinstance(value, (int, float)):
-        kind = (
-            f"a whole number beyond {_BITS} bits" if isinstance(value, int) else f"{value}, which is no finite number"
-        )
+        kind = f"a whole number beyond {_BITS} bits" if isinstance(value, int) else f"{value}, not a finite number"
         raise Refused(f"{_at(place)}is {kind}; give another.")
     what = f"holds a {type(value).__name__}, {shown(value)}"
     raise Refused(f"{_at(place)}{what}; text, numbers, true, false, null, lists and mappings of them can be read.")

@@ -58,7 +58,7 @@ def _measure(loader: _Loader) -> None:
     for event in _events(loader):
         if isinstance(event, ev.AliasEvent):
             if any(anchor == event.anchor for anchor, _ in open_):
-                raise Refused(f"the alias *{event.anchor} stands within what it stands for; write it out.")
+                raise Refused(f"the alias *{event.anchor} is used inside its own anchor; write it out.")
             total += sizes.get(str(event.anchor), 1)  # of an unknown one the loader speaks
         elif isinstance(event, (ev.ScalarEvent, ev.CollectionStartEvent)):
             total += 1
@@ -73,7 +73,7 @@ def _measure(loader: _Loader) -> None:
         if len(open_) > MAX_DEPTH:
             raise Refused(too_deep())
         if total > MAX_VALUES:
-            raise Refused(f"holds more than {MAX_VALUES:,} values (aliases count as often as they stand); shorten it.")
+            raise Refused(f"holds more than {MAX_VALUES:,} values (an alias counts each time it is used); shorten it.")
 
 
 def _value(loader: _Loader, node: Any) -> Any:

@@ -52,12 +52,12 @@ class Check:
     torch_speed: float
 
     def within(self, tolerance: float) -> bool:
-        """Return whether nothing differs by more; NaN does."""
+        """Return whether no value differs by more than `tolerance`; NaN counts as a difference."""
         return self.max_difference <= tolerance
 
 
 def check_onnx(path: Path, model: nn.Module, images: Tensor | None = None, *, seed: int = 0) -> Check:
-    """Run a file that `export_onnx` wrote and the model on the same images: noise, and real ones where given.
+    """Compare a file that `export_onnx` wrote with its model on the same images: noise, and real ones if given.
 
     Args:
         path: the ONNX file.

@@ -43,7 +43,7 @@ def check_request(path: Path, *, preprocess: str = "inside", opset: int = LOWEST
 def _check_opset(opset: int) -> None:
     """Refuse an opset that the installed packages do not write; torch's exporter never ends on some."""
     if opset < LOWEST_OPSET:
-        raise UserError(f"opset={opset} is too old: torch's exporter begins with {LOWEST_OPSET}.")
+        raise UserError(f"opset={opset} is too old: torch's exporter starts at {LOWEST_OPSET}.")
     highest = _highest_opset()
     if opset > highest:
         versions = provenance.versions(("torch", "onnx", "onnxscript"))
@@ -55,7 +55,7 @@ def _check_opset(opset: int) -> None:
 
 
 def _highest_opset() -> int:
-    """Return the newest opset that ONNX knows and onnxscript converts to."""
+    """Return the newest opset that both ONNX and onnxscript support."""
     import onnx
 
     known = int(onnx.defs.onnx_opset_version())

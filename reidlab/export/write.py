@@ -65,7 +65,7 @@ class ExportReport:
         if not math.isnan(check.rank1):
             lines.append(f"nearest image the same for {check.rank1:.1%}, ten nearest for {check.top10:.1%}")
         if check.n_images:
-            lines.append(f"images a second: onnxruntime {check.onnx_speed:.0f}, torch {check.torch_speed:.0f}")
+            lines.append(f"images per second: onnxruntime {check.onnx_speed:.0f}, torch {check.torch_speed:.0f}")
         return "\n".join(lines)
 
 
@@ -106,7 +106,7 @@ def export_onnx(
     how = getattr(model, "preprocess", None)
     if not isinstance(how, Preprocess):
         raise UserError(
-            f"{type(model).__name__} has no `preprocess` (a Preprocess): how would pixels become its input?"
+            f"{type(model).__name__} has no `preprocess` (a Preprocess), which says how pixels become its input."
         )
     copied: Any = copy.deepcopy(model).eval()
     model = copied.to("cpu", torch.float32, memory_format=torch.contiguous_format)
@@ -152,7 +152,7 @@ def _program(model: nn.Module, how: Preprocess, preprocess: str, opset: int) -> 
         raise UserError(f"{type(model).__name__} cannot be exported ({type(error).__name__}: {reason}).") from error
     made = program.model.opset_imports[""]
     if made != opset:
-        raise UserError(f"opset={opset}: torch's exporter gives {made} for this model; ask for that.")
+        raise UserError(f"opset={opset}: torch's exporter writes opset {made} for this model; ask for that.")
     return program
 
 
@@ -201,7 +201,7 @@ def _checked(draft: Path, model: nn.Module, images: Tensor | None, tolerance: fl
     try:
         onnx.checker.check_model(str(draft), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise UserError(f"The exporter made a file that is no valid ONNX ({error}); nothing was written.") from error
+        raise UserError(f"The exporter made a file that is not valid ONNX ({error}); nothing was written.") from error
     check = check_onnx(draft, model, images)
     if not check.within(tolerance):
         raise UserError(
@@ -212,7 +212,7 @@ def _checked(draft: Path, model: nn.Module, images: Tensor | None, tolerance: fl
 
 
 def _publish(draft: Path, path: Path) -> float:
-    """Move the files to their place, the graph last, and give their size in MB."""
+    """Move the files to their place, the graph last, and return their size in MB."""
     total = 0
     for source, target in reversed(list(zip(files_of(draft), files_of(path)))):
         if not source.exists():

@@ -68,7 +68,7 @@ def _usable(name: str, value: Any) -> Any:
             raise UserError(f"{name} are identities 0, 1, ..., whole numbers (-1: unknown); got {kind}. Use int64.")
         return value.long()
     if not value.is_floating_point():
-        raise UserError(f"{name} must be real numbers (float32, say), not {kind}.")
+        raise UserError(f"{name} must be real numbers such as float32, not {kind}.")
     return value.float() if value.dtype in _HALF else value
 
 

@@ -63,7 +63,7 @@ class ProbeBatch:
             shapes = f"{list(points.shape)} and {list(which.shape)}"
             raise UserError(f"A batch is features [batch, dim] and labels [batch]; got {shapes}.")
         if not points.isfinite().all():
-            raise UserError("The features hold NaN or infinite numbers; their loss says nothing.")
+            raise UserError("The features hold NaN or infinite numbers; their loss means nothing.")
         points = F.normalize(points, dim=1)
         sums = torch.zeros(int(which.max()) + 1, points.shape[1], dtype=points.dtype).index_add(0, which, points)
         prototypes = F.normalize(sums, dim=1)
@@ -156,7 +156,7 @@ def probe_all(batch: ProbeBatch, names: Iterable[str] = ()) -> dict[str, Probe]:
 
 
 def probe_table(probes: dict[str, Probe]) -> pd.DataFrame:
-    """Return a row a loss: value, active_share, gradient_norm (of the whole batch) and top_tenth.
+    """Return one row per loss: value, active_share, gradient_norm (of the whole batch) and top_tenth.
 
     top_tenth is the share of the gradient, summed over rows, that falls on the tenth of the rows with most of it: 0.1
     where all rows move alike, 1 where few do.

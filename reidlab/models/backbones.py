@@ -32,7 +32,7 @@ def build_osnet(
 ) -> nn.Module:
     """Return an OSNet; see `OSNet`."""
     if last_stride != 1:
-        raise UserError("OSNet has no last stride: its maps are 1/16 of the image; leave last_stride out.")
+        raise UserError("OSNet has no last stride: its maps are 1/16 of the image; leave out last_stride.")
     return OSNet(width, variant, feature_dim)
 
 

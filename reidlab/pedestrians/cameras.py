@@ -43,7 +43,7 @@ class Camera:
     shadow: tuple[float, float, float]  # ground direction X, Z of the cast shadow, and its darkness
 
     def project(self, x: float, y: float, z: float) -> tuple[float, float, float]:
-        """Project a world point to frame pixels (x right, y down) and pixels a metre at its depth."""
+        """Project a world point to frame pixels (x right, y down) and pixels per metre at its depth."""
         tilt = radians(self.pitch)
         rise = y - self.above
         depth = max(z * cos(tilt) - rise * sin(tilt), 0.2)

@@ -27,7 +27,7 @@ TRUNK = (  # half-width and half-depth by stature, neck to hem
 
 
 def paint_figure(canvas: Canvas, stance: Stance, box: Box, zoom: float) -> None:
-    """Paint the figure on a canvas that shows `box` of the frame at `zoom` canvas pixels a frame pixel."""
+    """Paint the figure on a canvas that shows `box` of the frame at `zoom` canvas pixels per frame pixel."""
     painter = Painter(canvas, stance, box, zoom)
     for add in (_add_legs, _add_shoes, _add_trunk, _add_arms, add_head, add_hat, add_bag):
         add(painter)

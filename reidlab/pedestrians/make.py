@@ -57,7 +57,7 @@ def make_pedestrians(
     """
     folder = Path(folder)
     if workers is not None and workers < 1:
-        raise UserError(f"workers={workers!r} is not possible: give 1 or more, or None for one a core.")
+        raise UserError(f"workers={workers!r} is not allowed: give 1 or more, or None for one per core.")
     if _is_made(folder, spec):
         return folder
     try:
@@ -92,7 +92,7 @@ def _is_made(folder: Path, spec: PedestriansSpec) -> bool:
     try:
         found = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        raise UserError(f"{folder} exists and is no complete pedestrians data set. {remedy}") from None
+        raise UserError(f"{folder} exists and is not a complete pedestrians data set. {remedy}") from None
     wanted = _card(spec)
     if found == wanted:
         lacking = _lacking(folder, spec)
@@ -140,7 +140,7 @@ def _write(draft: Path, spec: PedestriansSpec, workers: int, progress: bool) -> 
 
 
 def _draw_file(draft: Path, spec: PedestriansSpec, picture: Picture) -> tuple[str, str, int, int, int, str, str]:
-    """Draw one picture and its mask; give back its row of images.csv."""
+    """Draw one picture and its mask; return its row of images.csv."""
     shot = shoot(spec.seed, picture.pid, picture.camid, picture.index, spec.height, spec.width)
     path = f"{FOLDERS[picture.split]}/{picture.name}"
     (draft / path).write_bytes(shot.jpeg)
@@ -176,7 +176,7 @@ def _with_bar(rows: Iterable[tuple], total: int, progress: bool) -> Iterable[tup
 
 
 def built_in(seed: int = 0, *, workers: int | None = None) -> Path:
-    """Return the folder of the built-in data set, drawn now if it is not there.
+    """Return the folder of the built-in data set; draw it first if it is missing.
 
     Its name holds a digest of the drawing code, so that changed drawing never passes off old pictures as new ones.
     Where files of it were deleted or emptied, it is drawn again.

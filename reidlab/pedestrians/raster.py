@@ -29,7 +29,7 @@ class Light:
 
 
 def soft_noise(rng: np.random.Generator, size: int, cells: int) -> Floats:
-    """Make tileable smooth noise [size, size] of mean 0 and deviation 1 with about `cells` bumps a side."""
+    """Make tileable smooth noise [size, size] of mean 0 and deviation 1 with about `cells` bumps per side."""
     spectrum = np.fft.rfft2(rng.standard_normal((size, size)))
     fy = np.fft.fftfreq(size, 1 / size)[:, None]
     fx = np.fft.rfftfreq(size, 1 / size)[None, :]

@@ -204,7 +204,7 @@ def _passers(seed: int, camid: int, height: int) -> tuple[tuple[Floats, Floats],
 
 
 def _paste(canvas: Canvas, pixels: Floats, cover: Floats, left: int, top: int) -> Floats:
-    """Lay a premultiplied sprite over the canvas; give back what it covers."""
+    """Lay a premultiplied sprite over the canvas; return the coverage."""
     height, width = canvas.cover.shape
     covered = np.zeros((height, width), np.float32)
     x0, x1 = max(left, 0), min(left + cover.shape[1], width)
@@ -229,7 +229,7 @@ def _walk_behind(canvas: Canvas, seed: int, camid: int, rng: np.random.Generator
 
 
 def _stand_before(canvas: Canvas, kind: str, seed: int, camid: int, rng: np.random.Generator) -> Floats:
-    """Put an occluder in front; give back what it covers."""
+    """Put an occluder in front; return the coverage."""
     height, width = canvas.cover.shape
     if kind == "walker":
         tall = int(height * 1.2)

@@ -38,7 +38,7 @@ class _Surfaces:
 
 
 def _trace(camera: Camera, rng: np.random.Generator, wall: float, half_width: float) -> _Surfaces:
-    """Cast a ray a pixel; the far wall stands at Z = `wall`, side walls at |X| = `half_width`."""
+    """Cast one ray per pixel; the far wall stands at Z = `wall`, side walls at |X| = `half_width`."""
     width, height = FRAME
     tilt = radians(camera.pitch)
     right = ((np.arange(width, dtype=np.float32) + 0.5 - width / 2) / camera.focal)[None, :].astype(np.float32)

@@ -19,11 +19,11 @@ FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding
 def _check_whole(name: str, value: object, low: int, high: int) -> None:
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if not whole or not low <= value <= high:  # type: ignore[operator]
-        raise UserError(f"{name}={value!r} is not possible: give a whole number from {low} to {high}.")
+        raise UserError(f"{name}={value!r} is not allowed: give a whole number from {low} to {high}.")
 
 
 def check_picture(seed: int, pid: int, camid: int, index: int) -> None:
-    """Raise UserError unless this picture can be drawn."""
+    """Check that this picture can be drawn; raise UserError if it cannot."""
     _check_whole("seed", seed, 0, 2**31 - 1)
     _check_whole("pid", pid, -1, 2**31 - 1)
     _check_whole("camid", camid, 1, len(CAMERAS))
@@ -31,7 +31,7 @@ def check_picture(seed: int, pid: int, camid: int, index: int) -> None:
 
 
 def check_size(height: int, width: int) -> None:
-    """Raise UserError unless pictures of this size can be drawn."""
+    """Check that pictures of this size can be drawn; raise UserError if they cannot."""
     _check_whole("height", height, 32, 1024)
     _check_whole("width", width, 16, 1024)
 

@@ -74,7 +74,7 @@ class Painter:
         self._parts: list[tuple[float, Callable[[], None]]] = []
 
     def at(self, place: str | Point) -> Spot:
-        """Return canvas x, y, canvas pixels a metre and distance of a joint or a body point."""
+        """Return canvas x, y, canvas pixels per metre and distance of a joint or a body point."""
         u, v, scale, depth = self.stance.joints[place] if isinstance(place, str) else self.stance.place(place)
         return (u - self.box[0]) * self.zoom, (v - self.box[1]) * self.zoom, scale * self.zoom, depth
 

@@ -17,7 +17,7 @@ from reidlab.plots.style import PALETTE, axes_or_new, set_alt, styled
 __all__ = ["cost_chart"]
 
 Box = tuple[float, float, float, float]  # left, bottom, right, top
-_COSTS = {"macs": "multiply-adds for an image", "parameters": "parameters"}
+_COSTS = {"macs": "multiply-adds per image", "parameters": "parameters"}
 _KINDS = {"evaluation": (PALETTE[0], "o", PALETTE[0]), "training": (PALETTE[1], "s", "white")}
 
 
@@ -86,7 +86,7 @@ def _ticks(ax: Axes) -> None:
 
 
 def _equal_work(ax: Axes) -> list[Box]:
-    """Draw lines of as many multiply-adds a second; give the boxes of their labels in display coordinates."""
+    """Draw lines of as many multiply-adds a second; return the boxes of their labels in display coordinates."""
     (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
     figure = ax.get_figure(root=True)
     assert figure is not None

@@ -62,9 +62,7 @@ def images_by_identity(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend()
-    text = (
-        f"Histogram of images of an identity: {len(counts):,} identities, {counts.min()} to {top}, median {median:g}."
-    )
+    text = f"Histogram of images per identity: {len(counts):,} identities, {counts.min()} to {top}, median {median:g}."
     set_alt(ax, text)
     return ax
 
@@ -103,7 +101,7 @@ def images_by_camera(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 
 def _name_ticks(ax: Axes, names: Any) -> None:
-    """Write one name a bar: turned where they would touch, and then only every n-th."""
+    """Write one name per bar: turned where they would touch, and then only every n-th."""
     labels = [plain(name, 24) for name in names]
     room = ax.get_window_extent().width / ax.get_figure(root=True).dpi  # type: ignore[union-attr]
     turned = len(labels) * (max(map(len, labels)) + 2) * 0.09 > room

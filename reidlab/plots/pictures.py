@@ -46,7 +46,7 @@ def image_of(images: Any, row: int) -> npt.NDArray[np.uint8]:
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
         raise UserError(
             f"Image {row} must be uint8 [height, width, 3]; got {pixels.dtype} {list(pixels.shape)}. "
-            "Batches made for a network are floats [3, height, width]: give the pixels before that."
+            "Batches made for a network are floats [3, height, width]: give the pixels before that step."
         )
     return pixels
 

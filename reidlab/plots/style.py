@@ -99,12 +99,12 @@ class ChartAxes(Axes):
 
 
 def reidlab_style() -> Any:
-    """Return the context in which figures get the house look: `with reidlab_style(): ...`."""
+    """Return a context that draws figures in the style of reidlab: `with reidlab_style(): ...`."""
     return mpl.rc_context(_RC)
 
 
 def styled(function: Callable[P, R]) -> Callable[P, R]:
-    """Run a plotting function in the house style."""
+    """Decorate a plotting function so that it draws in the style of reidlab."""
 
     @wraps(function)
     def inside(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -140,7 +140,7 @@ def describe(target: Axes | Figure) -> str:
 
 
 def save_figure(figure: Figure | Axes, path: str | Path, *, dpi: int = 120) -> Path:
-    """Write a figure (or the figure of axes) as its suffix says, PNG with the alt text inside; give the path."""
+    """Write a figure (or the figure of axes) in its suffix's format, PNG with the alt text inside; return the path."""
     chart = figure.get_figure(root=True) if isinstance(figure, Axes) else figure
     assert chart is not None
     path = Path(path)

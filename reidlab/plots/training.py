@@ -134,7 +134,7 @@ def training_history(history: pd.DataFrame, *, title: str = "") -> Chart:
 
 
 def history_table(history: pd.DataFrame, last: int = 5) -> pd.DataFrame:
-    """Return the last epochs of a history for people: a column per epoch, a row per measure, shares in per cent."""
+    """Return the last epochs of a history as a readable table: a column per epoch, a row per measure, shares in %."""
     if "epoch" not in history.columns or last < 1:
         raise UserError(f"A table of a training needs the column 'epoch' and at least one epoch; got last={last}.")
     shown = history.tail(last)

@@ -60,7 +60,7 @@ class Entry:
         return found
 
     def identity(self) -> str:
-        """Return what a result depends on beside the code behind it: the target and what the name fixes."""
+        """Return what a result depends on besides the code behind it: the target and what the name fixes."""
         parts = [dict(sorted(each.items())) for each in (self.fixed, self.facts, self.defaults)]
         return f"{self.name}={self.target} {parts}"
 
@@ -126,7 +126,7 @@ class Registry(Mapping[str, Entry]):
         return list(self._own.values())
 
     def attribute(self, name: str, module: str) -> Any:
-        """Return the class or function of this package that is called `name`; the `__getattr__` of `module`.
+        """Return the class or function of this package called `name`; the `__getattr__` of `module`.
 
         Importing them when they are asked for keeps a package's import cheap, and out of the code digest of results
         that use a single one of them.

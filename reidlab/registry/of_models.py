@@ -44,7 +44,7 @@ BACKBONES = Registry(
         _elsewhere(
             "resnet50_ibn_a",
             "build_ibn",
-            "ResNet-50 with half of each first norm per image: carries over to new cameras",
+            "ResNet-50 with half of each first norm per image: generalises to new cameras",
             _IBN_FILES,
             network="resnet50",
         ),
@@ -192,7 +192,7 @@ POOLINGS = Registry(
         _pooling("max", "MaxPooling", "maximum over positions"),
         _pooling("avg_max", "AvgMaxPooling", "mean plus maximum over positions"),
         _pooling("gem", "gem", "generalised mean with a fixed exponent, 3 by default"),
-        _pooling("gem_learnable", "gem_learnable", "generalised mean whose exponent is trained, from 3"),
+        _pooling("gem_learnable", "gem_learnable", "generalised mean whose exponent is trained, starting from 3"),
         _pooling("stripes", "StripePooling", "horizontal stripes pooled apart, as in PCB: [batch, channels, part]"),
     ],
 )

@@ -10,7 +10,7 @@ METRICS = Registry(
     "metric",
     "metrics",
     [
-        Entry("cosine", "reidlab.retrieval.distances:Cosine", "1 - cosine: directions alone count"),
+        Entry("cosine", "reidlab.retrieval.distances:Cosine", "1 - cosine: only directions count"),
         Entry("euclidean", "reidlab.retrieval.distances:Euclidean", "length of the difference of two vectors"),
     ],
 )

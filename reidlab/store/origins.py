@@ -9,7 +9,7 @@ __all__ = ["training_origins"]
 
 
 def training_origins(facts: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return what a training had beside its data, by what its run's result says: weights to begin from, teachers."""
+    """Return what a training used besides its data, as its run's result records it: initial weights and teachers."""
     told = {
         "weights": "The training began from pretrained weights:",
         "start": "The training began from",

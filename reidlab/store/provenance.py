@@ -74,13 +74,13 @@ def machine() -> dict[str, Any]:
 
 
 def reset_peak_memory() -> None:
-    """Let `peak_memory_mb` count from here, where the system can (Linux)."""
+    """Reset the peak that `peak_memory_mb` reports, where the system can (Linux)."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak_memory_mb() -> float | None:
-    """Return the largest resident memory of this process, in MB; None where the system does not say.
+    """Return the largest resident memory of this process in MB; None where the system does not report it.
 
     On Linux since `reset_peak_memory`, elsewhere since the process began.
     """

@@ -1,4 +1,4 @@
-"""Names and values of a manifest, written for people."""
+"""Names and values of a manifest in readable form."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class Run:
 
     @property
     def result(self) -> dict[str, Any]:
-        """What the maker returned."""
+        """The result that the maker returned."""
         return dict(self.manifest["result"])
 
     @property
@@ -195,13 +195,13 @@ def find_run(selector: str) -> Run:
     if len(fits) == 1:
         return fits[0]
     if fits:
-        raise UserError(f"{selector!r} fits several runs: {', '.join(f'{r.stage}/{r.path.name}' for r in fits)}.")
+        raise UserError(f"{selector!r} matches several runs: {', '.join(f'{r.stage}/{r.path.name}' for r in fits)}.")
     hint = nearest(wanted, [name for r in runs for name in (r.path.name, f"{r.stage}/{r.path.name}")])
     raise UserError(f"There is no run {selector!r}.{hint} `reidlab runs` lists them.")
 
 
 def remove_run(selector: str) -> Path:
-    """Remove one run and give the folder it had.
+    """Remove one run and return the folder that it had.
 
     Raises:
         UserError: as `find_run`.
@@ -264,7 +264,7 @@ def _stale(runs: list[Run], inputs: bool) -> list[Run]:
 
 
 def is_current(run: Run) -> bool:
-    """Return whether the code that made a run is still what it was; functions of notebooks cannot be looked up."""
+    """Return whether the code that made a run is unchanged; functions defined in notebooks cannot be looked up."""
     code = run.manifest["code"]
     names = code["names"]
     if any(name.startswith("function:") for name in names):

@@ -98,7 +98,7 @@ def reachable(names: Sequence[str], texts: Iterable[str] = ()) -> tuple[set[str]
     tops = {name.partition(".")[0] for name in names} | {_OWN}
     for name in names:
         if source_file(name) is None:
-            raise UserError(f"The source of module {name!r} was not found, so its results cannot be kept apart.")
+            raise UserError(f"The source of module {name!r} was not found, so a change in it would go unnoticed.")
     found: set[str] = set()
     entries: dict[int, Entry] = {}
     waiting, unread = list(names), set(texts)

@@ -69,7 +69,7 @@ def stage(
         code: modules, functions or module names that make the result, besides the module of `make` itself;
             everything of the same package that they import counts too, and what `params` choose by name.
         named: plain data beside `params` whose texts choose code by name, such as the spec of a model that is loaded.
-        resumable: keep the work folder when the maker fails or is killed and give it to the next attempt,
+        resumable: keep the work folder when the maker fails or is killed and pass it on to the next attempt,
             which finds its checkpoints there. Otherwise each attempt begins with an empty folder.
 
     Raises:
@@ -121,7 +121,7 @@ def _find(folder: Path, digest: str) -> Run | None:
 
 
 def _begin(work: Path, resumable: bool) -> dict[str, Any]:
-    """Make or reopen the work folder; give the seconds that earlier attempts took and when the first began."""
+    """Make or reopen the work folder; return the seconds that earlier attempts took and the start of the first."""
     provenance.reset_peak_memory()
     now = time.time()
     # what runs is what was there at the beginning: an hour later somebody may have committed
@@ -145,7 +145,7 @@ def _begin(work: Path, resumable: bool) -> dict[str, Any]:
 
 def _give_up(work: Path, resumable: bool, error: BaseException) -> None:
     if resumable:
-        error.add_note(f"What was done so far is kept in {work.name}; the next run goes on from there.")
+        error.add_note(f"Finished work is kept in {work.name}; the next run goes on from there.")
     else:
         shutil.rmtree(work, ignore_errors=True)
 

@@ -48,7 +48,7 @@ def source_file(name: str) -> Path | None:
 
 
 def stamp(file: Path) -> tuple[Path, int, int]:
-    """Return a file with its time and size: what `read_module` takes, which remembers files by them."""
+    """Return a file with its time and size, the key by which `read_module` caches files."""
     state = file.stat()
     return file, state.st_mtime_ns, state.st_size
 

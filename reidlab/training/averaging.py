@@ -70,7 +70,7 @@ class Averaging:
         return self.swa is not None and int(self.swa.n_averaged) > 0
 
     def shown(self, model: nn.Module, batches: Iterable[Tensor] | None, *, seed: int) -> nn.Module:
-        """Return the model to validate and save: the average, where there is one.
+        """Return the model to validate and save: the average if there is one, else the model itself.
 
         Args:
             model: as trained so far; its weights and statistics are left alone.
@@ -96,7 +96,7 @@ class Averaging:
         return {} if average is None else {"steps": self.steps, "average": average.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Put back what `state_dict` gave."""
+        """Restore what `state_dict` returned."""
         average = self.ema if self.ema is not None else self.swa
         if average is not None:
             self.steps = state["steps"]

@@ -32,7 +32,7 @@ _FAST_SIDE = 3  # oneDNN's weight gradient in bfloat16 is fast up to this kernel
 
 
 def fast_depthwise(compute: ComputePlan) -> AbstractContextManager[Any]:
-    """Return the context in which a model's forward pass leaves fast gradients behind; elsewhere it changes nothing.
+    """Return a context in which a model's forward pass records fast gradients; it changes nothing elsewhere.
 
     It acts on a CPU in bfloat16, on depthwise convolutions that have a stride above 1 or a kernel larger than 3, in
     whatever module they stand; `torch.compile` sees through it.

@@ -78,7 +78,7 @@ class Teachers:
 
 
 def check_teachers(recipe: Recipe) -> None:
-    """Refuse a distillation loss without a teacher, and teachers whom no loss listens to.
+    """Refuse a distillation loss without a teacher, and teachers that no loss learns from.
 
     Raises:
         UserError: saying what to add.
@@ -176,14 +176,14 @@ def make_teachers(
 
 
 def teacher_digests(given: Sequence[str]) -> list[str]:
-    """Return the digests of the teachers' weights: other teachers under the same names make another run."""
+    """Return the digests of the teachers' weights, so that other teachers under the same names make another run."""
     return [saved_digest(saved_model(name, "teachers")) for name in given]
 
 
 def class_logits(
     model: Any, pixels: PixelStore, rows: np.ndarray, compute: ComputePlan, *, progress: bool = False
 ) -> Tensor:
-    """Return what a trained model's classifiers say of images, float32 [row, class] on the CPU.
+    """Return the logits of a trained model's classifiers, float32 [row, class] on the CPU.
 
     The mean over its classifiers, and over each image and its mirror; layers are in eval mode, classifiers with a
     margin add none.
@@ -220,7 +220,7 @@ class _Classifying(nn.Module):
 def _check_logits(given: str, model: Any, folder: Path, task: Task) -> None:
     """Refuse a teacher without logits, or with those of other classes than the student's."""
     if not len(getattr(model, "classifiers", ())):
-        raise UserError(f"teachers={given!r} has no classifier, and so no logits; relational_kd learns from features.")
+        raise UserError(f"teachers={given!r} has no classifier, hence no logits; relational_kd learns from features.")
     same = same_identities(folder, task)
     if not same:
         what = "was trained on is not known" if same is None else "was trained on are others"

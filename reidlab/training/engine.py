@@ -37,7 +37,7 @@ class Means:
         self.n = 0
 
     def add(self, values: dict[str, Tensor]) -> None:
-        """Add one step's figures."""
+        """Add the figures of one step."""
         self.n += 1
         for name, value in values.items():
             self.sums[name] = self.sums[name] + value.float() if name in self.sums else value.float()
@@ -84,7 +84,7 @@ class Learner:
             self.schedule = annealed(self.schedule, start=swa.start, factor=goal, epochs=swa.anneal_epochs)
 
     def start(self, model: Mapping[str, Tensor] | None = None, state: dict[str, Any] | None = None) -> None:
-        """Move everything to its device, with the weights and the state of a checkpoint where they are given."""
+        """Move everything to its device and load the weights and state of a checkpoint, if given."""
         self.accelerator = make_accelerator(self.compute, self.recipe.accumulate)
         self.compute.place(self.model)
         self.compute.place(self.objective)
@@ -98,14 +98,14 @@ class Learner:
             self.prepared = compiled(self.prepared, self.compute.device)
 
     def begin_epoch(self, epoch: int) -> None:
-        """Set training mode, with the modules frozen that are still to be."""
+        """Switch to training mode and freeze the modules that are frozen in this epoch."""
         self.prepared.train()
         self.freezing.begin(epoch)
 
     def step(
         self, images: Tensor, labels: Tensor, position: float, scores: Scores, lesson: Lesson | None = None
     ) -> tuple[Tensor, float]:
-        """Learn from one batch (and its teachers) at a position in epochs; give the loss and the base rate's factor."""
+        """Learn from one batch (and its teachers) at a position in epochs; return loss and factor of the base rate."""
         factor = self.schedule(position, scores)
         momentum = self.schedule.momentum(position) if self.schedule.momentum is not None else None
         set_rates(self.stepper.param_groups, factor, momentum)
@@ -148,7 +148,7 @@ class Learner:
         self.averaging.after_epoch(self.model, epoch)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that a resumed run needs beside the weights; what a recipe does without takes no place."""
+        """Return what a resumed run needs besides the weights; parts that the recipe does not use are left out."""
         state = {"optimizer": self.optimizer.state_dict(), **random_states(self.compute)}
         for name, part in (("averaging", self.averaging), ("objective", self.objective)):
             if part.state_dict():
@@ -183,12 +183,12 @@ def make_accelerator(compute: ComputePlan, accumulate: int) -> Accelerator:
 
 
 def compiled(model: nn.Module, device: torch.device) -> Any:
-    """Compile a model, or warn and give it as it is where torch.compile does not work."""
+    """Return the model compiled; warn and return it unchanged where torch.compile does not work."""
     if _can_compile(device.type):
         return torch.compile(model)
     warnings.warn(
-        "compile: true is left out: torch.compile does not work here (on the CPU it needs a C++ compiler). "
-        "Training is slower, and its last digits differ from a compiled one's.",
+        "compile: true is ignored: torch.compile does not work here (on the CPU it needs a C++ compiler). "
+        "Training is slower, and its last digits differ from those with compilation.",
         stacklevel=2,
     )
     return model
@@ -214,7 +214,7 @@ def random_states(compute: ComputePlan) -> dict[str, Any]:
 
 
 def set_random_states(compute: ComputePlan, states: dict[str, Any]) -> None:
-    """Put back what `random_states` gave."""
+    """Restore what `random_states` returned."""
     torch.set_rng_state(states["torch_rng"])
     if "cuda_rng" in states and compute.device.type == "cuda":
         torch.cuda.set_rng_state_all(states["cuda_rng"])

@@ -24,7 +24,7 @@ _LONGEST = 2**26  # bytes of a training's progress, which has its history
 
 
 def grounds_of(compute: ComputePlan) -> dict[str, Any]:
-    """Return what the last digits of a training depend on beside recipe, data and seed; no name of a host."""
+    """Return what the last digits of a training depend on besides recipe, data and seed; host names are left out."""
     cuda = compute.device.type == "cuda"
     return {
         "device": torch.cuda.get_device_name(compute.device) if cuda else compute.device.type,
@@ -36,7 +36,7 @@ def grounds_of(compute: ComputePlan) -> dict[str, Any]:
 
 
 def begun_on(folder: Path) -> dict[str, Any]:
-    """Return the grounds of the stopped training in a folder; nothing where there is none, or one that kept none."""
+    """Return the grounds of the stopped training in a folder; empty if there is none or it kept none."""
     try:
         last = as_mapping(read_json(folder / "last.json", "last.json"), "last.json")
         path = folder / str(last.get("checkpoint")) / "progress.json"
@@ -62,7 +62,8 @@ def plan_of(device: str, precision: str, begun: dict[str, Any]) -> ComputePlan:
     if precision != "auto" or before not in ("float32", "bfloat16") or before == compute.precision:
         return compute
     warnings.warn(
-        f"The training goes on in {before}, in which it began; precision 'auto' would take {compute.precision} here.",
+        f"The training continues in {before}, in which it began; here, precision 'auto' would choose "
+        f"{compute.precision}.",
         stacklevel=2,
     )
     return plan(device, before)
@@ -75,14 +76,14 @@ def say_changes(before: dict[str, Any], now: dict[str, Any]) -> None:
     ]
     if changes:
         warnings.warn(
-            f"The training began with {'; '.join(changes)}: its result will be as good, but not the same to the bit as "
-            "that of a training that was never stopped.",
+            f"The training began with {'; '.join(changes)}: its result will be as good, but not bit-identical to that "
+            "of a training that was never stopped.",
             stacklevel=2,
         )
 
 
 def refuse_other(folder: Path, progress: Mapping[str, Any], given: Mapping[str, Any], recipe: Recipe) -> None:
-    """Refuse to go on with another training; one that knew fewer options is the same if it had their defaults.
+    """Refuse to resume a different training; options that an older one did not know count as their defaults.
 
     Args:
         folder: of the training.

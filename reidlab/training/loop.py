@@ -73,7 +73,7 @@ def fit(
         device: cpu, cuda, mps or auto.
         triplets: rows of `table` for recipes that train on given triplets; None draws random ones with `seed`.
         progress: show a bar over all epochs and a line for each.
-        stop_after: stop (resumably) after this many epochs of this call and give None; for tests and short slots.
+        stop_after: stop (resumably) after this many epochs of this call and return None; for tests and short slots.
         tracking: where each epoch is logged too: tensorboard, mlflow (`reidlab dashboards` shows both). It changes no
             bit of the result.
         run_name: the name that trackers show, and of the folder in the end; empty: the folder's name as it is.

@@ -67,8 +67,8 @@ def _check_feature(term: LossTerm) -> None:
         raise UserError(f"loss {term.name!r} cannot see feature {term.feature!r}: ehtm needs given triplets.")
     if takes[0].endswith("logits") != (term.feature == "logits"):
         raise UserError(
-            f"loss {term.name!r} cannot see feature {term.feature!r}: cross_entropy and its kin (kl, js, kd too) go "
-            "with logits, ranking losses and relational_kd with before, after or parts."
+            f"loss {term.name!r} cannot see feature {term.feature!r}: cross_entropy and other losses on logits (kl, "
+            "js, kd) go with logits, ranking losses and relational_kd with before, after or parts."
         )
     if takes[0] == "maps" and not term.branch:
         raise UserError(

@@ -40,7 +40,7 @@ def pace_of(run: Callable[[], object], images: int, compute: ComputePlan, *, run
         UserError: no run, or no image.
     """
     if runs < 1 or images < 1:
-        raise UserError(f"{runs} runs on {images} images measure nothing; both must be 1 or more.")
+        raise UserError(f"{runs} runs on {images} images cannot be timed; both must be 1 or more.")
     seconds = []
     for _ in range(WARM_UP + runs):
         compute.synchronize()

@@ -55,7 +55,7 @@ class LossTerm(Part):
 
     @property
     def learns_from_teacher(self) -> bool:
-        """Return whether the loss takes a teacher's output; a loss that does not exist takes none."""
+        """Return whether the loss takes a teacher's output; False for a loss that does not exist."""
         return self.name in LOSSES and any("teacher" in item for item in LOSSES[self.name].facts.get("takes", ()))
 
 
@@ -68,7 +68,7 @@ class SamplerPart(Part):
     name: Literal["pk", "camera", "weighted", "ehtm", "shuffle"] = "pk"
     identities: int = Field(default=16, ge=2, description="not of shuffle")
     images: int = Field(default=4, ge=1, description="not of shuffle")
-    batch: int = Field(default=64, ge=2, description="of shuffle: images in a batch")
+    batch: int = Field(default=64, ge=2, description="for shuffle: images per batch")
     replacement: bool | None = Field(default=None, description="of pk")
     by: Literal["identity", "image"] | None = Field(default=None, description="of weighted")
 
@@ -115,15 +115,15 @@ class OptimizerPart(Part):
     """
 
     name: Literal["adam", "adamw", "sgd"] = "adam"
-    lr: float = Field(default=5e-4, gt=0, description="base rate, which the schedule scales; onecycle's highest")
+    lr: float = Field(default=5e-4, gt=0, description="base rate, scaled by the schedule; the highest one of onecycle")
     weight_decay: float = Field(default=0.0, ge=0, description="decoupled with adamw, else L2 in the gradient")
     momentum: float = Field(default=0.9, ge=0, lt=1, description="of sgd")
     nesterov: bool = Field(default=False, description="of sgd")
-    new_layers_factor: float = Field(default=1.0, gt=0, description="rate of what lies outside `backbone`, times")
+    new_layers_factor: float = Field(default=1.0, gt=0, description="factor of the rate outside `backbone`")
     backbone: Names = Field(default=("backbone",), description="modules whose layers are not new")
-    bias_factor: float = Field(default=1.0, gt=0, description="rate of biases (of norms too), times")
+    bias_factor: float = Field(default=1.0, gt=0, description="factor of the rate of biases, those of norms included")
     decay_norms: bool | None = Field(
-        default=None, description="decay norms and biases as well; None: not with adamw, with the others"
+        default=None, description="decay norms and biases too; None: yes, except with adamw"
     )
     loss_lr: float = Field(default=0.5, gt=0, description="rate of losses' own parameters (centres), plain SGD")
 
@@ -137,7 +137,7 @@ class OptimizerPart(Part):
 class FreezePart(Part):
     """Modules that learn nothing during the first epochs, their normalisations in eval mode."""
 
-    epochs: int = Field(ge=1, description="epochs before they learn too")
+    epochs: int = Field(ge=1, description="epochs for which they stay frozen")
     modules: Names = ("backbone",)
 
 
@@ -147,7 +147,7 @@ class EmaPart(Part):
     decay: float = Field(default=0.9998, ge=0, lt=1)
     warmup: bool = Field(
         default=True,
-        description="begin with a decay of 0 that rises as 1 - (1 + step) ** (-2/3); else the start weighs",
+        description="let the decay rise from 0 as 1 - (1 + step) ** (-2/3), so that the initial weights do not count",
     )
 
 
@@ -157,7 +157,7 @@ class SwaPart(Part):
     The average is validated and saved, its BN statistics recomputed on the epoch's batches (precise_bn of them).
     """
 
-    start: int = Field(ge=0, description="finished epochs before the first one whose weights count")
+    start: int = Field(ge=0, description="epochs that are finished before weights are averaged")
     lr: float | None = Field(
         default=None, gt=0, description="constant rate from `start` on; None: the schedule goes on"
     )

@@ -52,13 +52,13 @@ class Recipe(Part):
     clip_norm: float = Field(default=0.0, ge=0, description="largest gradient norm; 0 does not clip")
     accumulate: int = Field(default=1, ge=1, description="batches whose gradients make one step")
     validate_every: int = Field(default=5, ge=1, description="epochs between validations; the last is always validated")
-    patience: int = Field(default=0, ge=0, description="validations without a better mAP before it stops; 0: never")
+    patience: int = Field(default=0, ge=0, description="validations without a better mAP until it stops; 0: never")
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     compile: bool = Field(
         default=False, description="torch.compile, where it works (CPU: C++ compiler); for long trainings"
     )
     start: str = Field(
-        default="", description="a training run or the folder of a saved model, whose weights it begins from"
+        default="", description="training run or folder of a saved model whose weights the training starts from"
     )
     teachers: Names = Field(
         default=(), description="training runs or saved models that its distillation losses learn from, averaged"
@@ -71,7 +71,7 @@ class Recipe(Part):
     )
 
     def experiment(self) -> dict[str, Any]:
-        """Return what decides the result as plain data: all but the words about it."""
+        """Return everything that decides the result as plain data: all fields but the descriptions."""
         return self.model_dump(mode="json", exclude={"source", "expected"})
 
     @model_validator(mode="after")

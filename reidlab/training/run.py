@@ -57,7 +57,7 @@ def write_finished(run: TrainingRun, given: Mapping[str, Any]) -> None:
 
 
 def read_finished(folder: Path) -> tuple[TrainingRun, dict[str, Any]] | None:
-    """Read a run that ended (and was killed before its folder got its name, say) and what it was made from."""
+    """Read a finished run and what it was made from, such as one that was killed before its folder got its name."""
     try:
         found = read_json(folder / "finished.json", "finished.json", finite=False)
         history = pd.read_parquet(folder / "history.parquet")

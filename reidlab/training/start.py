@@ -18,7 +18,7 @@ __all__ = ["begin_from", "same_identities"]
 
 
 def same_identities(folder: Path, task: Task) -> bool | None:
-    """Return whether a saved model was trained on the very images and identities of a task; None: nobody knows.
+    """Return whether a saved model was trained on exactly the images and identities of a task; None if unknown.
 
     Args:
         folder: of the model, beside which its training wrote what it was made from.

@@ -38,7 +38,7 @@ class Telling:
         self.bar.set_postfix(figures)
 
     def epoch(self, row: Mapping[str, float]) -> None:
-        """Say the line of an epoch that is done and kept."""
+        """Print the line of an epoch that is finished and saved."""
         done = int(row["epoch"])
         self.bar.update(max(0, done * self.steps - self.bar.n))
         if self.show:
@@ -46,7 +46,7 @@ class Telling:
             say(epoch_line(row, self.epochs, seconds * (self.epochs - done)))
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         self.bar.close()
 
 

@@ -1,7 +1,7 @@
-"""Follow a training in TensorBoard or MLflow: its history, epoch by epoch, every figure once however often it resumed.
+"""Log a training to TensorBoard or MLflow: every figure of every epoch once, however often the training resumed.
 
-Event files go to reports/tensorboard, MLflow's runs into the SQLite file reports/mlflow.db. Trackers only listen: what
-they cannot write is said and caught up with later, and nothing in the training depends on them.
+Event files go to reports/tensorboard, MLflow's runs into the SQLite file reports/mlflow.db. Trackers only listen: if
+one cannot write, it warns and catches up later; nothing in the training depends on them.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Tracker(Protocol):
         """Log the figures of an epoch by their tags."""
 
     def close(self, status: str) -> None:
-        """End with FINISHED, KILLED (it can go on) or FAILED."""
+        """Close the log with the status FINISHED, KILLED (the training can go on) or FAILED."""
 
 
 def check_tracking(names: Sequence[str]) -> None:
@@ -117,7 +117,7 @@ class Tracking:
                     self._open[name][0].close(self._status)
 
     def stopped(self) -> None:
-        """Say that the training ends here but can go on."""
+        """Mark the training as stopped here and able to go on: its status becomes KILLED."""
         self._status = "KILLED"
 
     def log(self, history: Sequence[Mapping[str, float]]) -> None:
@@ -136,12 +136,12 @@ class Tracking:
 
 @contextmanager
 def _forgiving(name: str) -> Iterator[None]:
-    """Let a training outlive its tracker: a locked data base or a full disk costs curves, not hours."""
+    """Keep a training alive when its tracker fails: a locked database or a full disk costs curves, not hours."""
     try:
         yield
     except Exception as error:
         warnings.warn(
-            f"{name} could not be written ({error}). Training goes on; what is missing follows with the next epoch.",
+            f"{name} could not be written ({error}). Training continues; missing figures follow with the next epoch.",
             stacklevel=4,
         )
 
@@ -162,6 +162,7 @@ class TensorBoard:
             self.writer.add_text("parameters", f"Run folder: {folder.parent / name}\n\n|name|value|\n|---|---|\n{rows}")
 
     def logged(self) -> set[tuple[str, int]]:
+        """Return the (tag, epoch) pairs that the event files hold."""
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
         found = EventAccumulator(str(self.place), size_guidance={"scalars": 0})
@@ -169,11 +170,13 @@ class TensorBoard:
         return {(tag, event.step) for tag in found.Tags()["scalars"] for event in found.Scalars(tag)}
 
     def write(self, epoch: int, values: Mapping[str, float]) -> None:
+        """Add a scalar for each tag at `epoch`, and flush, so that a live page shows them."""
         for tag, value in values.items():
             self.writer.add_scalar(tag, value, epoch)
         self.writer.flush()
 
     def close(self, status: str) -> None:
+        """Close the event file; TensorBoard has no place for a status."""
         self.writer.close()
 
 
@@ -232,10 +235,12 @@ class MLflow:
         return run_id
 
     def logged(self) -> set[tuple[str, int]]:
+        """Return the (tag, epoch) pairs of all metrics of the MLflow run."""
         tags = self.client.get_run(self.run_id).data.metrics
         return {(tag, metric.step) for tag in tags for metric in self.client.get_metric_history(self.run_id, tag)}
 
     def write(self, epoch: int, values: Mapping[str, float]) -> None:
+        """Log the figures of `epoch` in one batch; NaN and infinite ones are left out."""
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
@@ -243,4 +248,5 @@ class MLflow:
         self.client.log_batch(self.run_id, metrics=[Metric(tag, value, now, epoch) for tag, value in finite.items()])
 
     def close(self, status: str) -> None:
+        """End the MLflow run with `status`: FINISHED, KILLED or FAILED."""
         self.client.set_terminated(self.run_id, status)

@@ -76,7 +76,7 @@ def _choice(node: ast.expr) -> str | int | bool | None:
 
 
 def check_plain(value: Any, depth: int = 0) -> None:
-    """Refuse a default that no notebook's metadata could keep: sets, bytes, complex numbers, names that are no text.
+    """Refuse a default that notebook metadata cannot hold: sets, bytes, complex numbers, names that are not text.
 
     Raises:
         ValueError: it is no text, number, true, false, None, list, tuple or mapping from text.

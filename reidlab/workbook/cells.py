@@ -64,7 +64,7 @@ def find_notebook(which: str) -> Path:
     if len(fits) == 1:
         return names[fits[0]]
     if fits:
-        raise UserError(f"{which!r} fits several notebooks: {', '.join(fits)}. Give the whole name.")
+        raise UserError(f"{which!r} matches several notebooks: {', '.join(fits)}. Give the whole name.")
     hint = nearest(wanted, [*names, *(stem.partition("_")[2] for stem in names)])
     raise UserError(f"There is no notebook {which!r}.{hint} There are: {', '.join(names) or 'none'}.")
 
@@ -128,7 +128,7 @@ def _parameter_line(node: ast.stmt, comments: Mapping[int, str]) -> ParameterLin
     target = node.target if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [None])[0]
     text = shown(ast.unparse(node), 200)
     if not isinstance(node, (ast.Assign, ast.AnnAssign)) or not isinstance(target, ast.Name) or node.value is None:
-        raise UserError(f"The parameters cell holds literals only, not {text}. Compute in the next cell.")
+        raise UserError(f"The parameters cell may hold only literals, not {text}. Compute in the next cell.")
     try:
         default = ast.literal_eval(node.value)
         check_plain(default)

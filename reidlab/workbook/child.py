@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def execute(request: dict[str, Any]) -> tuple[str, dict[str, str] | None]:
-    """Run papermill and give the status and, where it failed, the failure; tries twice to start the kernel."""
+    """Run papermill; return the status and, if it failed, the failure. Starting the kernel is tried twice."""
     forgo(remote=True)
     import papermill
     from papermill.exceptions import PapermillExecutionError

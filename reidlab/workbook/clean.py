@@ -102,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _filter() -> int:
-    """Clean stdin to stdout; what is no notebook (in the middle of a merge, say) passes as it is."""
+    """Clean stdin to stdout; anything but a notebook (as in the middle of a merge) passes unchanged."""
     content = sys.stdin.buffer.read()
     try:
         cleaned = clean_text(content).encode()

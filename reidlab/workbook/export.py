@@ -72,7 +72,7 @@ def find_source(given: str) -> ModelSource:
         UserError: neither is there.
     """
     if given in MODELS and not find(given).exists():
-        note = "random weights of seed 0: good for trying a runtime, not for recognising anybody"
+        note = "random weights of seed 0: good for trying a runtime, not for recognising people"
         return ModelSource(given, "", lambda: _random(given), {}, (note,))
     try:
         return model_from(given)

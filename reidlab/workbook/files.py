@@ -34,11 +34,11 @@ def read_content(path: Path) -> bytes:
     """Return the bytes of a notebook file.
 
     Raises:
-        UserError: it is missing, is no file, is far too large or cannot be read.
+        UserError: it is missing, not a file, far too large or cannot be read.
     """
     try:
         if path.exists() and not path.is_file():
-            raise UserError(f"{path} cannot be read as a notebook: it is no file.")
+            raise UserError(f"{path} cannot be read as a notebook: it is not a file.")
         if path.stat().st_size > LARGEST:
             raise UserError(f"{path.name} cannot be read as a notebook: it has more than {LARGEST:,} bytes.")
         return path.read_bytes()
@@ -66,7 +66,7 @@ def parse_notebook(content: bytes, name: str) -> NotebookNode:
     except UserError:
         raise
     except UnicodeDecodeError as error:
-        raise UserError(f"{name} cannot be read as a notebook: it is no UTF-8 text ({error.reason}).") from error
+        raise UserError(f"{name} cannot be read as a notebook: it is not UTF-8 text ({error.reason}).") from error
     except RecursionError as error:
         raise UserError(f"{name} cannot be read as a notebook: it is nested too deeply.") from error
     except Exception as error:  # nbformat raises a dozen kinds for files that are not notebooks
@@ -128,7 +128,7 @@ def _with_text(notebook: NotebookNode, name: str) -> NotebookNode:
                 if not isinstance(data, str) and not kind.endswith("json"):
                     raise UserError(
                         f"{name} cannot be read as a notebook: cell {number} has an output of kind {kind!r} that is a "
-                        f"{type(data).__name__} and no text."
+                        f"{type(data).__name__} instead of text."
                     )
     return notebook
 

@@ -14,7 +14,7 @@ REMOTE = ("pyarrow", "boto3", "azure", "gcsfs", "github")
 
 
 def forgo(*, remote: bool = False) -> None:
-    """Let this process import none of them: for the command and its child alone, never for a user's kernel.
+    """Keep this process from importing any of them: for the command and its child, never for a user's kernel.
 
     Args:
         remote: also none of the packages by which papermill reaches files on other machines.

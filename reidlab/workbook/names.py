@@ -13,7 +13,7 @@ __all__ = ["check_names"]
 
 
 def check_names(params: NotebookParams, given: Collection[str]) -> None:
-    """Refuse names of what is not there, so that a slip costs no kernel and no earlier result.
+    """Refuse names of things that do not exist, before a kernel starts or an earlier result is replaced.
 
     Args:
         params: the parameters of a notebook.

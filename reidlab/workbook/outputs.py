@@ -20,13 +20,13 @@ def executed_root() -> Path:
 
 
 def make_way(target: Path) -> Path:
-    """Make way for an output, and give the file beside it that is written until the run has ended.
+    """Make way for an output; return the file beside it that is written until the run has ended.
 
     Raises:
         UserError: something else than an executed notebook would be lost, or nothing can be written there.
     """
     if target.is_file() and not _replaceable(target):
-        raise UserError(f"{target} is no executed notebook, and would be lost. Give another --output.")
+        raise UserError(f"{target} is not an executed notebook and would be overwritten. Give another --output.")
     beside = target.with_name(f".{target.stem}.{os.getpid()}.ipynb")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ def _clear(target: Path) -> None:
 
 
 def publish(beside: Path, target: Path) -> None:
-    """Return a run's output its name, unless the run was stopped in the middle of writing it."""
+    """Give a run's output its final name, unless the run was stopped in the middle of writing it."""
     if beside.is_file():
         try:
             read_notebook(beside)

@@ -68,7 +68,7 @@ def find_executed(which: Sequence[str] = ()) -> list[Path]:
 
 
 def build_report(notebooks: Sequence[Path] = (), *, code: bool = False) -> Path:
-    """Write the pages, as `write_pages` does, say on stderr which notebooks were left out, and give the index."""
+    """Write the pages as `write_pages` does, report on stderr which notebooks were left out, and return the index."""
     built = write_pages(notebooks, code=code)
     for line in built.skipped:
         print(line, file=sys.stderr)
@@ -129,7 +129,7 @@ def _readable(notebooks: Sequence[Path], code: bool) -> tuple[list[tuple[Page, C
         except UserError as error:
             skipped.append(f"{path.name} is left out: {error}")
     if not asked:
-        raise UserError("\n  ".join([*skipped, "`reidlab run` makes what it names anew."]))
+        raise UserError("\n  ".join([*skipped, "`reidlab run` with their names makes them again."]))
     return asked, skipped
 
 

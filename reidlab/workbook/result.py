@@ -76,7 +76,7 @@ def _per_cent(value: float) -> str:
 
 
 def show(value: Any) -> str:
-    """Write a value for people: four significant digits, a dash for None."""
+    """Return a value as readable text: four significant digits, a dash for None."""
     if value is None:
         return "–"
     if isinstance(value, float):

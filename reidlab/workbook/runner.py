@@ -97,12 +97,12 @@ def run_notebook(
     checked = parameter_model(notebook, source).from_values(given)
     check_kernel(kernel)
     if label and not _LABEL.fullmatch(label):
-        raise UserError(f"--label {label!r} is part of a file's name: letters, digits, '.', '_', '+' and '-' alone.")
+        raise UserError(f"--label {label!r} becomes part of a file name: letters, digits, '.', '_', '+' and '-' only.")
     target = (output or executed_root() / f"{notebook.stem}{'-' + label if label else ''}.ipynb").resolve()
     if target == notebook:
         raise UserError(f"The output {target.name} is the notebook itself. Give another --output.")
     if target.suffix != ".ipynb":
-        raise UserError(f"The output {target.name} is to be a notebook: give --output a name that ends in .ipynb.")
+        raise UserError(f"The output {target.name} must be a notebook: give --output a name that ends in .ipynb.")
     beside = make_way(target)
     folder = (cwd or notebook.parent).resolve()
     request = {

@@ -31,7 +31,7 @@ _SAME = ("model", "flip test", "projection", "metric", "commit", "seed", "epochs
 
 
 def results_table(dataset: str, selectors: Sequence[str] = ()) -> pd.DataFrame:
-    """Return one row an evaluation run of a data set, best mAP first.
+    """Return one row per evaluation run of a data set, best mAP first.
 
     Args:
         dataset: data set that was evaluated on.
@@ -44,7 +44,7 @@ def results_table(dataset: str, selectors: Sequence[str] = ()) -> pd.DataFrame:
     for run in runs:
         if run.stage != "evaluation" or run.params.get("dataset") != dataset:
             raise UserError(
-                f"{run.path.name} is no evaluation on {dataset}; `reidlab runs list evaluation` names them."
+                f"{run.path.name} is not an evaluation on {dataset}; `reidlab runs list evaluation` names them."
             )
     if not runs:
         raise UserError(f"There is no evaluation on {dataset} yet: run notebook 04 with dataset={dataset}.")
@@ -107,7 +107,7 @@ def _row(run: Run) -> dict[str, Any]:
 def write_results(
     dataset: str, selectors: Sequence[str] = (), output: Path | None = None, *, force: bool = False
 ) -> Path:
-    """Write the table as Markdown and, beside it, as CSV; give the Markdown file.
+    """Write the table as Markdown and, beside it, as CSV; return the Markdown file.
 
     Args:
         dataset: data set that was evaluated on.
@@ -141,7 +141,7 @@ def _lost(file: Path, table: pd.DataFrame) -> list[str]:
     try:
         older = pd.read_csv(file, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:  # pandas raises ValueErrors for what is no table
-        raise UserError(f"{file} is no table of results ({error}). Move it away, or give --force.") from error
+        raise UserError(f"{file} is not a table of results ({error}). Move it away, or give --force.") from error
     kept = set(_identities(table))
     named = zip(_identities(older), older.get("model", ()), older.get("mAP", ()))
     return [f"{model} with mAP {score}" for identity, model, score in named if identity not in kept]

@@ -103,7 +103,7 @@ def measured_on(device: str = "auto", precision: str = "auto") -> str:
 
 
 def readable(costs: pd.DataFrame) -> pd.DataFrame:
-    """Write what `examine` found for people: height x width, counts in millions, images per second."""
+    """Return the table of `examine` in readable form: height x width, counts in millions, images per second."""
     size = [f"{height} x {width}" for height, width in zip(costs["height"], costs["width"])]
     millions = {column: [f"{value / 1e6:,.2f}" for value in costs[column]] for column in ("parameters", "macs")}
     return pd.DataFrame(

@@ -115,9 +115,7 @@ def test_ctrl_c_says_what_is_kept(workbook: Path, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(runner, "run_notebook", interrupted)
     assert main(["run", "1"]) == 130
-    kept = (
-        "Kept: every stage that was finished and the training's 3 finished epochs. The same command goes on from there."
-    )
+    kept = "Kept: every stage that was finished and the training's 3 finished epochs. The same command continues from there."
     assert f"01_data_prep: stopped. {kept}" in capsys.readouterr().err
     assert "epoch" not in running.stopped("01_data_prep", time.time() + 60)  # of an earlier training
 

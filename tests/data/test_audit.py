@@ -106,7 +106,7 @@ def test_broken_files_are_listed_and_left_out(sound: Maker) -> None:
     details = audited.issues["detail"].tolist()
     assert details[0] == "the file is empty" and "truncated" in details[1] and "cannot identify" in details[2]
     assert details[3] == "No such file or directory"
-    assert len(audited.clean_table) == 16 and "4 of 20 images do not decode" in notes_of(audited.clean_table)[0]
+    assert len(audited.clean_table) == 16 and "4 of 20 images cannot be decoded" in notes_of(audited.clean_table)[0]
     assert audited.images["decodes"].sum() == 16 and audited.images["file_bytes"].iloc[16] == 0
     assert findings_sheet(audited, "unreadable").axes[0].get_title().startswith("unreadable")
 
@@ -347,7 +347,7 @@ def test_no_image_that_decodes_is_an_error_with_names(tmp_path: Path) -> None:
     with pytest.raises(UserError) as error:
         _ = audited.usable_table
     lines = str(error.value).splitlines()
-    assert lines[0].startswith("Not one of the 7 images decodes") and len(lines) == 6
+    assert lines[0].startswith("None of the 7 images can be decoded") and len(lines) == 6
     assert "000.png: cannot identify it" in lines[1] and "004.png: the file is empty" in lines[5]
 
 

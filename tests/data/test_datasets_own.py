@@ -122,7 +122,7 @@ def test_folders_of_splits(tmp_path: Path) -> None:
     table = read("folder_splits", tmp_path, camera=r"(\d)")
     assert table["split"].tolist() == ["train", "query", "gallery"]
     assert table["camid"].tolist() == ["1", "c1", "c2"]
-    assert notes_of(table) == ["Folders that are no split were not read: other."]
+    assert notes_of(table) == ["Folders that are not named after a split were not read: other."]
     with pytest.raises(UserError, match=r"none of the folders train.* Did you mean 'train'\? It has: trian"):
         read("folder_splits", put(tmp_path / "b", "trian/ada_1.jpg"))
     put(tmp_path, "train/bob_1.jpg")
@@ -192,7 +192,7 @@ def test_bad_tables(tmp_path: Path) -> None:
         ("path,pid,split\na.jpg,1,test\n", r"'split' is none of"),
         ("path,pid,camid\na.jpg,1,1\nb.jpg,1,\n", r"'camid' is empty .*row 1"),
         ("", "cannot be read"),
-        ("path,pid\n", r"lists no image: it has the columns path, pid and no row"),
+        ("path,pid\n", r"lists no images: it has the columns path, pid and no row"),
         ("path,pid\na.jpg,1,2\n", r"cannot be read: Length of header or names does not match"),
         ("path,pid\na.jpg,1\nb.jpg,2,3\n", r"cannot be read: .*Expected 2 fields in line 3, saw 3"),
         ("path,pid\na.jpg,1\x00\n", r"'pid' holds a null character"),

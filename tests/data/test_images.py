@@ -143,7 +143,7 @@ def test_colours_of_16_bits_use_the_upper_eight_or_are_refused() -> None:
     assert np.array_equal(np.asarray(to_rgb(opened)), values >> 8)
     twelve = open_bytes(png_of_16_bit_colours(values // 16))
     for call in (lambda: extent(twelve), lambda: to_rgb(twelve)):
-        with pytest.raises(Bad, match="16 bits a channel and uses the lowest ones alone"):
+        with pytest.raises(Bad, match="16 bits per channel but uses only the lowest 8"):
             call()
     assert not open_bytes(packed(Image.fromarray(COLOURS), "PNG")).deep_colour
 

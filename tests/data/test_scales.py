@@ -65,14 +65,14 @@ def test_the_notes_say_it() -> None:
         "one scale for the whole data set.",
         "1 of 4 images hold floats (the highest is 0.5): values from 0 to 1 became 0 to 255, one scale for the whole "
         "data set.",
-        "1 of 4 images hold 16 bits a channel, of which the upper 8 are used (they reach 200 of 255).",
+        "1 of 4 images have 16 bits per channel, of which the upper 8 are used (they reach 200 of 255).",
     ]
     assert notes_of_ranges(np.array(["", ""], dtype=object), np.zeros(2), np.full(2, 255.0)) == []
 
 
 @pytest.mark.parametrize("bad", [0, -1, np.nan, np.inf, "much"])
 def test_a_column_that_is_no_scale_is_refused(bad: object) -> None:
-    with pytest.raises(UserError, match="'value_range' is no number above 0"):
+    with pytest.raises(UserError, match="'value_range' is not a number above 0"):
         ranges_of(pd.DataFrame({"path": ["a", "b"], "value_range": [255, bad]}))
     assert ranges_of(pd.DataFrame({"path": ["a"]})) is None
 

@@ -69,9 +69,7 @@ def test_what_is_drawn() -> None:
     low, high = ax.get_ylim()
     assert low < 1 and high > 900
     words = describe(ax)
-    assert words.startswith(
-        "Multiply-adds for an image and images per second, at evaluation and in training, of 3 models"
-    )
+    assert words.startswith("Multiply-adds per image and images per second, at evaluation and in training, of 3 models")
     assert all(name in words for name in frame.index)
 
 

@@ -56,7 +56,7 @@ def test_with_a_projection_and_queries_of_which_there_are_no_more(people: Path, 
 
 def test_where_it_cannot_be(people: Path, tmp_path: Path, own_data: Path) -> None:
     source = stages.model_from(str(save_random_model(tmp_path / "model")))
-    with pytest.raises(UserError, match="metric='euclidean' cannot be used. Set metric='cosine'"):
+    with pytest.raises(UserError, match="metric='euclidean' cannot be used: set metric='cosine'"):
         evaluated(prepared(people), source, multi_query=True, metric="euclidean")
     none = make_people(tmp_path / "none")
     with pytest.raises(UserError, match="multi_query=true: table has no queries with images of split multi_query"):

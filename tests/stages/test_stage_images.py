@@ -52,7 +52,7 @@ def test_24_bitmaps_overwritten_by_black_ones_are_looked_at_again(tmp_path: Path
 
 def test_a_set_of_which_nothing_decodes_is_refused_by_name(tmp_path: Path, own_data: Path) -> None:
     listed = write(tmp_path, "jpg", lambda number: b"no picture")
-    with pytest.raises(UserError, match=r"Not one of the 24 images decodes.*\n.*00\.jpg: cannot identify"):
+    with pytest.raises(UserError, match=r"None of the 24 images can be decoded.*\n.*00\.jpg: cannot identify"):
         stages.data_stage("table", str(listed))
     assert list((store.runs_root() / "data").iterdir()) == []
 

@@ -489,7 +489,7 @@ def test_selectors(monkeypatch: pytest.MonkeyPatch) -> None:
     listed = [r.stage for r in store.list_runs()]
     assert sorted(listed) == ["other", "toy"] and [r.stage for r in store.list_runs("toy")] == ["toy"]
     monkeypatch.setattr(runs, "list_runs", lambda: [run, run])
-    with pytest.raises(UserError, match="fits several runs"):
+    with pytest.raises(UserError, match="matches several runs"):
         store.find_run(run.digest[:6])
 
 

@@ -216,7 +216,7 @@ def test_what_does_not_fit(world: World, first: TrainingRun, tmp_path: Path) -> 
         (student(empty), "teachers=.*empty holds no saved model"),
         (student(Path("nobody")), "There is no run 'nobody'"),
         (student(tmp_path / "zoo.pth"), r"teachers=.*zoo.pth' is a file of weights; name a training run"),
-        (student(first, silent), r"silent' has no classifier, and so no logits; relational_kd learns from features"),
+        (student(first, silent), r"silent' has no classifier, hence no logits; relational_kd learns from features"),
         (student(first, bare), r"bare': the images and identities that it was trained on is not known"),
         (student(first, damaged), r"teachers=.*damaged': .*'classifiers.0.weight' has 1 NaN or infinite values"),
     ]:

@@ -31,7 +31,7 @@ def test_where_compiling_does_not_work_training_goes_on(
 
     monkeypatch.setattr(engine.torch, "compile", broken)
     engine._can_compile.cache_clear()
-    with pytest.warns(UserWarning, match=r"compile: true is left out.*C\+\+ compiler"):
+    with pytest.warns(UserWarning, match=r"compile: true is ignored.*C\+\+ compiler"):
         run = trained(world, tmp_path / "c", recipe.model_copy(update={"compile": True}))
     engine._can_compile.cache_clear()
     assert all(torch.equal(a, weights_in(plain.folder)[name]) for name, a in weights_in(run.folder).items())

@@ -33,7 +33,9 @@ def test_auto_goes_on_in_the_precision_that_it_began_with(
     assert train(world, tmp_path / "run", recipe, stop_after=1) is None
     assert begun_on(tmp_path / "run" / "checkpoints")["precision"] == first
     monkeypatch.setattr(devices, "bfloat16_is_fast", lambda _: not fast)
-    with pytest.warns(UserWarning, match=f"goes on in {first}, in which it began; precision 'auto' would take {then}"):
+    with pytest.warns(
+        UserWarning, match=f"continues in {first}, in which it began; here, precision 'auto' would choose {then}"
+    ):
         run = trained(world, tmp_path / "run", recipe)
     assert run.summary["precision"] == first and "grounds" not in run.summary
     assert_same_run(run, whole)
@@ -46,7 +48,7 @@ def test_other_threads_are_said_and_kept(world: World, tmp_path: Path, monkeypat
     progress = json.loads(last.read_text(encoding="utf-8"))
     progress["grounds"][0] |= {"threads": 7, "torch": "2.0"}
     last.write_text(json.dumps(progress), encoding="utf-8")
-    with pytest.warns(UserWarning, match=r"began with threads 7, now 1; torch 2.0, now .* not the same to the bit"):
+    with pytest.warns(UserWarning, match=r"began with threads 7, now 1; torch 2.0, now .* not bit-identical"):
         run = trained(world, tmp_path, recipe)
     assert [each["threads"] for each in run.summary["grounds"]] == [7, 1]
 

@@ -306,7 +306,7 @@ def test_alarms_alone() -> None:
 
 
 def test_fewer_identities_than_the_sampler_wants(world: World, tmp_path: Path) -> None:
-    words = r"recipe tiny-{}, sampler: .*wants 12 identities a batch, the training split has 8 .*Lower `identities`"
+    words = r"recipe tiny-{}, sampler: .*wants 12 identities per batch; the training split has 8 .*Lower `identities`"
     for kind in ("pk", "ehtm"):
         with pytest.raises(UserError, match=words.format(kind)):
             train(world, tmp_path, make_recipe(kind, sampler={"identities": 12}))

@@ -151,9 +151,9 @@ def test_branches_are_chosen_by_name() -> None:
 @pytest.mark.parametrize(
     "name, feature, words",
     [
-        ("cross_entropy", "before", r"cross_entropy and its kin .*go with logits"),
+        ("cross_entropy", "before", r"cross_entropy and other losses on logits .*go with logits"),
         ("triplet", "logits", r"ranking losses .*with before, after or parts"),
-        ("kd", "after", r"kl, js, kd too. go with logits"),
+        ("kd", "after", r"kl, js, kd. go with logits"),
         ("cross_orthogonality", "before", "sees maps: name a branch"),
         ("cross_orthogonality", "logits", "'cross_orthogonality' cannot see feature 'logits'"),
     ],

@@ -134,13 +134,13 @@ def test_missing_values_are_named(tmp_path: Path) -> None:
     ("content", "words"),
     [
         ("losses: [", "recipe own.yaml: is not YAML: .* in line 1"),
-        ("- a\n- b\n", "recipe own.yaml: holds a list; lines `name: value` are wanted"),
+        ("- a\n- b\n", "recipe own.yaml: holds a list; expected lines `name: value`"),
         ("", "cannot be used:\n  source: Field required"),
         ("just text", "holds a str"),
         ("!!python/object/apply:os.system ['true']", "tag '!!python/object/apply:os.system' cannot be read"),
         ("[" * 100_000, "nested more than 32 deep"),
         ("epochs: 4\nepochs: 5\n", "'epochs' is given twice, in lines 1 and 2"),
-        ("optimizer: {lr: .nan}", "`optimizer.lr` is nan, which is no finite number"),
+        ("optimizer: {lr: .nan}", "`optimizer.lr` is nan, not a finite number"),
     ],
 )
 def test_files_that_are_no_recipe(tmp_path: Path, content: str, words: str) -> None:
@@ -150,7 +150,7 @@ def test_files_that_are_no_recipe(tmp_path: Path, content: str, words: str) -> N
 
 def test_a_file_that_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "own.yaml").write_bytes(b"name: \xff\xfe")
-    with pytest.raises(UserError, match=r"recipe own.yaml: is no UTF-8 text"):
+    with pytest.raises(UserError, match=r"recipe own.yaml: is not UTF-8 text"):
         load_recipe(tmp_path / "own.yaml")
 
 

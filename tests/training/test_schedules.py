@@ -112,7 +112,7 @@ def test_every_schedule_is_a_positive_share_of_the_base_rate(name: str) -> None:
         ({"name": "warmup_multistep", "warmup_epochs": "ten"}, "cannot use"),
         (
             {"name": "warmup_multistep", "gamma": float("nan"), "steps": [0]},
-            "`gamma` is nan, which is no finite number",
+            "`gamma` is nan, not a finite number",
         ),
         ({"name": "multistep", "gamma": -0.1, "steps": [3]}, "rates that are below 0 or not finite"),
         ({"name": "cosine", "ahead": np.float16(1)}, "`ahead` holds a float16"),

@@ -116,7 +116,9 @@ def test_a_tracker_that_fails_is_said_and_catches_up(memory: type[Memory], run_f
     tracked = Tracking(["memory"], "name", run_folder, PARAMS)
     with tracked.following([]):
         memory.broken = True
-        with pytest.warns(UserWarning, match=r"memory could not be written \(database is locked\)\. Training goes on"):
+        with pytest.warns(
+            UserWarning, match=r"memory could not be written \(database is locked\)\. Training continues"
+        ):
             tracked.log(ROWS[:1])
         memory.broken = False
     resumed = Tracking(["memory"], "name", run_folder, PARAMS)

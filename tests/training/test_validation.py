@@ -149,6 +149,6 @@ def test_the_draw_of_queries_never_misses_the_only_ones_with_an_answer(world: Wo
 def test_training_without_a_usable_val_split_takes_the_last_epoch(world: World, tmp_path: Path) -> None:
     one_camera = world.changed(camid=0)
     recipe = make_recipe(epochs=3, patience=1)
-    with pytest.warns(UserWarning, match="goes on without validation"):
+    with pytest.warns(UserWarning, match="continues without validation"):
         run = trained(one_camera, tmp_path, recipe)
     assert run.best_epoch == 3 and run.summary["best_val_map"] is None and "val_map" not in run.history

@@ -37,7 +37,7 @@ SHOWN = {"output_type": "display_data", "data": {"text/plain": "x"}}
         (b"", "the file is empty"),
         (b"  \n", "the file is empty"),
         (b'{"cells": [', "not appear to be JSON"),
-        (b"\xff\xfe", "no UTF-8"),
+        (b"\xff\xfe", "not UTF-8"),
         (b"[]", "not made as notebooks are"),
         (b"3", "not made as notebooks are"),
         (b"{}", "cells"),
@@ -77,7 +77,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
     (tmp_path / "folder.ipynb").mkdir()
     os.mkfifo(tmp_path / "pipe.ipynb")  # reading it would wait for ever
     for name in ("folder", "pipe"):
-        with pytest.raises(UserError, match="it is no file"):
+        with pytest.raises(UserError, match="it is not a file"):
             read_notebook(tmp_path / f"{name}.ipynb")
     with pytest.raises(UserError, match=r"no notebook 'gone\.ipynb'"):
         read_notebook(tmp_path / "gone.ipynb")

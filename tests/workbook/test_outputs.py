@@ -54,7 +54,7 @@ def test_elsewhere_only_what_is_empty_is_replaced(tmp_path: Path, kind: str) -> 
     if kind == "empty":
         make_way(target)
         return
-    with pytest.raises(UserError, match=r"mine\.ipynb is no executed notebook, and would be lost"):
+    with pytest.raises(UserError, match=r"mine\.ipynb is not an executed notebook and would be overwritten"):
         make_way(target)
     assert target.read_bytes() == BROKEN[kind]
 

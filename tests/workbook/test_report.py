@@ -130,7 +130,7 @@ def test_what_a_page_cannot_show_is_replaced() -> None:
     html = page("90_x")
     assert_self_contained(html)
     assert (
-        html.count("interactive view stands here") == 1
+        html.count("shows an interactive view here") == 1
         and "0/24" not in html
         and "static twin" in html
         and "live only" not in html

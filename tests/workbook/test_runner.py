@@ -142,10 +142,10 @@ def test_outputs_that_cannot_be(make_notebook: Make, tmp_path: Path) -> None:
         run_notebook(path, output=tmp_path / "README.md")
     other = make_notebook("precious", "1")
     before = other.read_bytes()
-    with pytest.raises(UserError, match=r"precious\.ipynb is no executed notebook, and would be lost"):
+    with pytest.raises(UserError, match=r"precious\.ipynb is not an executed notebook and would be overwritten"):
         run_notebook(path, output=other)
     assert other.read_bytes() == before
-    with pytest.raises(UserError, match=r"--label 'lr/0\.1' is part of a file's name"):
+    with pytest.raises(UserError, match=r"--label 'lr/0\.1' becomes part of a file name"):
         run_notebook(path, label="lr/0.1")
 
 

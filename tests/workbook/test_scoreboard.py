@@ -178,7 +178,7 @@ def test_wrong_runs_are_refused() -> None:
     with pytest.raises(UserError, match="no evaluation on set"):
         results_table("set")
     run = evaluation()
-    with pytest.raises(UserError, match="no evaluation on other"):
+    with pytest.raises(UserError, match="not an evaluation on other"):
         results_table("other", [run.path.name])
 
 
@@ -222,6 +222,6 @@ def test_names_stay_in_their_cell(tmp_path: Path) -> None:
 def test_a_broken_table_of_before(tmp_path: Path) -> None:
     evaluation()
     (tmp_path / "set.csv").write_text("")
-    with pytest.raises(UserError, match=r"set\.csv is no table of results .*--force"):
+    with pytest.raises(UserError, match=r"set\.csv is not a table of results .*--force"):
         write_results("set", output=tmp_path / "set.md")
     assert "net" in write_results("set", output=tmp_path / "set.md", force=True).read_text()

@@ -29,7 +29,7 @@ __all__ = ["KINDS", "Audit", "audit", "findings_sheet"]
 
 # Kind of finding -> what to do about it, the serious ones first.
 KINDS = {
-    "unreadable": "The file does not decode. It is left out of clean_table; get it again.",
+    "unreadable": "The file cannot be decoded and is left out of clean_table. Get it again.",
     "leak_exact": "The same picture is trained on and tested with. Remove it from train, or test scores are too good.",
     "leak_near": "Nearly the same picture is trained on and tested with. Look at both; remove it from train.",
     "identity_conflict_exact": "The same picture has two identities. One label is wrong; correct or remove it.",
@@ -38,13 +38,13 @@ KINDS = {
     "val_leak": "Validation shares pictures with train. Split by identity, or read validation scores as too good.",
     "duplicate_exact": "The same picture twice under one identity. It counts double; remove one.",
     "no_answer": "A query without a right answer that counts (gallery, other camera). It is left out of scores.",
-    "one_camera": "The identity is seen by one camera: it never teaches or tests a change of camera.",
+    "one_camera": "The identity is seen by one camera only: it teaches and tests nothing across cameras.",
     "one_image": "The identity has one image: no positive pair.",
-    "odd_shape": "Wider than tall among upright images, or tiny. Often a wrong box or a picture lying on its side.",
+    "odd_shape": "Wider than tall among upright images, or tiny. Often a wrong box or a rotated picture.",
     "dark": "Far darker than the others. Look at it.",
     "bright": "Far brighter than the others. Look at it.",
     "blurred": "Far less sharp than the others. Look at it.",
-    "near_same": "Nearly the same picture of one identity, as neighbouring frames are: normal, only counted.",
+    "near_same": "Nearly the same picture of one identity, such as neighbouring frames. Normal, only counted.",
 }
 
 
@@ -80,7 +80,7 @@ class Audit:
         images = self.images[~broken]
         notes = []
         if broken.any():
-            notes.append(f"{int(broken.sum()):,} of {len(broken):,} images do not decode and are left out.")
+            notes.append(f"{int(broken.sum()):,} of {len(broken):,} images cannot be decoded and are left out.")
         kinds, ranges = images["kind"].to_numpy(dtype=object), images[RANGE].to_numpy()
         notes += notes_of_ranges(kinds, images["high"].to_numpy(), ranges)
         if np.isin(kinds, NEEDS_RANGE).any():
@@ -106,7 +106,7 @@ class Audit:
             return clean
         shown = zip(self.table["path"].head(5), self.images["error"].head(5))
         listed = "".join(f"\n  {path}: {error}" for path, error in shown)
-        raise UserError(f"Not one of the {len(self.table):,} images decodes; the first of them:{listed}")
+        raise UserError(f"None of the {len(self.table):,} images can be decoded; the first of them:{listed}")
 
     def __str__(self) -> str:
         found = self.summary.loc[self.summary["count"] > 0, "count"]
@@ -143,7 +143,7 @@ class Audit:
             raise UserError(f"The audit is of {len(images)} images, the table has {len(table)}.")
         missing = {*Measured._fields, "path", "decodes", RANGE} - {"thumbnail"} - set(images.columns)
         if missing:
-            raise UserError(f"{source.name} holds an audit without {', '.join(sorted(missing))}. Make it anew.")
+            raise UserError(f"{source.name} holds an audit without {', '.join(sorted(missing))}. Make it again.")
         return cls(table, images, issues, summary)
 
 
@@ -173,7 +173,7 @@ def audit(
         upright: whether images should be taller than wide; None: they should where most of them are.
     """
     if not 1 <= near_distance <= 15:
-        raise UserError(f"near_distance={near_distance} should be between 1 and 15 bits.")
+        raise UserError(f"near_distance={near_distance} must be between 1 and 15 bits.")
     if not 0 < near_correlation <= 1:
         raise UserError(f"near_correlation={near_correlation} should be between 0 and 1.")
     checked = check_table(table)

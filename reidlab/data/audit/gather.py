@@ -14,7 +14,7 @@ __all__ = ["gather"]
 
 
 def gather(table: pd.DataFrame, workers: int, progress: bool) -> tuple[pd.DataFrame, np.ndarray]:
-    """Measure each file once, also one that stands in two splits; return a row a row, and the thumbnails."""
+    """Measure each file once, even if several rows name it; return one row per row of the table, and the thumbnails."""
     codes, files = pd.factorize(table["path"])
     given = ranges_of(table)
     first = pd.Series(codes).drop_duplicates().index  # the row where each file stands first

@@ -130,7 +130,7 @@ def list_images(folder: Path, *, allow_empty: bool = False) -> list[str]:
         if regular:
             found.append(os.path.abspath(entry.path))  # noqa: PTH100
         elif entry.is_symlink() and not _is_dir(entry):
-            raise UserError(f"{entry.path} is a link to nothing. Mend or remove it.")
+            raise UserError(f"{entry.path} is a broken link. Repair or remove it.")
     if not found and not allow_empty:
         inside = "; ".join(_children(folder, 4))
         raise UserError(f"{folder} holds no image ({', '.join(IMAGE_SUFFIXES)}). It holds: {inside}.")
@@ -146,7 +146,7 @@ def image_folders(folder: Path) -> list[Path]:
             continue
         if entry.is_symlink():
             if not os.path.exists(entry.path):  # noqa: PTH110
-                raise UserError(f"{entry.path} is a link to nothing or to itself. Mend or remove it.")
+                raise UserError(f"{entry.path} is a link to nothing or to itself. Repair or remove it.")
             if os.path.realpath(entry.path) in above:
                 raise UserError(f"{entry.path} is a link to a folder that holds it. Remove it.")
         if _is_dir(entry):
@@ -175,7 +175,7 @@ def parse_names(files: Iterable[str], pattern: re.Pattern[str], form: str) -> li
 
 
 def parsed_rows(files: Sequence[str], pattern: re.Pattern[str], form: str, columns: Iterable[str]) -> pd.DataFrame:
-    """Return a row a file: its path, and the named groups of its name as int64."""
+    """Return one row per file: its path, and the named groups of its name as int64."""
     matches = parse_names(files, pattern, form)
     numbers = {column: np.array([int(match[column]) for match in matches], dtype=np.int64) for column in columns}
     return pd.DataFrame({"path": files, **numbers})
@@ -184,7 +184,7 @@ def parsed_rows(files: Sequence[str], pattern: re.Pattern[str], form: str, colum
 def compare(
     name: str, root: Path, expected: Mapping[str, Expected], found: Mapping[str, Expected], *, partial: bool
 ) -> list[str]:
-    """Compare what was found with what a complete copy holds, and give notes for the table.
+    """Compare what was found with what a complete copy holds, and return notes for the table.
 
     Raises:
         UserError: they differ and `partial` is false; expected and found stand side by side in the message.

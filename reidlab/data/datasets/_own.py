@@ -89,7 +89,7 @@ def _fields(files: list[str]) -> list[dict[str, str | None]]:
 
 
 def identity_rows(folder: Path, split: str, camera: str = "") -> tuple[pd.DataFrame, list[str]]:
-    """Read a folder of folders, one an identity; give the rows, and the names of folders without images."""
+    """Read a folder with one folder per identity; return the rows and the names of folders without images."""
     loose = list_images(folder, allow_empty=True)
     if loose:
         names = ", ".join(Path(file).name for file in loose[:_SHOWN])

@@ -20,7 +20,7 @@ EXPECTED = {"images": Expected(3_884, 971)}
 def read_cuhk01(root: Path, *, test_identities: int = 486, seed: int = 0, partial: bool = False) -> pd.DataFrame:
     """Read CUHK01 and split it by identity, 485 to train and 486 to test as usual.
 
-    No list was ever published: papers draw at random, ten times, and give the mean. `seed` draws one of these.
+    No list was ever published: papers draw at random, ten times, and report the mean. `seed` draws one of these.
     Queries are the images of camera 1 (numbers 001, 002), the gallery those of camera 2 (003, 004).
 
     Args:
@@ -39,7 +39,7 @@ def read_cuhk01(root: Path, *, test_identities: int = 486, seed: int = 0, partia
     notes = compare("cuhk01", folder, EXPECTED, {"images": Expected(len(files), len(people))}, partial=partial)
     strange = [Path(file).name for file, number in zip(files, index) if not 1 <= number <= 4]
     if strange:
-        raise UserError(f"cuhk01: image numbers go from 001 to 004, not so in {', '.join(strange[:5])}.")
+        raise UserError(f"cuhk01: image numbers must be 001 to 004, but are not in {', '.join(strange[:5])}.")
     if not 0 < test_identities < len(people):
         raise UserError(f"cuhk01: test_identities={test_identities} is not between 1 and {len(people) - 1}.")
     tested = np.random.default_rng(seed).permutation(people)[:test_identities]

@@ -43,7 +43,7 @@ def read_folder_splits(root: Path, *, pattern: str = "", camera: str = "") -> pd
             notes.append(f"{len(empty):,} identity folders in {split} hold no image: {', '.join(empty[:5])}.")
     strangers = [name for name in names if name not in SPLITS]
     if strangers:
-        notes.append(f"Folders that are no split were not read: {', '.join(strangers[:5])}.")
+        notes.append(f"Folders that are not named after a split were not read: {', '.join(strangers[:5])}.")
     rows = pd.concat(parts, ignore_index=True)
     if "camid" not in rows:
         notes.append(NO_CAMERA)

@@ -39,7 +39,7 @@ def read_table(root: Path, *, check_files: bool = True) -> pd.DataFrame:
                 f"It has: {', '.join(map(str, rows.columns))}."
             )
     if not len(rows):
-        raise UserError(f"{root} lists no image: it has the columns {', '.join(map(str, rows.columns))} and no row.")
+        raise UserError(f"{root} lists no images: it has the columns {', '.join(map(str, rows.columns))} and no row.")
     refuse_unwritable(rows)
     rows = rows.assign(path=texts(rows, "path"))
     for column in ("pid", "camid"):

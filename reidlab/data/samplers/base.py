@@ -67,8 +67,8 @@ class Sampler:
         groups = self._usable(every)
         if len(groups) < self.identities:
             raise TooFewIdentities(
-                f"The sampler wants {self.identities} identities a batch, the training split has {len(groups)} that it "
-                "can use. Lower `identities`, or give more identities.",
+                f"The sampler wants {self.identities} identities per batch; the training split has {len(groups)} that "
+                "it can use. Lower `identities`, or give more identities.",
                 len(groups),
             )
         object.__setattr__(self, "groups", groups)

@@ -69,7 +69,7 @@ class CameraSampler(Sampler):
         if self.cameras is None:
             raise UserError("sampler 'camera' needs the camera of every row (`camid`); use pk where there is none.")
         if len(self.cameras) != len(self.labels):
-            raise UserError(f"{len(self.cameras)} cameras for {len(self.labels)} rows; one a row is needed.")
+            raise UserError(f"{len(self.cameras)} cameras for {len(self.labels)} rows; give one per row.")
         super().__post_init__()
 
     def batches(self, epoch: int) -> list[np.ndarray]:

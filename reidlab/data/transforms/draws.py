@@ -28,7 +28,7 @@ class Rectangle(NamedTuple):
 
 
 def check_batch(images: Tensor, generator: Generator) -> None:
-    """Refuse what is no uint8 [batch, 3, height, width], and a generator that lives on a device."""
+    """Refuse anything but uint8 [batch, 3, height, width], and a generator that is not on the CPU."""
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
         raise UserError(
             f"Transforms take uint8 [batch, 3, height, width]; got {str(images.dtype).removeprefix('torch.')} "
@@ -39,7 +39,7 @@ def check_batch(images: Tensor, generator: Generator) -> None:
 
 
 def check_range(name: str, given: Sequence[float], low: float, high: float) -> None:
-    """Refuse what is not two numbers, the smaller one first, both between `low` and `high`."""
+    """Refuse anything but two numbers between `low` and `high`, the smaller one first."""
     if len(given) != 2 or not low <= given[0] <= given[1] <= high:
         raise UserError(f"{name}={tuple(given)} must be two numbers from {low:g} to {high:g}, the smaller one first.")
 

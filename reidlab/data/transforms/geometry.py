@@ -146,7 +146,7 @@ def _parts(
 
 
 def _resized(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize into a new tensor; torchvision gives the same one back where nothing is to do."""
+    """Resize into a new tensor; torchvision returns its input where there is nothing to do."""
     if images.shape[-2:] == size:
         return images.clone()
     if not len(images):

@@ -98,7 +98,7 @@ def _levels(images: Tensor) -> Tensor:
 
 
 def _look_up(levels: Tensor, tables: Tensor, shape: torch.Size) -> Tensor:
-    """Replace levels by what the uint8 tables, one after another, say: uint8 of `shape` [batch, 3, height, width]."""
+    """Map levels through the uint8 tables, one after another: uint8 of `shape` [batch, 3, height, width]."""
     n, _, height, width = shape
     return tables.flatten().index_select(0, levels.flatten()).view(n, height, width, 3).permute(0, 3, 1, 2)
 

@@ -22,7 +22,7 @@ _INTERPOLATIONS = ("bilinear", "bicubic")
 
 
 def check_size(height: Any, width: Any, what: str = "input size") -> None:
-    """Refuse a size of images that is no height and width in pixels, each from 1 to `MAX_SIDE`.
+    """Refuse image sizes other than a height and a width in pixels, each from 1 to `MAX_SIDE`.
 
     Raises:
         UserError: naming `what` and the size.

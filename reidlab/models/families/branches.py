@@ -155,7 +155,7 @@ def chain(network: nn.Module, stages: Sequence[str]) -> nn.Sequential:
         family = "an OSNet" if stages == OSNET_STAGES else "a ResNet"
         raise UserError(f"this model needs {family} as its backbone; {type(network).__name__} has no {missing[0]!r}.")
     if getattr(network, "feature_dim", 0):
-        raise UserError("this model has layers of its own behind the backbone; leave the backbone's feature_dim out.")
+        raise UserError("this model has layers of its own behind the backbone; leave out the backbone's feature_dim.")
     return nn.Sequential(children)
 
 
@@ -181,7 +181,7 @@ def over_parts(layers: nn.Module, parts: Tensor) -> Tensor:
 
 
 def kaiming_(module: nn.Module) -> Any:
-    """Initialise convolutions (fan_out) and linear layers (fan_in) for ReLU, biases to 0; give the module back."""
+    """Initialise convolutions (fan_out) and linear layers (fan_in) for ReLU, biases to 0; return the module."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")

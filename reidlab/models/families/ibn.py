@@ -37,7 +37,7 @@ class IBN(nn.Module):
 
 
 def to_ibn_a(network: nn.Module) -> nn.Module:
-    """Put `IBN` in the place of `bn1` in each block of layer1, layer2 and layer3 of a ResNet, and give it back.
+    """Put `IBN` in the place of `bn1` in each block of layer1, layer2 and layer3 of a ResNet, and return it.
 
     Raises:
         UserError: the network has no such blocks.

@@ -169,7 +169,7 @@ class OSNet(nn.Module):
         self._initialise()
 
     def take_head(self) -> nn.Sequential:
-        """Return the published head (linear, BN, ReLU) away; from now on maps come out, to be pooled before it."""
+        """Detach the published head (linear, BN, ReLU) and return it; from now on the network returns maps."""
         head, linear = self.fc, self.fc[0]
         del self.fc
         assert isinstance(linear, nn.Linear)

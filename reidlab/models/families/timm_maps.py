@@ -38,7 +38,7 @@ class TimmMaps(nn.Module):
         self.channels = channels
 
     def tokens(self, images: Tensor) -> Tensor:
-        """Return what the network's body gives, prefix tokens included."""
+        """Return the output of the network's body, prefix tokens included."""
         body: Callable[[Tensor], Tensor] = self.network.forward_features  # type: ignore[assignment]
         return body(images)
 
@@ -194,7 +194,8 @@ def _as_maps(network: nn.Module, trace: _Trace, channels: int, name: str) -> tup
         return network if itself else TimmMaps(network, channels), images.shape[2] // shape[2]
     if len(shape) == 4 and channels == shape[3]:
         return TimmMaps(network, channels), images.shape[2] // shape[1]
-    raise UserError(f"timm's {name} gives {list(shape)} for images {list(images.shape)}: no maps that reidlab knows.")
+    given, made = list(images.shape), list(shape)
+    raise UserError(f"timm's {name} gives {made} for images {given}, which reidlab cannot read as maps.")
 
 
 def _keep_last_size(network: nn.Module, trace: _Trace) -> nn.Module:
@@ -245,7 +246,7 @@ def _shape(network: nn.Module, images: Tensor) -> torch.Size:
 def _create(
     name: str, image_size: Sequence[int] | None, drop_path_rate: float
 ) -> tuple[nn.Module, Sequence[tuple[int, int]]]:
-    """Create the network so that it takes images of any size where it can, and give sizes to trace it with."""
+    """Create the network so that it takes images of any size where it can, and return sizes to trace it with."""
     import timm
 
     if image_size is not None and (len(image_size) != 2 or min(image_size) < 1):

@@ -57,7 +57,7 @@ def _efficientnet_pytorch(state: State, model: nn.Module) -> State | None:
     if not any(isinstance(module, Conv2dSame) for module in model.modules()):
         name = getattr(model, "pretrained_cfg", {}).get("architecture", "efficientnet_...")
         raise UserError(
-            "these weights were trained in TensorFlow, which pads images otherwise: every tensor would fit this "
+            "these weights were trained in TensorFlow, which pads images differently: every tensor would fit this "
             f"network, and its features would be wrong. Build tf_{name} for them."
         )
     places = sorted(numbers, key=lambda number: [int(n) for n in number.split(".")])

@@ -137,7 +137,7 @@ def load_state(
 
 
 def check_exactly(own: Mapping[str, Tensor], state: Mapping[str, Tensor], source: str) -> None:
-    """Refuse a state that is not of the names and shapes of `own`, which may be on the device meta.
+    """Refuse a state whose names and shapes differ from those of `own`, which may be on the meta device.
 
     Raises:
         UserError: naming what is missing, too much, or of another shape.
@@ -212,7 +212,7 @@ def _best_reading(
 
     plain = {bare(name): tensor for name, tensor in state.items()}
     best, best_count, best_how, best_base = state, count(state), "", state
-    for base, stripped in ((state, ""), (plain, "Wrappers' prefixes were taken off the names")):
+    for base, stripped in ((state, ""), (plain, "Prefixes of wrappers were removed from the names")):
         translated = ((f"Translated by the key map {name!r}", _translated(maps[name], base, model)) for name in maps)
         readings = [(stripped, base), *translated]
         for how, reading in readings:
@@ -238,7 +238,7 @@ def _refuse_two_names(state: Mapping[str, Tensor], plain: Mapping[str, Tensor], 
         taken = plain[bare(name)]
         if taken is not tensor and not (taken.shape == tensor.shape and torch.equal(taken, tensor)):
             raise UserError(
-                f"{source} has two networks in one: {name!r} is not the only tensor that is {bare(name)!r} without its "
+                f"{source} contains two networks: {name!r} is not the only tensor that is {bare(name)!r} without its "
                 "wrapper's name. Save the one that is meant."
             )
 

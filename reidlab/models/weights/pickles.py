@@ -185,7 +185,7 @@ class _Reader:
         sides, steps = ([part.plain for part in value.parts] for value in (size, stride))
         numbers = [offset.plain, *sides, *steps]
         if not all(isinstance(number, int) for number in numbers) or not isinstance(storage.plain, _Storage):
-            raise _Damaged("a tensor's size is no list of numbers")
+            raise _Damaged("the size of a tensor is not a list of numbers")
         reach = offset.plain + sum((side - 1) * step for side, step in zip(sides, steps)) + 1
         if 0 not in sides and (reach > storage.plain or min(numbers) < 0):
             self._refuse_claim(reach, f"its storage {storage.plain:,}")

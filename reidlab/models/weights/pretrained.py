@@ -50,7 +50,7 @@ def choose_weights(backbone: str, network: str, default: str, wanted: str, elsew
         choices = ["pretrained", *by_tag]
         hint = nearest(wanted, [*choices, *known])
         raise UserError(
-            f"weights={wanted!r} is no file (.pth, .pt, .safetensors), and timm has no such weights for {backbone}; "
+            f"weights={wanted!r} is not a file (.pth, .pt, .safetensors), and timm has no such weights for {backbone}; "
             f"it has {', '.join(choices)}.{hint}"
         )
     config: Any = timm.get_pretrained_cfg(name)
@@ -99,7 +99,7 @@ def download(name: str) -> Path:
 
 
 def _check_network(endpoint: str, name: str, repository: str) -> None:
-    """Say within seconds that there is no network: the hub's client tries for minutes."""
+    """Fail within seconds where there is no network: the hub's client would try for minutes."""
     request = urllib.request.Request(endpoint, method="HEAD")
     try:
         urllib.request.urlopen(request, timeout=_SECONDS).close()

@@ -1,4 +1,4 @@
-"""Load weights as their authors published them, say what was loaded, and refuse what would leave a part at random."""
+"""Load published weights, report what was loaded, and refuse files that would leave a part at random."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def _on_backbone(name: str, path: Path) -> tuple[nn.Module, dict[str, Any], Load
         spec |= {"feature_dim": layer.shape[0]} if layer.shape[0] != dim else {}
     elif name.startswith("osnet") and not has_head:
         spec["feature_dim"] = 0
-        notes.append(f"The file has no layer of {dim} behind the pooling (fc.*), which was left out")
+        notes.append(f"The file has no layer of {dim} behind the pooling (fc.*), so it was left out")
     neck = held.get("bottleneck.running_mean")
     model: Any = build(spec) if len(spec) > 1 else plain
     if neck is not None and neck.shape == (model.dim,):

@@ -83,13 +83,13 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     content = found = read_object(path)
     for _ in range(MAX_NESTS):
         if not isinstance(found, dict):
-            raise UserError(f"{what} holds a {type(found).__name__}, no tensors by name. {REMEDY}")
+            raise UserError(f"{what} holds a {type(found).__name__}, not tensors by name. {REMEDY}")
         content = dict(dict.items(found))  # whatever attributes the file gave a dict
         found = next((content[name] for name in _NESTS if isinstance(content.get(name), dict)), None)
         if found is None:
             break
     else:
-        raise UserError(f"{what} has checkpoints in checkpoints, more than {MAX_NESTS} deep. {REMEDY}")
+        raise UserError(f"{what} has checkpoints inside checkpoints, more than {MAX_NESTS} deep. {REMEDY}")
     named = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
     if not named:
         keys = ", ".join(str(key)[:40] for key in list(content)[:20]) or "nothing"
@@ -98,7 +98,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 
 
 def usable(tensor: Tensor, name: str, what: str) -> Tensor:
-    """Return a tensor of a file as a plain one: dense, real, on the CPU, with no more numbers than its memory holds.
+    """Return a tensor of a file as a plain one: dense, real, on the CPU, every number stored once.
 
     Args:
         tensor: as read.
@@ -137,7 +137,7 @@ def _file_bytes(path: Path, what: str) -> int:
     if not exists(path):
         raise UserError(f"{what} does not exist.")
     if not path.is_file():
-        raise UserError(f"{what} is not readable as plain tensors (it is a folder or a device, no file).")
+        raise UserError(f"{what} is not readable as plain tensors (it is a folder or a device, not a file).")
     size, free = path.stat().st_size, free_memory(torch.device("cpu"))
     if size > free:
         raise UserError(

@@ -43,7 +43,7 @@ def save_state(state: Mapping[str, Any], path: Path) -> None:
 
 
 def tensor_bytes(value: Any) -> int:
-    """Return the bytes of all tensors in a nest of mappings, lists and tuples."""
+    """Return the size in bytes of all tensors in nested mappings, lists and tuples."""
     if isinstance(value, Tensor):
         return value.numel() * value.element_size()
     if isinstance(value, Mapping):

@@ -23,7 +23,7 @@ __all__ = ["Content", "content_of"]
 
 LEFT_OUT = {"interactive-only", "remove-cell", "parameters", "injected-parameters", "papermill-error-cell-tag"}
 WIDGET = "application/vnd.jupyter.widget-view+json"
-WIDGET_NOTE = "<p class='note'>An interactive view stands here when the notebook is open in JupyterLab.</p>"
+WIDGET_NOTE = "<p class='note'>The notebook shows an interactive view here when it is open in JupyterLab.</p>"
 NO_ALT = "No description has been provided"  # nbconvert's own words
 WITHIN = "main"  # the page's element that holds the cells; styles of outputs reach no other
 
@@ -41,7 +41,7 @@ def content_of(notebook: NotebookNode, path: Path, code: bool) -> Content:
     """Return a notebook's cells as HTML with nothing but what `allowed` lists.
 
     Args:
-        notebook: as `read_notebook` gives it; it is left alone.
+        notebook: as `read_notebook` returns it; it is not changed.
         path: its file; pictures that lie beside it become part of the page.
         code: with the code.
 

@@ -37,7 +37,7 @@ def _merge_titles(table: Any) -> None:
 
 
 def _drop_row_numbers(table: Any) -> None:
-    """Take away an index that has no name and only whole numbers: it numbers rows."""
+    """Drop an index that has no name and only whole numbers: it numbers rows."""
     titles, rows = table.select("thead tr"), table.select("tbody tr")
     heads = [row.find_all("th", recursive=False) for row in rows]
     if len(titles) != 1 or not rows or any(len(cells) != 1 for cells in heads):

@@ -210,7 +210,7 @@ def test_margins_need_labels() -> None:
         ({"feature_dim": 0}, "feature_dim=0 must be 1 or more"),
         ({"drop_ratio": 1.0}, r"drop_ratio=1\.0 is outside"),
         ({"backbone": "resnet18"}, "needs an OSNet as its backbone"),
-        ({"backbone": {"name": "osnet_x0_25", "feature_dim": 8}}, "leave the backbone's feature_dim out"),
+        ({"backbone": {"name": "osnet_x0_25", "feature_dim": 8}}, "leave out the backbone's feature_dim"),
     ],
 )
 def test_refused_options(options: dict[str, Any], words: str) -> None:

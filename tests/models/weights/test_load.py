@@ -73,7 +73,7 @@ def test_prefixes_of_wrappers(prefix: str) -> None:
     state = {prefix + name: tensor for name, tensor in filled().items()} | {"module.heads.weight": torch.zeros(2)}
     report = load_state(network, state)
     assert (report.matched, report.missing, report.unused) == (9, (), ("heads.weight",))
-    assert all_are(network, 7) and report.notes == ("Wrappers' prefixes were taken off the names",)
+    assert all_are(network, 7) and report.notes == ("Prefixes of wrappers were removed from the names",)
 
 
 def test_a_model_whose_own_names_have_such_a_prefix() -> None:

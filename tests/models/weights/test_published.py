@@ -298,7 +298,7 @@ def test_an_osnet_without_its_head(tmp_path: Path) -> None:
     state = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith("fc.")}
     found = under_two_seeds("osnet_x0_25", write(tmp_path / "w.pth", state))
     assert found.spec == {"name": "osnet_x0_25", "feature_dim": 0} and not found.report.missing
-    assert "no layer of 512 behind the pooling (fc.*), which was left out" in str(found.report)
+    assert "no layer of 512 behind the pooling (fc.*), so it was left out" in str(found.report)
     network.take_head()
     torch.testing.assert_close(embed(found.model), F.normalize(embed(network).mean((2, 3))))
 
@@ -363,7 +363,7 @@ def test_two_networks_in_one_file(tmp_path: Path) -> None:
     both |= {f"net.{name}": tensor for name, tensor in state.items()}
     assert not under_two_seeds("osnet_x0_25", write(tmp_path / "w.pth", both)).report.missing, "the same twice"
     both["net.conv1.conv.weight"] = torch.zeros_like(state["conv1.conv.weight"])
-    with pytest.raises(UserError, match=r"w\.pth has two networks in one: '\w+.conv1.conv.weight' is not the only"):
+    with pytest.raises(UserError, match=r"w\.pth contains two networks: '\w+.conv1.conv.weight' is not the only"):
         load_published("osnet_x0_25", write(tmp_path / "w.pth", both))
 
 

@@ -58,7 +58,7 @@ def test_odd_tensors_of_safetensors(tmp_path: Path) -> None:
 
 def test_checkpoints_in_checkpoints(tmp_path: Path) -> None:
     assert read_weights(saved(tmp_path / "w.pth", nested(5))).keys() == GOOD.keys()
-    with pytest.raises(UserError, match="checkpoints in checkpoints, more than 16 deep"):
+    with pytest.raises(UserError, match="checkpoints inside checkpoints, more than 16 deep"):
         read_weights(saved(tmp_path / "w.pth", nested(40)))
 
 
@@ -129,7 +129,7 @@ def test_a_file_larger_than_the_free_memory(tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "w.pth")
-    with pytest.raises(UserError, match="is a folder or a device, no file"):
+    with pytest.raises(UserError, match="is a folder or a device, not a file"):
         read_weights(tmp_path / "w.pth")
 
 
