@@ -133,8 +133,7 @@ def evaluate(
     block_mib = check_real("block_mib", block_mib, 0, 2**30, open_ends=True)
     labels = Labels(query_pids, query_camids, query_images), Labels(gallery_pids, gallery_camids, gallery_images)
     problem = problem_of(query, gallery, *labels, metric=metric)
-    if rule == "no_camera" or problem.query_cams is None:
-        rule = "no_camera"
+    rule = rule if problem.query_cams is not None else "no_camera"
     matches = rank_matches(problem, rule=rule, block_mib=block_mib)
     frame = per_query_frame(matches, ap=ap, pids=problem.query_ids, camids=problem.query_cam_ids)
     return summarize(frame, problem, rule=rule, ap=ap, max_rank=max_rank, bootstrap=bootstrap, seed=seed)

@@ -177,7 +177,6 @@ def evaluation_stage(
         sides = vectors.split("query"), vectors.split("gallery")
         result = evaluate(*sides, metric=metric, ap=ap, bootstrap=bootstrap, seed=seed)
         result.save(folder)
-        few = few_identities(result.per_query.loc[result.per_query["valid"], "pid"].nunique())
         return {
             "scores": result.scores(),
             "intervals": {name: list(pair) for name, pair in result.intervals.items()},
@@ -185,7 +184,7 @@ def evaluation_stage(
             "flip": flip,
             "projection": ", ".join(found.told),
             "options": data.run.params.get("options") or {},
-            "notes": [*notes, *map(_as_sentence, result.notes), *([few] if few else [])],
+            "notes": [*notes, *_said_of(result)],
             "model": found.model,
         }
 
@@ -239,8 +238,10 @@ def _compared(
     return found
 
 
-def _as_sentence(note: str) -> str:
-    return f"{note[:1].upper()}{note[1:]}."
+def _said_of(result: RetrievalResult) -> list[str]:
+    """Return the notes of a result as sentences, and what to say where few identities were queried."""
+    few = few_identities(result.per_query.loc[result.per_query["valid"], "pid"].nunique())
+    return [f"{note[:1].upper()}{note[1:]}." for note in result.notes] + ([few] if few else [])
 
 
 def _projected_facts(model: Mapping[str, Any], projection: Projection, n_images: int) -> tuple[dict[str, Any], str]:
