@@ -50,6 +50,7 @@ NEUTRAL = frozenset(
         ".registry.options",
         ".space",
         ".store",
+        ".store.clearing",
         ".store.sources",
         ".store.provenance",
         ".store.runs",

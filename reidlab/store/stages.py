@@ -26,22 +26,9 @@ from reidlab.errors import UserError
 from reidlab.paths import reports_root
 from reidlab.space import check_space
 from reidlab.store import provenance, sources
-from reidlab.store.runs import (
-    MANIFEST,
-    SCHEMA,
-    SHORT,
-    Leftover,
-    Run,
-    find_run,
-    gc,
-    list_runs,
-    load_run,
-    locked,
-    remove_run,
-    runs_root,
-)
+from reidlab.store.runs import MANIFEST, SCHEMA, SHORT, Run, load_run, locked, runs_root
 
-__all__ = ["Leftover", "Run", "find_run", "gc", "list_runs", "load_run", "remove_run", "runs_root", "stage"]
+__all__ = ["stage"]
 
 PROGRESS = ".progress.json"
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -75,12 +62,8 @@ def stage(
     Raises:
         UserError: parameters that are not plain data, a damaged run, a full or read-only disk.
     """
-    plain = _plain(params, "params")
-    digests = [item.digest if isinstance(item, Run) else str(item) for item in inputs]
-    everything = [*code, make]
-    code_digest = sources.code_digest(everything, [plain, *named])
-    key = {"schema": SCHEMA, "stage": _label(stage), "params": plain, "inputs": digests, "code": code_digest}
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    manifest = _identity(_label(stage), params, inputs, [*code, make], named) | {"name": _label(name)}
+    digest = manifest["digest"]
     folder = runs_root() / _label(stage)
     found = _find(folder, digest)
     if found:
@@ -91,16 +74,6 @@ def stage(
             return found
         check_space(folder, 0, f"A run of stage {stage!r}")
         work = folder / f".work-{digest[:SHORT]}"
-        manifest = {
-            **key,
-            "code": {
-                "digest": code_digest,
-                "names": sources.code_names(everything),
-                "named": sorted(sources.texts_of(list(named))),
-            },
-            "digest": digest,
-            "name": _label(name),
-        }
         try:
             before = _begin(work, resumable)
             result = _plain(make(work) or {}, "result")
@@ -112,6 +85,27 @@ def stage(
         work.rename(target)
         _flush(folder)
         return Run(target, json.loads((target / MANIFEST).read_text(encoding="utf-8")), made=True)
+
+
+def _identity(
+    stage: str,
+    params: Mapping[str, Any],
+    inputs: Sequence[Run | str],
+    code: Sequence[sources.Code],
+    named: Sequence[Any],
+) -> dict[str, Any]:
+    """Return what tells a run from others, as its manifest has it: parameters, inputs, code, and the digest of them."""
+    plain = _plain(params, "params")
+    digests = [item.digest if isinstance(item, Run) else str(item) for item in inputs]
+    code_digest = sources.code_digest(code, [plain, *named])
+    key = {"schema": SCHEMA, "stage": stage, "params": plain, "inputs": digests, "code": code_digest}
+    about = {
+        "digest": code_digest,
+        "names": sources.code_names(code),
+        "named": sorted(sources.texts_of(list(named))),
+    }
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    return {**key, "code": about, "digest": digest}
 
 
 def _find(folder: Path, digest: str) -> Run | None:

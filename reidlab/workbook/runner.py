@@ -1,4 +1,4 @@
-"""Running notebooks by papermill, one process a notebook, with checked parameters and a time limit.
+"""Running notebooks by papermill, one process per notebook, with checked parameters and a time limit.
 
 The process runs in the notebook's folder (as JupyterLab and nbval do) and gets relative paths, so that the
 executed notebook names no folder of this machine. It stops, with its kernel, when the caller stops or dies.
@@ -96,13 +96,7 @@ def run_notebook(
     given = dict(params or {})
     checked = parameter_model(notebook, source).from_values(given)
     check_kernel(kernel)
-    if label and not _LABEL.fullmatch(label):
-        raise UserError(f"--label {label!r} becomes part of a file name: letters, digits, '.', '_', '+' and '-' only.")
-    target = (output or executed_root() / f"{notebook.stem}{'-' + label if label else ''}.ipynb").resolve()
-    if target == notebook:
-        raise UserError(f"The output {target.name} is the notebook itself. Give another --output.")
-    if target.suffix != ".ipynb":
-        raise UserError(f"The output {target.name} must be a notebook: give --output a name that ends in .ipynb.")
+    target = _target(notebook, label, output)
     beside = make_way(target)
     folder = (cwd or notebook.parent).resolve()
     request = {
@@ -125,6 +119,18 @@ def run_notebook(
     finally:
         publish(beside, target)
     return replace(outcome, output=target)
+
+
+def _target(notebook: Path, label: str, output: Path | None) -> Path:
+    """Return the path of the executed notebook; refuse a label or an output that cannot be one."""
+    if label and not _LABEL.fullmatch(label):
+        raise UserError(f"--label {label!r} becomes part of a file name: letters, digits, '.', '_', '+' and '-' only.")
+    target = (output or executed_root() / f"{notebook.stem}{'-' + label if label else ''}.ipynb").resolve()
+    if target == notebook:
+        raise UserError(f"The output {target.name} is the notebook itself. Give another --output.")
+    if target.suffix != ".ipynb":
+        raise UserError(f"The output {target.name} must be a notebook: give --output a name that ends in .ipynb.")
+    return target
 
 
 def check_kernel(name: str) -> None:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from reidlab import space, store
 from reidlab.errors import UserError
-from reidlab.store import provenance, runs, sources, stages, syntax
+from reidlab.store import clearing, provenance, runs, sources, stages, syntax
 
 BASE: dict[str, Any] = {"seed": 3, "device": "cpu", "rate": 0.5}
 
@@ -543,7 +543,7 @@ def test_half_removed_runs_do_not_look_finished(monkeypatch: pytest.MonkeyPatch)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(runs.shutil, "rmtree", stop)
+        patch.setattr(clearing.shutil, "rmtree", stop)
         with pytest.raises(KeyboardInterrupt):
             store.remove_run(run.digest)
     assert store.list_runs() == [] and [x.reason for x in store.gc()] == ["half removed"]
