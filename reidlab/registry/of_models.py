@@ -218,19 +218,25 @@ NECKS = Registry(
 
 
 def _classifier(name: str, maker: str, description: str) -> Entry:
-    return Entry(name, f"reidlab.models.parts.classifiers:{maker}", description)
+    return Entry(name, f"reidlab.models.parts.{maker}", description)
 
 
 CLASSIFIERS = Registry(
     "classifier",
     "classifiers",
     [
-        _classifier("linear", "LinearClassifier", "plain linear layer, without bias unless it is asked for"),
-        _classifier("cosine_linear", "CosineClassifier", "scaled cosines without a margin"),
-        _classifier("cosface", "CosFaceClassifier", "scaled cosines, a margin off the target's cosine"),
-        _classifier("arcface", "ArcFaceClassifier", "scaled cosines, a margin onto the target's angle"),
-        _classifier("arcface_adaptive", "AdaptiveArcFaceClassifier", "ArcFace with a larger margin for rarer classes"),
-        _classifier("circle", "CircleClassifier", "Circle loss against class weights: self-paced margins both ways"),
+        _classifier(
+            "linear", "classifiers:LinearClassifier", "plain linear layer, without bias unless it is asked for"
+        ),
+        _classifier("cosine_linear", "classifiers:CosineClassifier", "scaled cosines without a margin"),
+        _classifier("cosface", "margins:CosFaceClassifier", "scaled cosines, a margin off the target's cosine"),
+        _classifier("arcface", "margins:ArcFaceClassifier", "scaled cosines, a margin onto the target's angle"),
+        _classifier(
+            "arcface_adaptive", "margins:AdaptiveArcFaceClassifier", "ArcFace with a larger margin for rarer classes"
+        ),
+        _classifier(
+            "circle", "margins:CircleClassifier", "Circle loss against class weights: self-paced margins both ways"
+        ),
     ],
     given=("dim", "num_classes"),
 )

@@ -11,7 +11,7 @@ from torch import nn
 
 from reidlab.losses import LOSSES
 from reidlab.models import Output
-from reidlab.models.parts.classifiers import AdaptiveArcFaceClassifier
+from reidlab.models.parts.margins import AdaptiveArcFaceClassifier
 from reidlab.training.recipes import LossTerm
 
 __all__ = ["complete_terms", "give_class_counts"]
