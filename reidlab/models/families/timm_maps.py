@@ -1,4 +1,4 @@
-"""Any network of timm as a backbone: maps out, no head, any image size, the last halving left out on request."""
+"""Any network of timm as a backbone: without its head, returning maps, the last halving left out on request."""
 
 from __future__ import annotations
 
@@ -12,19 +12,17 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from reidlab.errors import UserError
+from reidlab.models.families.timm_create import create, is_timm_name, timm_names
 from reidlab.registry import Entry, on_backbone
 
 __all__ = ["TimmMaps", "backbone_of_timm", "build_timm", "is_timm_name", "model_of_timm", "timm_names"]
 
 _STRIDED = (nn.Conv2d, nn.AvgPool2d, nn.MaxPool2d)
-# sizes of the images that networks are traced with, multiples of every usual stride: the last maps of the first are
-# larger than the 1x1 of pooled gates, and the second is for networks that shrink images too much for it (Inception)
-_PROBES = ((64, 64), (256, 256))
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 class TimmMaps(nn.Module):
-    """A network of timm whose own output is no map [batch, channels, height, width], made to give one.
+    """Return maps [batch, channels, height, width] from a network of timm whose own output has another form.
 
     Args:
         network: its `forward_features` gives [batch, prefix + height * width, channels] (ViT; the prefix tokens, such
@@ -50,20 +48,6 @@ class TimmMaps(nn.Module):
             height, width = patches.dynamic_feat_size(tuple(images.shape[-2:]))
             x = x[:, x.shape[1] - height * width :].unflatten(1, (height, width))
         return x if x.shape[1] == self.channels else x.permute(0, 3, 1, 2).contiguous()
-
-
-def is_timm_name(name: str) -> bool:
-    """Return whether timm has a network of this name ("resnet50", also with a tag of weights: "resnet50.tv_in1k")."""
-    import timm
-
-    return timm.is_model(name.partition(".")[0])
-
-
-def timm_names() -> list[str]:
-    """Return the names of all networks of timm."""
-    import timm
-
-    return list(timm.list_models())
 
 
 def backbone_of_timm(name: str) -> Entry | None:
@@ -103,7 +87,7 @@ def build_timm(
     """
     if last_stride not in (1, 2):
         raise UserError(f"last_stride={last_stride} is neither 1 nor 2.")
-    network, sizes = _create(name, image_size, drop_path_rate)
+    network, sizes = create(name, image_size, drop_path_rate)
     config: dict[str, Any] = network.pretrained_cfg  # type: ignore[assignment]
     training = network.training
     trace = _trace(network.eval(), sizes, name)
@@ -204,7 +188,7 @@ def _keep_last_size(network: nn.Module, trace: _Trace) -> nn.Module:
     Every convolution and pooling from the last but one size to the last, on all branches, gets stride 1; poolings that
     would shrink the maps then (2x2 without padding) become identities, as in blocks without a stride. Nothing is
     dilated, as in the published baselines. Where the last halving is made otherwise (Swin's patch merging, ConvNeXt's
-    2x2 convolution, blur pooling), the network itself is given back.
+    2x2 convolution, blur pooling), the network itself is returned.
     """
     last = trace.shape[-2:]
     before = torch.Size(2 * n for n in last)
@@ -241,39 +225,3 @@ def _unstrided(module: Any) -> nn.Module:
 def _shape(network: nn.Module, images: Tensor) -> torch.Size:
     with torch.no_grad():  # not inference_mode: masks and tables that a network keeps must serve training too
         return network(images).shape
-
-
-def _create(
-    name: str, image_size: Sequence[int] | None, drop_path_rate: float
-) -> tuple[nn.Module, Sequence[tuple[int, int]]]:
-    """Create the network so that it takes images of any size where it can, and return sizes to trace it with."""
-    import timm
-
-    if image_size is not None and (len(image_size) != 2 or min(image_size) < 1):
-        raise UserError(f"image_size={image_size!r} must be a height and a width in pixels, such as [256, 128].")
-    config: Any = timm.get_pretrained_cfg(name)
-    fixed = config is not None and config.fixed_input_size  # ViT, Swin, and what can only be built for one size
-    table = {} if image_size is None else {"img_size": tuple(image_size)}
-    ways: list[dict[str, Any]] = (
-        [{**table, "dynamic_img_size": True}, {"strict_img_size": False}, table] if fixed else [{}]
-    )
-    refused = ""
-    for way in ways:
-        options: dict[str, Any] = {**way, "drop_path_rate": drop_path_rate} if drop_path_rate else way
-        try:
-            network = timm.create_model(name, pretrained=False, num_classes=0, global_pool="", **options)
-        except TypeError as error:  # an unknown option is refused before anything is built
-            refused = str(error)
-            continue
-        except (AssertionError, ValueError) as error:
-            raise UserError(f"timm's {name} cannot be built without its pooling ({error}).") from error
-        if fixed and way is table:
-            height, width = image_size or config.input_size[1:]
-            return network, ((height, width),)
-        patches: Any = getattr(network, "patch_embed", None)
-        if hasattr(patches, "dynamic_img_pad"):
-            patches.dynamic_img_pad = True  # sizes that are no whole patches
-        return network, _PROBES
-    asked = {"image_size": image_size, "drop_path_rate": drop_path_rate}
-    offered = ", ".join(f"{option}={value}" for option, value in asked.items() if value)
-    raise UserError(f"timm's {name} does not take {offered} ({refused}); leave it out or use another network.")
