@@ -115,7 +115,7 @@ def _kernels_use_bfloat16() -> bool:
 def bfloat16_times(device: str) -> tuple[float, float]:
     """Measure a small network of convolutions; return milliseconds per batch in float32 and in bfloat16.
 
-    Measured once a process, in a fraction of a second.
+    Measured once per process, in a fraction of a second.
 
     Args:
         device: cpu or cuda.

@@ -1,4 +1,4 @@
-"""The one exception for mistakes that a user can mend; its message names the offender and the remedy."""
+"""The one exception for mistakes that a user can correct; its message names the offender and the remedy."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ def mlflow_uri() -> str:
 
 
 def _refuse_impossible(path: Path) -> None:
-    """Refuse what no file can be called: whoever looks it up later would fail in a way of its own."""
+    """Refuse paths that no file can have: looking them up would fail later, each time in another way."""
     try:
         path.lstat()
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Opening files that a table names: whatever stands there, it must not keep us waiting."""
+"""Opening the files that a table names, without ever waiting for a pipe or a device."""
 
 from __future__ import annotations
 

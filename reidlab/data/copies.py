@@ -1,4 +1,4 @@
-"""A folder an identity, by hard links: for looking at the images, or for tools that want folders."""
+"""One folder per identity, by hard links: for looking at the images, or for tools that want folders."""
 
 from __future__ import annotations
 

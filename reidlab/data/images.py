@@ -70,7 +70,7 @@ class Opened(NamedTuple):
 
     Attributes:
         image: as Pillow has it.
-        deep_colour: whether the file has 16 bits a channel, of which Pillow keeps the upper 8.
+        deep_colour: whether the file has 16 bits per channel, of which Pillow keeps the upper 8.
     """
 
     image: Image.Image
@@ -143,7 +143,7 @@ def said(error: Exception) -> str:
 def extent(opened: Opened) -> tuple[str, float, float]:
     """Return the kind of an image, its lowest and its highest value.
 
-    Kinds: "whole" (16- or 32-bit whole numbers), "real" (floats), "colour" (16 bits a channel, of which the upper 8
+    Kinds: "whole" (16- or 32-bit whole numbers), "real" (floats), "colour" (16 bits per channel, of which the upper 8
     remain; its values are those 8 bits) and "" (8 bits, with values 0 and 0: they need no scale).
 
     Raises:

@@ -1,4 +1,4 @@
-"""Write parquet files whole or not at all, and read ones that may be damaged: all in them is looked at first."""
+"""Write parquet files whole or not at all, and read ones that may be damaged: all in them is checked first."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class PixelStore:
             table: image table; row i of the store is row i of the table.
             folder: parent of all stores, usually data/cache/pixels.
             size: (height, width) to resize to, or None for native sizes.
-            workers: decoding threads (Pillow decodes outside the interpreter lock); None: one a core.
+            workers: decoding threads (Pillow decodes outside the interpreter lock); None: one per core.
             progress: show a bar.
 
         Raises:

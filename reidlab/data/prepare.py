@@ -146,7 +146,7 @@ def make_query_gallery(table: pd.DataFrame, *, split: str = "val", seed: int = 0
 def _queries_of(
     rows: np.ndarray, cameras: np.ndarray, known: bool, generator: np.random.Generator
 ) -> tuple[list[int], int]:
-    """Pick queries of one identity: one a camera, while what is left still answers each of them.
+    """Pick queries of one identity: one per camera, as long as the remaining images still answer each of them.
 
     A camera whose only image would be the last answer of another query keeps it in the gallery.
     """

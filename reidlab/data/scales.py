@@ -1,11 +1,11 @@
-"""One scale a data set for images of more than 8 bits: which of their values becomes 255.
+"""One scale per data set for images of more than 8 bits: which of their values becomes 255.
 
 A file says how many bits it stores, not how many its camera used: 12-bit values in a 16-bit file divided by 257 are
 nearly black. So the scale is found over all files of a data set, and it is the same for all of them, train and test:
 
 - whole numbers (16 and 32 bits): 2^n - 1, n the fewest bits (8 at least) that hold the highest value found;
 - floats: 1 where most files keep within 0 and 1, else 255, if some value is above 16;
-- colours of 16 bits a channel: their upper 8 bits, which is all that Pillow gives.
+- colours of 16 bits per channel: their upper 8 bits, which is all that Pillow gives.
 
 What is left black by the scale of the others, or does not fit it, is refused by the name of its file.
 """

@@ -1,7 +1,7 @@
 """The image table: one pandas frame, a row per image, the only description of a data set.
 
-Identities are all int64 (public data sets) or all str (user data), never both; -1 or "-1" is junk. What can be one
-is said in `reidlab.ids`.
+Identities are all int64 (public data sets) or all str (user data), never both; -1 or "-1" is junk. `reidlab.ids`
+defines what can be one.
 Distractors are the rows whose `distractor` column is True: the number 0 alone says nothing, because some data
 sets count people from 0. No camera column: no camera is known, and no camera rule can be applied.
 """

@@ -39,7 +39,7 @@ class Check:
         rank1: share of the real images whose nearest other image is the same; NaN with fewer than two.
         top10: the same for their ten nearest (all others where there are fewer), in any order. Images whose cosines
             differ by less than 1e-6 may stand for each other.
-        onnx_speed, torch_speed: real images a second, in batches of 16; NaN without any.
+        onnx_speed, torch_speed: real images per second, in batches of 16; NaN without any.
     """
 
     n_noise: int

@@ -1,4 +1,4 @@
-"""Trace a model for torch's ONNX exporter, and mend what that exporter cannot take."""
+"""Trace a model for torch's ONNX exporter, and work around what that exporter does not support."""
 
 from __future__ import annotations
 

@@ -157,7 +157,7 @@ def _program(model: nn.Module, how: Preprocess, preprocess: str, opset: int) -> 
 
 
 def _facts(model: nn.Module, how: Preprocess, preprocess: str, opset: int) -> dict[str, Any]:
-    """Return what somebody must know who has the file alone."""
+    """Return what a user of the file must know who has nothing else."""
     with torch.inference_mode():
         embeddings = model(torch.rand(2, 3, how.height, how.width, generator=torch.Generator().manual_seed(0)))
     if not embeddings.isfinite().all():

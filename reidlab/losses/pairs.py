@@ -1,6 +1,6 @@
 """The pairs of a batch: which rows belong together, and how far apart they are.
 
-A label below 0 says that nobody knows who it is: such a row is in no pair, neither positive nor negative.
+A label below 0 means that the identity is unknown: such a row is in no pair, neither positive nor negative.
 """
 
 from __future__ import annotations

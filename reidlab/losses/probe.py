@@ -175,7 +175,7 @@ def probe_table(probes: dict[str, Probe]) -> pd.DataFrame:
 
 
 def _given(name: str, features: Tensor, batch: ProbeBatch) -> tuple[Tensor, ...]:
-    """Make what a loss takes."""
+    """Make the arguments of a loss."""
     first = takes_of(name)[0]
     if first == "anchors":
         positive, negative = _triplets(batch.labels)

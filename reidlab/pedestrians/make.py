@@ -48,7 +48,7 @@ def make_pedestrians(
     Args:
         folder: where to write; must not exist, be empty, or hold the same data set.
         spec: what to draw.
-        workers: processes, by default one a core; the pictures do not depend on it.
+        workers: processes, by default one per core; the pictures do not depend on it.
         progress: show a bar.
 
     Raises:
@@ -187,7 +187,7 @@ def built_in(seed: int = 0, *, workers: int | None = None) -> Path:
     if lacking:
         logging.getLogger(__name__).warning("%s is drawn again: %s.", folder, lacking)
         old = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}.part")
-        with suppress(OSError):  # refused (a read-only cache), it is said below; another process may have been faster
+        with suppress(OSError):  # refused (a read-only cache), reported below; another process may have been faster
             folder.rename(old)
         shutil.rmtree(old, ignore_errors=True)
     return make_pedestrians(folder, spec, workers=workers)

@@ -16,7 +16,7 @@ _LUMA = (0.299, 0.587, 0.114)
 
 
 def expose(clean: Image.Image, camera: Camera, rng: np.random.Generator, weather: float) -> npt.NDArray[np.uint8]:
-    """Take the picture: blur, exposure, colour cast, gamma, saturation, vignette, noise; uint8 [height, width, 3].
+    """Expose the picture: blur, exposure, colour cast, gamma, saturation, vignette, noise; uint8 [height, width, 3].
 
     `weather` is the log exposure of the hour at which this person walked past this camera.
     """

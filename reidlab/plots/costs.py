@@ -26,10 +26,10 @@ def cost_chart(costs: pd.DataFrame, *, cost: Literal["macs", "parameters"] = "ma
     """Draw what models cost against how fast they are; both axes are logarithmic.
 
     A model is a disc (evaluation) above a hollow square (training), each with a bar from its slowest to its fastest
-    run. Models on the same dotted line do as many multiply-adds a second.
+    run. Models on the same dotted line do as many multiply-adds per second.
 
     Args:
-        costs: a row a model, by name: macs or parameters, evaluation and training in images per second, and, where
+        costs: one row per model, by name: macs or parameters, evaluation and training in images per second, and, where
             they are known, evaluation_slowest, evaluation_fastest, training_slowest and training_fastest.
         cost: column of the horizontal axis.
         ax: where.
@@ -86,7 +86,7 @@ def _ticks(ax: Axes) -> None:
 
 
 def _equal_work(ax: Axes) -> list[Box]:
-    """Draw lines of as many multiply-adds a second; return the boxes of their labels in display coordinates."""
+    """Draw lines of equal multiply-adds per second; return the boxes of their labels in display coordinates."""
     (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
     figure = ax.get_figure(root=True)
     assert figure is not None

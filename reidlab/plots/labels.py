@@ -39,7 +39,7 @@ def place_labels(
     Args:
         ax: limits and scales as they stay.
         points: [point, 2], in data coordinates.
-        texts: one a point.
+        texts: one per point.
         keep_clear: boxes [box, 4] in display coordinates that texts must not cover; lines that lead to texts may.
         radius: of the signs at the points.
         fontsize: of the texts.

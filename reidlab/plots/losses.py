@@ -28,7 +28,7 @@ _STILL = 0.01  # share of the strongest force below which a point counts as left
 def loss_forces(
     points: npt.ArrayLike, labels: npt.ArrayLike, probes: Mapping[str, Probe], *, columns: int = 4
 ) -> Chart:
-    """Draw a batch in the plane once a loss, with an arrow from every point where the loss would move it.
+    """Draw a batch in the plane once per loss, with an arrow from every point to where the loss would move it.
 
     Lengths grow with the root of the force, and the longest of each panel is equally long: compare directions and who
     moves, not sizes of different losses. Points that move less than a hundredth of the most moved one are hollow.
@@ -97,7 +97,7 @@ def _panel(ax: Axes, at: npt.NDArray[np.float64], who: npt.NDArray[Any], found: 
 
 @styled
 def loss_shares(labels: npt.ArrayLike, probes: Mapping[str, Probe], *, ax: Axes | None = None) -> Axes:
-    """Draw which images of a batch each loss moves: a row a loss, a column an image, shades for shares of the gradient.
+    """Draw which images of a batch each loss moves: rows are losses, columns images, shades shares of the gradient.
 
     Args:
         labels: identities [batch]; images are ordered by them.
@@ -138,7 +138,7 @@ def loss_progress(active: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw the active shares of losses while a batch is brought in order.
 
     Args:
-        active: a row a loss; a column a share of the way, from 0 to 1, to the identities' means; active shares, 0 to 1.
+        active: active shares, 0 to 1: a row per loss, a column per share (0 to 1) of the way to the identities' means.
         ax: where.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Show how a training went, from its history: one row an epoch."""
+"""Show how a training went, from its history: one row per epoch."""
 
 from __future__ import annotations
 

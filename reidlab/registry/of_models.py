@@ -21,7 +21,7 @@ def _timm(name: str, description: str, tag: str = "", network: str = "") -> Entr
 
 
 def _elsewhere(name: str, builder: str, description: str, files: str, **fixed: object) -> Entry:
-    """`files` says where weights are to be had that timm does not have."""
+    """`files` says where to get weights that timm does not have."""
     facts = {"network": "", "pretrained": "", "elsewhere": files}
     return Entry(name, f"reidlab.models.backbones:{builder}", description, fixed, facts)
 

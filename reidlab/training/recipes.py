@@ -1,4 +1,4 @@
-"""Recipes: one complete experiment a YAML file, read into a frozen model that refuses unknown names."""
+"""Recipes: one complete experiment per YAML file, read into a frozen model that refuses unknown names."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class TrainingRun:
 
     Attributes:
         folder: holds model/ (weights and config), history.parquet, finished.json.
-        history: one row an epoch.
+        history: one row per epoch.
         best_epoch: the epoch whose weights model/ has.
         summary: figures for manifests: epochs, parameters, images, minutes, best validation.
     """

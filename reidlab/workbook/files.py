@@ -107,7 +107,7 @@ def _checked(value: Any, depth: int = 0) -> Any:
 
 
 def _complete(notebook: NotebookNode) -> None:
-    """Put in what other programs leave out and nobody needs to say."""
+    """Add required fields that other programs leave out and that have an obvious value."""
     for cell in notebook.cells:
         cell.setdefault("metadata", NotebookNode())
         if cell.get("cell_type") == "code":

@@ -260,7 +260,7 @@ def test_preprocess_keeps_channels_last(size: tuple[int, int]) -> None:
     [
         ({"height": 0}, "0 x 64"),
         ({"width": -3}, "128 x -3"),
-        ({"height": 1_000_000_000}, "1000000000 x 64 .* is above 8192 pixels a side"),
+        ({"height": 1_000_000_000}, "1000000000 x 64 .* is above 8192 pixels per side"),
         ({"width": MAX_SIDE + 1}, "128 x 8193"),
         ({"height": 128.0}, "128.0 x 64 .*whole numbers"),
         ({"width": "64"}, "128 x '64' .*whole numbers"),

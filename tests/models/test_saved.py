@@ -44,7 +44,7 @@ def change(folder: Path, **changes: object) -> None:
         ({**HOW, "mean": [0.5, 0.5]}, r"mean=\(0.5, 0.5\) must be three finite numbers"),
         ({**HOW, "mean": "grey"}, "mean='grey'"),
         ({**HOW, "std": [1, 0, 1]}, "std="),
-        ({**HOW, "height": 1_000_000_000}, "1000000000 x 16 .* is above 8192 pixels a side"),
+        ({**HOW, "height": 1_000_000_000}, "1000000000 x 16 .* is above 8192 pixels per side"),
         ({**HOW, "height": "32"}, "whole numbers of pixels"),
         ({**HOW, "height": None}, "whole numbers of pixels"),
         ({**HOW, "interpolation": ["bilinear"]}, "interpolation="),

@@ -54,13 +54,13 @@ class Audit:
 
     Attributes:
         table: the image table that was looked at.
-        images: a row a row of `table`: path, width, height (upright), brightness (0 to 255), sharpness, file_bytes,
+        images: one row per row of `table`: path, width, height (upright), brightness (0 to 255), sharpness, file_bytes,
             decodes, error, pixels (SHA-1 of the pixels), dhash (64 bits), mode (Pillow's), kind and high (images of
             more than 8 bits: "whole", "real" or "colour", and their highest value), transparent, value_range (the value
             that becomes 255).
-        issues: a row a finding: kind, row and other (row numbers of `table`, other -1 for none), path, other_path,
+        issues: one row per finding: kind, row and other (row numbers of `table`, other -1 for none), path, other_path,
             detail. Serious kinds first. `near_same` is not listed.
-        summary: a row a kind of `KINDS`: count and what to do.
+        summary: one row per kind of `KINDS`: count and what to do.
     """
 
     table: pd.DataFrame = field(repr=False)

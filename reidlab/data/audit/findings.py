@@ -1,4 +1,4 @@
-"""The checks of the audit, one a function; each gives a frame of findings: kind, row, other, detail."""
+"""The checks of the audit, one per function; each returns a frame of findings: kind, row, other, detail."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def exact_pairs(table: pd.DataFrame, images: pd.DataFrame) -> list[pd.DataFrame]
 def near_pairs(
     table: pd.DataFrame, images: pd.DataFrame, thumbnails: NDArray[np.uint8], distance: int, correlation: float
 ) -> tuple[list[pd.DataFrame], int]:
-    """List pictures that are nearly the same, and count those that are so by nature (one identity, one side)."""
+    """List pictures that are nearly the same, and count those that naturally are (one identity, one side)."""
     sides = _Sides(table)
     good = np.flatnonzero(images["decodes"].to_numpy())
     if len(good) < 2:

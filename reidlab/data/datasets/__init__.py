@@ -1,4 +1,4 @@
-"""Readers of data sets, one a file, and the registry that `reidlab.data.read` looks them up in."""
+"""Readers of data sets, one per file, and the registry that `reidlab.data.read` looks them up in."""
 
 from __future__ import annotations
 

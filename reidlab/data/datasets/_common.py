@@ -70,7 +70,7 @@ def find_root(name: str, root: Path, markers: Sequence[str], nested: Sequence[st
 
 
 def _children(folder: Path, limit: int = 12) -> list[str]:
-    """Describe what stands in a folder, a line each: folders with their number of files first."""
+    """List what is in a folder, one line per entry: folders with their number of files first."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: (not _is_dir(entry), entry.name))
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Your own images in one folder: identity and camera stand in the names."""
+"""Your own images in one folder, with identity and camera in the file names."""
 
 from __future__ import annotations
 

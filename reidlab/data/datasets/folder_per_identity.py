@@ -1,4 +1,4 @@
-"""Your own images, a folder an identity."""
+"""Your own images, one folder per identity."""
 
 from __future__ import annotations
 

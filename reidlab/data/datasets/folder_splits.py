@@ -1,4 +1,4 @@
-"""Your own images in folders train, val, query, gallery, each flat or with a folder an identity."""
+"""Your own images in folders train, val, query, gallery, each flat or with a folder per identity."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def read_folder_splits(root: Path, *, pattern: str = "", camera: str = "") -> pd
     Args:
         root: the folder of the split folders.
         pattern: for flat folders, as in folder_flat.
-        camera: for a folder an identity, as in folder_per_identity.
+        camera: for folders per identity, as in folder_per_identity.
     """
     find_root("folder_splits", root, ())
     names = [folder.name for folder in image_folders(root)]

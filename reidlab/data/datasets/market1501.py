@@ -1,4 +1,4 @@
-"""Market-1501: 1,501 people before a supermarket, six cameras (Zheng et al., ICCV 2015)."""
+"""Market-1501: 1,501 people in front of a supermarket, six cameras (Zheng et al., ICCV 2015)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Which rows form a batch.
 
-Every sampler is a pure function of (seed, epoch), so a resumed run draws the same batches. What becomes of identities
-with few images is said by `filled` and `left_out`, which part of the rows an epoch sees by `share`, both in words by
-`note`.
+Every sampler is a pure function of (seed, epoch), so a resumed run draws the same batches. `filled` and
+`left_out` tell what becomes of identities with few images, `share` which part of the rows an epoch sees, and `note`
+says both in words.
 """
 
 from __future__ import annotations

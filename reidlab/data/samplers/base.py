@@ -129,7 +129,7 @@ class Sampler:
         return max(1, len(self.labels) // self.batch_size)
 
     def _dealt(self, chunks: list[list[np.ndarray]], rng: np.random.Generator) -> list[np.ndarray]:
-        """Take one chunk of P random identities a batch until fewer than P identities have chunks left."""
+        """Take one chunk of P random identities per batch until fewer than P identities have chunks left."""
         alive = list(range(len(chunks)))
         batches = []
         while len(alive) >= self.identities:

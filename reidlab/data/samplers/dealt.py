@@ -1,4 +1,4 @@
-"""Samplers that deal out each identity's images in chunks: an image comes once an epoch, or not at all.
+"""Samplers that deal out each identity's images in chunks: an image comes once per epoch, or not at all.
 
 An epoch ends when fewer than P identities have images left. Where identities have equally many, nearly all images are
 seen; where few identities have most of them, most are not (`share` says it).

@@ -1,4 +1,4 @@
-"""The sampler of plain classification: no identities are counted out, every image comes once an epoch."""
+"""The sampler of plain classification: no identities are counted out, every image comes once per epoch."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """AutoAugment and its successors: for each image its own operations and magnitudes.
 
 Operations, ranges of magnitudes and AutoAugment's learned policies are read from torchvision's own classes; only the
-draws are ours, because torchvision draws once a call, for a whole batch, and from the global generator. What lies
+draws are ours, because torchvision draws once per call, for a whole batch, and from the global generator. What lies
 outside the image becomes black.
 """
 

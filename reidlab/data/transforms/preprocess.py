@@ -33,7 +33,7 @@ def check_size(height: Any, width: Any, what: str = "input size") -> None:
     if min(sides) < 1:
         raise UserError(f"{what} {height} x {width} (height x width) must be positive.")
     if max(sides) > MAX_SIDE:
-        raise UserError(f"{what} {height} x {width} (height x width) is above {MAX_SIDE} pixels a side.")
+        raise UserError(f"{what} {height} x {width} (height x width) is above {MAX_SIDE} pixels per side.")
 
 
 @dataclass(frozen=True)

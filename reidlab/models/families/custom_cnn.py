@@ -1,7 +1,7 @@
 """The custom CNN v3.2 with CBAM: fixed edge filters, four strided stages, a 128-d embedding, six part heads.
 
 Source: "Person Re-Identification with a Custom CNN" (the first of the five projects this workbook unites). Two faults
-of its published code are mended here: the fixed filters live in a module of their own that no initialiser knows and no
+of its published code are fixed here: the fixed filters live in a module of their own that no initialiser knows and no
 gradient reaches, and the part heads can enter the loss.
 """
 

@@ -77,7 +77,7 @@ class LightMBN(BranchModel):
 
     Variant "original" has 9,152,280 parameters with 751 identities, 6,460,696 without its classifiers. Variant "gc_gem"
     is the component library's: global context attention behind conv2 and conv3, generalised means with a trained
-    exponent each; 9,218,859 and 6,527,275 parameters. Three faults and one oddity of that library's code are mended
+    exponent each; 9,218,859 and 6,527,275 parameters. Three faults and one oddity of that library's code are corrected
     unless `faults` asks for them: cross-entropy leaves `glo_drop` out; poolings called "max" average; branches are
     put side by side without being L2-normalised; and its generalised means pool single numbers, already pooled and
     reduced, so that they only cut off what is negative, and their exponents learn nothing. Ours pool the maps, in the

@@ -1,4 +1,4 @@
-"""PCB, the part-based convolutional baseline: horizontal stripes, a classifier each.
+"""PCB, the part-based convolutional baseline: horizontal stripes, each with a classifier.
 
 Source: Sun et al., "Beyond Part Models: Person Retrieval with Refined Part Pooling" (ECCV 2018), without its refined
 part pooling.

@@ -1,4 +1,4 @@
-"""The one-branch model that most of the field is: backbone -> attention -> pooling -> (linear) -> neck -> classifier.
+"""The one-branch model that most of the field uses: backbone -> attention -> pooling -> (linear) -> neck -> classifier.
 
 ResNet-50 with a BNNeck is the strong baseline of Luo et al. (2019); with non-local blocks and GeM it is AGW (Ye et al.
 2021); OSNet, EfficientNet, Swin and ViT only change the backbone.

@@ -1,6 +1,6 @@
 """Binary codes instead of float embeddings: a head that learns them, and exact search by Hamming distance.
 
-A code is a row of 0 and 1 (one number a bit); packed, eight bits share a byte. Hamming distance = differing bits.
+A code is a row of 0 and 1 (one number per bit); packed, eight bits share a byte. Hamming distance = differing bits.
 """
 
 from __future__ import annotations

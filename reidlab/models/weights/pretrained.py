@@ -33,7 +33,7 @@ def choose_weights(backbone: str, network: str, default: str, wanted: str, elsew
         network: its name in timm, "" if timm does not have it.
         default: what "pretrained" stands for; "" is timm's own choice.
         wanted: "pretrained", a tag ("tv_in1k") or a whole name ("resnet50.tv_in1k").
-        elsewhere: where else weights are to be had, for errors.
+        elsewhere: where else weights are available, for errors.
 
     Raises:
         UserError: there are no such weights.
