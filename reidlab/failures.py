@@ -30,7 +30,7 @@ _REMEDIES = {
     errno.EIO: "The disk may be damaged: try another one.",
 }
 _FILES = 128  # a kernel, its five sockets and its threads have needed 70
-_MEMORY = "Close other programs, raise the limit (`ulimit -v`), or give a smaller batch or smaller images."
+_MEMORY = "Close other programs, raise the limit (`ulimit -v`), or use a smaller batch or smaller images."
 _NO_SPACE = re.compile(r"No space left on device|Disk quota exceeded|os error 28\b")
 _NO_MEMORY = re.compile("out of memory|can.?t allocate memory|start new thread|failed to map|alloc_cpu", re.IGNORECASE)
 

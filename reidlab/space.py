@@ -35,7 +35,7 @@ def check_space(folder: str | os.PathLike[str], needed_bytes: int, what: str) ->
     free = free_bytes(folder)
     if needed_bytes + RESERVE > free:
         raise UserError(
-            f"{what} needs {readable_bytes(needed_bytes)} (and {readable_bytes(RESERVE)} are left to others), but "
+            f"{what} needs {readable_bytes(needed_bytes)} (and {readable_bytes(RESERVE)} are kept free), but "
             f"{readable_bytes(free)} are free on the disk of {folder}. Free space with `reidlab runs gc` and "
             "`reidlab runs rm`, delete the folder data/cache, or point REIDLAB_DATA or REIDLAB_REPORTS at another disk."
         )

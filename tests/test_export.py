@@ -185,7 +185,7 @@ def test_a_wrong_weight_or_a_wrong_description_is_found(model: Any, files: Files
 
 def test_what_cannot_be_checked(model: Any, files: Files, tmp_path: Path) -> None:
     for images in (noise(2).float(), noise(2, width=8), noise(2)[0]):
-        with pytest.raises(UserError, match=r"uint8 \[image, 3, 32, 16\] is wanted"):
+        with pytest.raises(UserError, match=r"expected uint8 \[image, 3, 32, 16\]"):
             check_onnx(files["inside"].path, model, images)
     (tmp_path / "x.onnx").write_bytes(b"nothing")
     with pytest.raises(UserError, match="does not open"):

@@ -1,6 +1,6 @@
 """TensorBoard and MLflow side by side, each on a free port; both end when one does, or when this process is told to.
 
-MLflow's pages need the whole package mlflow, which wants older versions of packages that reidlab pins. Where it is not
+MLflow's pages need the whole package mlflow, which needs older versions of packages that reidlab pins. Where it is not
 in this environment, uv keeps it in one of its own (`uv tool run`, fetched once).
 """
 

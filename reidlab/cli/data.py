@@ -40,7 +40,7 @@ def data_describe(
     root: Annotated[Path | None, typer.Option(help="Its folder, where it is not the usual one.")] = None,
     param: Annotated[
         list[str] | None,
-        typer.Option("-p", "--param", metavar="NAME VALUE", help="An option of its reader, as `-p boxes detected`."),
+        typer.Option("-p", "--param", metavar="NAME VALUE", help="An option of its reader: `-p boxes detected`."),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -76,5 +76,5 @@ def data_group(
 
 
 def _filled(folder: Path) -> bool:
-    """Return whether anything lies in a folder."""
+    """Return whether a folder contains anything."""
     return folder.is_dir() and any(folder.iterdir())

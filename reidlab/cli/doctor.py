@@ -50,7 +50,7 @@ def _python() -> Iterator[Check]:
         yield Check("python", "ok", found)
     else:
         wanted = " or ".join(".".join(map(str, v)) for v in PYTHONS)
-        yield Check("python", "fail", found, f"Python {wanted} is wanted: PYTHON=python3.12 make env.")
+        yield Check("python", "fail", found, f"Python {wanted} is needed: PYTHON=python3.12 make env.")
 
 
 def _packages() -> Iterator[Check]:
@@ -79,7 +79,7 @@ def _packages() -> Iterator[Check]:
         _match_torchvision(torch)
         yield Check("torch", "ok", f"{torch.__version__}, torchvision {importlib.metadata.version('torchvision')}")
     except Exception as error:
-        remedy = "torch and torchvision must come from one index in one go: `make clean-env env`."
+        remedy = "torch and torchvision must be installed together from one index: `make clean-env env`."
         yield Check("torch", "fail", f"{type(error).__name__}: {error}", explained(error) or remedy)
 
 
@@ -114,7 +114,7 @@ def _devices() -> Iterator[Check]:
         fast = "bfloat16 in hardware" if bfloat16_is_fast(compute.device) else "bfloat16 is emulated, so not used"
         yield Check("device", "ok", f"{describe_device(compute)}; {fast}")
     chosen = plan("auto").device.type
-    remedy = "" if chosen != "cpu" else "Fine for the demo; a training on a public data set wants a GPU."
+    remedy = "" if chosen != "cpu" else "Fine for the demo; training on a public data set needs a GPU."
     yield Check(
         "auto device", "ok" if chosen != "cpu" else "warn", f"{chosen}, {torch.get_num_threads()} threads", remedy
     )

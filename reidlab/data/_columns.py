@@ -75,7 +75,7 @@ def numbers(table: pd.DataFrame, column: str) -> pd.Series:
         return pd.Series(-1, index=table.index, dtype=np.int64)
     values = plain(table[column])
     if pd.api.types.is_integer_dtype(values) and not values.isna().any():
-        refuse(values, values > np.iinfo(np.int64).max, column, "is beyond the 64-bit whole numbers")
+        refuse(values, values > np.iinfo(np.int64).max, column, "is beyond the range of 64-bit integers")
         return values.astype(np.int64)
     whole = values.astype(object).map(_number).astype(np.float64)
     refuse(values, whole.isna(), column, "is not a number")

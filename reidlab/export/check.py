@@ -73,7 +73,7 @@ def check_onnx(path: Path, model: nn.Module, images: Tensor | None = None, *, se
     size = (3, int(facts["height"]), int(facts["width"]))
     if images is not None and (images.dtype != torch.uint8 or images.dim() != 4 or tuple(images.shape[1:]) != size):
         given = f"{images.dtype} {list(images.shape)}"
-        raise UserError(f"check images are {given}; uint8 [image, {', '.join(map(str, size))}] is wanted.")
+        raise UserError(f"check images are {given}; expected uint8 [image, {', '.join(map(str, size))}].")
     generator = torch.Generator().manual_seed(seed)
     noise = [torch.randint(0, 256, (n, *size), generator=generator, dtype=torch.uint8) for n in _NOISE]
     pairs = [_both(session, facts, model, batch) for batch in noise]

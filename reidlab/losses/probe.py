@@ -26,7 +26,7 @@ SCALE = 8.0  # of the cosines that stand for a classifier's logits
 
 @dataclass(frozen=True)
 class ProbeBatch:
-    """A batch with all that any loss wants to see.
+    """A batch with everything that any loss needs.
 
     Attributes:
         features: [batch, dim].

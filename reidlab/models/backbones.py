@@ -24,7 +24,7 @@ from reidlab.registry import BACKBONES, Entry
 __all__ = ["BACKBONES", "WEIGHT_FILES", "build_backbone", "build_ibn", "build_osnet"]
 
 WEIGHT_FILES = (".pth", ".pt", ".tar", ".ckpt", ".bin", ".pkl", ".safetensors")
-_ELSEWHERE = "data/README.md says where files of weights come from; weights: pretrained has timm download its own."
+_ELSEWHERE = "data/README.md says where to get files of weights; with `weights: pretrained`, timm downloads its own."
 
 
 def build_osnet(

@@ -25,7 +25,7 @@ class Entry:
         target: "module:attribute", imported when it is asked for.
         description: one sentence.
         fixed: options that the name stands for, which a user cannot give.
-        facts: what its kind wants to know beside that.
+        facts: further facts that its kind needs.
         defaults: options that the name changes the defaults of.
     """
 

@@ -8,7 +8,7 @@ __all__ = ["DATASETS", "SAMPLERS", "TRANSFORMS"]
 
 
 def _dataset(name: str, description: str, folder: str | None = None, citation: str = "", maker: str = "") -> Entry:
-    """`folder` lies below the data folder; None: the caller has to say where it is. A `maker` draws what is missing."""
+    """`folder` is below the data folder; None: the caller must say where it is. A `maker` draws what is missing."""
     target = f"reidlab.data.datasets.{name}:read_{name}"
     return Entry(name, target, description, facts={"folder": folder, "citation": citation, "maker": maker})
 

@@ -41,7 +41,7 @@ def options_of(factory: Callable[..., Any], hidden: Collection[str] = ()) -> dic
 
 
 def check_options(what: str, known: Mapping[str, inspect.Parameter], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `options` as a factory takes them: lists become tuples where it wants tuples.
+    """Return `options` as a factory takes them: lists become tuples where it expects tuples.
 
     YAML reads `1e-3` (without a dot) as text, so options of the wrong type are easily written.
 
@@ -112,7 +112,7 @@ def _fits(value: Any, annotation: Any) -> bool:
 
 
 def _converted(value: Any, annotation: Any) -> Any:
-    """Return a value that fits as the annotation wants it: tuples for lists, floats for whole numbers."""
+    """Return a value that fits as the annotation asks for it: tuples for lists, floats for whole numbers."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (typing.Union, types.UnionType):
         return _converted(value, next(each for each in arguments if _fits(value, each)))

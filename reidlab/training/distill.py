@@ -43,7 +43,7 @@ __all__ = [
 
 
 class Lesson(NamedTuple):
-    """What the teachers say of one batch; None where no loss wants it.
+    """The teachers' outputs for one batch; None where no loss needs them.
 
     Attributes:
         features: L2-normalised embeddings side by side [batch, sum of dims], so that cosines are means over teachers.

@@ -22,7 +22,7 @@ def complete_terms(terms: tuple[LossTerm, ...], model: nn.Module, num_classes: i
 
     Args:
         terms: a recipe's losses.
-        model: as built; a copy of it shows the size of its features, which is left out where no loss wants it.
+        model: as built; a copy of it shows the size of its features, which is left out where no loss needs it.
         num_classes: training identities.
     """
     wanted = [_options(term) for term in terms]

@@ -36,7 +36,7 @@ class Objective(nn.Module):
 
     @property
     def needs_triplets(self) -> bool:
-        """Return whether a term wants batches of given triplets."""
+        """Return whether a term needs batches of given triplets."""
         return any(term.feature == "triplets" for term in self.terms)
 
     def forward(self, output: Output, labels: Tensor, lesson: Lesson | None = None) -> Tensor:

@@ -75,7 +75,7 @@ def make_task(
     """Label the train split (junk and distractors left out) and build the recipe's sampler.
 
     Raises:
-        UserError: no train images, fewer identities than the sampler wants, foreign triplets or pixels.
+        UserError: no train images, fewer identities than the sampler needs, foreign triplets or pixels.
     """
     if pixels.n_images != len(table):
         raise UserError(

@@ -161,7 +161,7 @@ def test_parquet_with_numbers(tmp_path: Path) -> None:
         ({"pid": [1, 2], "camid": pd.array([None, 1], dtype="Int64")}, r"'camid' is empty .* row 0"),
         ({"pid": [1, 2], "path": [5, 6]}, r"'path' is not text in 2 of 2 rows: row 0: 5"),
         ({"pid": [1e300, 1.0]}, r"'pid' is too large a float .* row 0: 1e\+300"),
-        ({"pid": np.array([1, 2**64 - 1], dtype=np.uint64)}, r"'pid' is beyond the 64-bit whole numbers"),
+        ({"pid": np.array([1, 2**64 - 1], dtype=np.uint64)}, r"'pid' is beyond the range of 64-bit integers"),
         ({"pid": [[1], [2]]}, r"'pid' is neither a number nor text"),
         ({"pid": [0.5, 1.0]}, r"'pid' is not a whole number"),
     ],

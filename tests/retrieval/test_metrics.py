@@ -296,7 +296,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
         {"query_pids": np.full(6, 1e300), "gallery_pids": np.full(24, 1e300)},
         r"query_pids is too large a float .*1e\+300",
     ),
-    ({"gallery_pids": np.full(24, 2**64 - 1, np.uint64)}, "gallery_pids is beyond the 64-bit whole numbers"),
+    ({"gallery_pids": np.full(24, 2**64 - 1, np.uint64)}, "gallery_pids is beyond the range of 64-bit integers"),
     ({"query_pids": [0, 1, 2, 3, 4, np.inf]}, "query_pids is not a whole number in row 5: inf"),
     ({"query_pids": [0, 1, 2, 3, 4, np.nan]}, "query_pids is missing in row 5"),
     ({"query_pids": [0, 1, 2, 3, 4, 5j]}, "query_pids is neither a number nor text in row 5"),

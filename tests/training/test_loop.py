@@ -306,7 +306,7 @@ def test_alarms_alone() -> None:
 
 
 def test_fewer_identities_than_the_sampler_wants(world: World, tmp_path: Path) -> None:
-    words = r"recipe tiny-{}, sampler: .*wants 12 identities per batch; the training split has 8 .*Lower `identities`"
+    words = r"recipe tiny-{}, sampler: .*needs 12 identities per batch; the training split has 8 .*Lower `identities`"
     for kind in ("pk", "ehtm"):
         with pytest.raises(UserError, match=words.format(kind)):
             train(world, tmp_path, make_recipe(kind, sampler={"identities": 12}))
@@ -317,7 +317,7 @@ def test_tables_that_cannot_be_trained_on(world: World, tmp_path: Path) -> None:
         train(world.changed(split="gallery"), tmp_path, make_recipe())
     with pytest.raises(UserError, match="no train images"):
         train(world.changed(pid=-1), tmp_path, make_recipe())
-    with pytest.raises(UserError, match=r"pixel store has 180 images, the table 179"):
+    with pytest.raises(UserError, match=r"pixel store has 180 images and the table 179"):
         train(World(world.table.iloc[1:], world.pixels), tmp_path, make_recipe())
     with pytest.raises(UserError, match="seed=-1"):
         train(world, tmp_path, make_recipe(), seed=-1)

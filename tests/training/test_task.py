@@ -56,7 +56,7 @@ def test_too_few_identities_are_answered_with_the_two_lines_that_work(world: Wor
     train, pids = world.table["split"] == "train", world.table["pid"]
     kept = pids[train].unique()[:5]
     few = world.changed(split=world.table["split"].where(~train | pids.isin(kept), "query"))
-    with pytest.raises(UserError, match="wants 8 identities per batch; the training split has 5") as caught:
+    with pytest.raises(UserError, match="needs 8 identities per batch; the training split has 5") as caught:
         make_task(load_recipe("demo"), few.table, few.pixels, None, 0, needs_triplets=False)
     said, *lines = str(caught.value).splitlines()
     assert "two lines into demo_5.yaml and train with `-p recipe demo_5.yaml`" in said

@@ -16,7 +16,7 @@ __all__ = ["Sampler", "TooFewIdentities", "filled_rows"]
 
 
 class TooFewIdentities(UserError):
-    """A sampler wants more identities in a batch than there are; `usable` says how many there are."""
+    """A sampler needs more identities per batch than there are; `usable` says how many there are."""
 
     def __init__(self, message: str, usable: int) -> None:
         super().__init__(message)
@@ -67,7 +67,7 @@ class Sampler:
         groups = self._usable(every)
         if len(groups) < self.identities:
             raise TooFewIdentities(
-                f"The sampler wants {self.identities} identities per batch; the training split has {len(groups)} that "
+                f"The sampler needs {self.identities} identities per batch; the training split has {len(groups)} that "
                 "it can use. Lower `identities`, or give more identities.",
                 len(groups),
             )

@@ -58,7 +58,7 @@ def _efficientnet_pytorch(state: State, model: nn.Module) -> State | None:
         name = getattr(model, "pretrained_cfg", {}).get("architecture", "efficientnet_...")
         raise UserError(
             "these weights were trained in TensorFlow, which pads images differently: every tensor would fit this "
-            f"network, and its features would be wrong. Build tf_{name} for them."
+            f"network, and its features would be wrong. Build tf_{name} instead."
         )
     places = sorted(numbers, key=lambda number: [int(n) for n in number.split(".")])
     top = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}

@@ -187,7 +187,7 @@ def _copy(own: Mapping[str, Tensor], state: Mapping[str, Tensor], source: str) -
         if mine.is_floating_point() != tensor.is_floating_point():
             wanted = "floating-point" if mine.is_floating_point() else "whole"
             raise UserError(
-                f"{source}: tensor {name!r} is of type {tensor.dtype}, and {wanted} numbers are wanted there. Was the "
+                f"{source}: tensor {name!r} is of type {tensor.dtype}, and {wanted} numbers are needed there. Was the "
                 "model quantised? Save it before."
             )
         if tensor.is_floating_point():

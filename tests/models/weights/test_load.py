@@ -249,7 +249,7 @@ def test_tensorflows_weights_in_a_network_that_pads_otherwise() -> None:
     """All 296 tensors would fit, and the features would be wrong."""
     network = timm.create_model("efficientnet_lite0")
     names = efficientnet_pytorch_names([i > 0 for i in range(16)], gates=False)
-    with pytest.raises(UserError, match="Build tf_efficientnet_lite0 for them"):
+    with pytest.raises(UserError, match="Build tf_efficientnet_lite0 instead"):
         load_state(network, dict(zip(names, network.state_dict().values(), strict=True)))
 
 

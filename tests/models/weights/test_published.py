@@ -374,7 +374,7 @@ def test_two_networks_in_one_file(tmp_path: Path) -> None:
         (lambda t: t.index_fill(0, torch.tensor(0), float("nan")), "has .* NaN or infinite values"),
         (lambda t: t.double() * 1e300, "has .* NaN or infinite values"),  # finite in the file, not in the model
         (lambda t: t.to(torch.complex64), "is complex.* imaginary part"),
-        (lambda t: (t * 10).to(torch.int8), "is of type torch.int8, and floating-point numbers are wanted"),
+        (lambda t: (t * 10).to(torch.int8), "is of type torch.int8, and floating-point numbers are needed"),
     ],
 )
 def test_numbers_that_are_none(tmp_path: Path, name: str, change: Callable[[Tensor], Tensor], match: str) -> None:
