@@ -1,4 +1,4 @@
-"""A folder an identity: links, copies, refusals; the sources stay as they are."""
+"""One folder per identity: links, copies, refusals; the sources stay as they are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One scale a data set: which it is, and which files it does not fit."""
+"""One scale per data set: which it is, and which files it does not fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model gives while it trains."""
+"""The output of a model in training mode."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Validation: the score is evaluate's on the same vectors; a split that cannot be scored is said and left out."""
+"""Validation: the score is evaluate's on the same vectors; a split that cannot be scored is left out with a warning."""
 
 from __future__ import annotations
 
