@@ -28,6 +28,7 @@ from reidlab.store.runs import Run, find_run
 from reidlab.store.sources import texts_of
 
 __all__ = [
+    "CONFIG",
     "SHIPPED",
     "WEIGHTS",
     "SavedConfig",
@@ -37,11 +38,12 @@ __all__ = [
     "saved_digest",
     "saved_folder",
     "saved_model",
+    "shipped_folder",
 ]
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
-SHIPPED = ("small",)  # names kept for models that will come with the package
+SHIPPED = ("small",)  # models that come with the package; each has a folder with its card in reidlab/models/shipped
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,22 @@ def saved_folder(path: Path) -> Path:
     return folder
 
 
+def shipped_folder(name: str) -> Path:
+    """Return the folder of a model that comes with the package: weights, config.json, model card and recipe.
+
+    Raises:
+        UserError: no such model comes with it, or its weights are missing.
+    """
+    if name not in SHIPPED:
+        raise UserError(f"no model {name!r} comes with reidlab; there are: {', '.join(SHIPPED)}.")
+    folder = Path(__file__).parent / "shipped" / name
+    if not (folder / WEIGHTS).is_file():
+        raise UserError(f"the weights of model {name!r} are missing from this installation ({folder}): reinstall it.")
+    return folder
+
+
 def saved_model(given: str, what: str = "start") -> Path:
-    """Find the folder of a saved model: by a training run's name or digest, its folder, or the model's own folder.
+    """Find the folder of a saved model: a shipped model's name, a training run's name or digest, or a folder.
 
     Args:
         given: what names it.
@@ -101,6 +117,8 @@ def saved_model(given: str, what: str = "start") -> Path:
     Raises:
         UserError: there is none.
     """
+    if given.strip() in SHIPPED:
+        return shipped_folder(given.strip())
     path = find(given)
     folder = exists(path) and path.is_dir()
     if path.suffix in WEIGHT_FILES and not folder:
@@ -174,8 +192,8 @@ def load_model(given: str | os.PathLike[str] | Run) -> nn.Module:
     """Build a saved model in eval mode, every tensor of it from the file.
 
     Args:
-        given: a training run's name or the beginning of its digest (as text), its `Run`, its folder, or the folder
-            that `save_model` wrote.
+        given: "small", the model that comes with the package; a training run's name or the beginning of its digest
+            (as text), its `Run`, its folder; or the folder that `save_model` wrote.
 
     Raises:
         UserError: nothing is there, the folder is no saved model, or its weights do not fit its config.
@@ -198,11 +216,6 @@ def _folder_of(given: str | os.PathLike[str] | Run) -> Path:
     if isinstance(given, Run):
         return saved_folder(_training_folder(given, f"model {given.path.name!r}"))
     if isinstance(given, str):
-        if given in SHIPPED:
-            raise UserError(
-                f"model {given!r} is not shipped yet: no weights come with this version. Train one "
-                "(`reidlab run 03`) and name its run, or give the folder of a saved model."
-            )
         return saved_model(given, "model")
     if not isinstance(given, os.PathLike):
         raise UserError(f"a model is named by a run, its name or a folder, not by {shown(given)}.")

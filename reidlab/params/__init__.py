@@ -66,7 +66,7 @@ class TripletGeneration(DataParams):
         "random", description="how positives and negatives are chosen"
     )
     per_anchor: int = Field(1, ge=1, le=100, description="triplets an anchor image")
-    model: str = Field("", description="for hard: latest, a training run, model folder or published NAME:FILE")
+    model: str = Field("", description="for hard: small, latest, a training run, model folder or NAME:FILE")
     n_examples: int = Field(8, ge=1, le=50, description="triplets shown")
 
 
@@ -93,9 +93,7 @@ class Retrieval(DataParams):
         "demo", min_length=1, description="recipe whose newest training is evaluated (trained where there is none)"
     )
     epochs: int | None = Field(None, ge=1, le=10_000, description="epochs; None: as the recipe says")
-    model: str = Field(
-        "", description="instead of a recipe: latest, a training run, model folder or published NAME:FILE"
-    )
+    model: str = Field("", description="instead of a recipe: small, latest, a training run, model folder or NAME:FILE")
     device: Device = Field("auto", description="where to compute; auto: cuda, then mps, then cpu")
     metric: Literal["cosine", "euclidean"] = Field("cosine", description="distance between embeddings")
     projection: Literal["", "lda"] = Field(

@@ -1,4 +1,4 @@
-"""Where a notebook's model comes from: a training run, a folder with a saved model, or published weights."""
+"""Where a notebook's model comes from: the package, a training run, a saved model's folder, or published weights."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from typing import Any
 
 from torch import nn
 
+from reidlab.documents import read_json
 from reidlab.errors import UserError
 from reidlab.models.backbones import WEIGHT_FILES
-from reidlab.models.saved import load_model, saved_digest, saved_folder
+from reidlab.models.saved import CONFIG, SHIPPED, load_model, saved_digest, saved_folder, shipped_folder
 from reidlab.models.weights.load import file_digest
 from reidlab.models.weights.published import load_published
 from reidlab.paths import exists, find
@@ -22,6 +23,9 @@ from reidlab.store.origins import training_origins
 from reidlab.store.runs import Run, find_run
 
 __all__ = ["ModelSource", "model_from", "model_from_run"]
+
+# what the config of a shipped model says of its training
+_FACTS = ("recipe", "trained_on", "epochs", "best_epoch", "best_val_map", "minutes", "seed", "git", "machine")
 
 
 @dataclass(frozen=True)
@@ -57,18 +61,20 @@ def model_from(given: str) -> ModelSource:
     """Find a model by what a user gives.
 
     Args:
-        given: a training run's name or digest; the folder of a saved model; NAME:FILE with the name of a registered
-            model (or of a network of timm) and the file of its published weights; or `reid_model_3.2.pth` alone, which
-            is the custom CNN's.
+        given: "small", which comes with the package; a training run's name or digest; the folder of a saved model;
+            NAME:FILE with the name of a registered model (or of a network of timm) and the file of its published
+            weights; or `reid_model_3.2.pth` alone, which is the custom CNN's.
 
     Raises:
         UserError: nothing is there, or a file that is not understood.
     """
     if not given.strip():
         raise UserError(
-            "No model is named: give a training run's name, the folder of a saved model, or NAME:FILE with the name of "
-            "a model and its published weights."
+            "No model is named: give small, a training run's name, the folder of a saved model, or NAME:FILE with the "
+            "name of a model and its published weights."
         )
+    if given.strip() in SHIPPED:
+        return _shipped(given.strip())
     path = find(given)
     name, colon, file = given.partition(":")
     if colon and not exists(path) and Path(file).suffix in WEIGHT_FILES:
@@ -81,6 +87,15 @@ def model_from(given: str) -> ModelSource:
         name = path.parent.name if path.name == "model" else path.name
         return ModelSource(name, digest, _unchanged(digest, saved_digest, folder, load_model), {"recipe": name})
     return model_from_run(find_run(given))
+
+
+def _shipped(name: str) -> ModelSource:
+    """Take a model that comes with the package; its config.json says how it was trained."""
+    folder = shipped_folder(name)
+    facts = read_json(folder / CONFIG, CONFIG)
+    facts = {key: facts[key] for key in _FACTS if key in facts}
+    note = f"Model {name} was trained on {facts['trained_on']}: scores on these say nothing about other cameras."
+    return ModelSource(name, saved_digest(folder), lambda: load_model(folder), facts, (note,))
 
 
 def _published(name: str, path: Path) -> ModelSource:

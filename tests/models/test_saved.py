@@ -17,9 +17,10 @@ from reidlab import models
 from reidlab.data.transforms import Preprocess
 from reidlab.errors import UserError
 from reidlab.models import build
-from reidlab.models.saved import load_model, read_config, save_model, saved_digest
+from reidlab.models.saved import load_model, read_config, save_model, saved_digest, saved_model, shipped_folder
 from reidlab.paths import reports_root
 from reidlab.store.runs import find_run
+from reidlab.training.recipes import load_recipe
 
 SPEC = {"name": "custom_cnn_v32", "height": 32, "width": 16, "neck": "bnneck"}
 CONFIG = {"spec": SPEC, "num_classes": 5}
@@ -222,7 +223,30 @@ def test_what_names_no_model_is_refused(own_data: Path, folder: Path) -> None:
         models.load_model("nothing")
     with pytest.raises(UserError, match=r"model='osnet\.pth' is a file of weights"):
         models.load_model("osnet.pth")
-    with pytest.raises(UserError, match=r"model 'small' is not shipped yet.*Train one \(`reidlab run 03`\)"):
-        models.load_model("small")
     with pytest.raises(UserError, match="named by a run, its name or a folder, not by 3"):
         models.load_model(3)
+
+
+def test_the_model_that_comes_with_the_package(own_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small").mkdir()  # a folder of that name is written ./small
+    model = models.load_model("small")
+    assert models.count_parameters(model) == 202_888 and not model.training
+    assert (model.preprocess.height, model.preprocess.width) == (192, 96)
+    folder = shipped_folder("small")
+    assert saved_model("small") == saved_model(" small ") == folder
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 1_000_000
+    assert all((folder / name).is_file() for name in ("README.md", "recipe.yaml", "config.json"))
+    assert load_recipe(str(folder / "recipe.yaml")).epochs == 70
+    with pytest.raises(UserError, match="no model 'smal' comes with reidlab; there are: small"):
+        shipped_folder("smal")
+
+
+def test_its_embedding_of_fixed_pixels_is_what_it_was() -> None:
+    model = models.load_model("small")
+    ramp = torch.arange(192 * 96, dtype=torch.float32).reshape(192, 96) % 251
+    images = torch.stack([ramp, 250 - ramp, ramp.flip(0)]).to(torch.uint8)[None]
+    with torch.inference_mode():
+        vector = torch.nn.functional.normalize(model(model.preprocess(images)), dim=1)[0]
+    assert vector.shape == (512,)
+    torch.testing.assert_close(vector[:4], torch.tensor([-0.01119, -0.01584, 0.03109, 0.11557]), atol=2e-4, rtol=0)

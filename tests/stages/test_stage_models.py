@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from reidlab.errors import UserError
 from reidlab.models import build
 from reidlab.models.backbones import build_backbone
-from reidlab.models.saved import save_model
+from reidlab.models.saved import load_model, save_model, saved_digest, shipped_folder
+from reidlab.retrieval import embed
 from reidlab.stages.models import model_from
 
 
@@ -66,3 +68,24 @@ def test_names_that_no_file_can_have(given: str) -> None:
 def test_weights_that_no_file_can_be(weights: str) -> None:
     with pytest.raises(UserError):
         build({"name": "resnet18", "weights": weights})
+
+
+def test_the_shipped_model_is_found_by_its_name() -> None:
+    source = model_from(" small ")
+    assert source.label == "small"
+    assert source.digest == saved_digest(shipped_folder("small"))
+    assert source.facts["trained_on"] == "market1501 and cuhk03"
+    assert source.facts["epochs"] == 70
+    assert "was trained on market1501 and cuhk03" in source.notes[0]
+    assert source.load().dim == 512
+
+
+def test_the_shipped_model_embeds_files_without_training(tmp_path: Path) -> None:
+    files = []
+    for index, colour in enumerate([(200, 30, 30), (200, 30, 30), (20, 60, 180)]):
+        files.append(tmp_path / f"{index}.png")
+        Image.new("RGB", (48, 128), colour).save(files[-1])
+    vectors = embed(load_model("small"), [str(file) for file in files]).vectors
+    assert vectors.shape == (3, 512)
+    same, other = vectors[0] @ vectors[1], vectors[0] @ vectors[2]
+    assert same > other
