@@ -17,12 +17,14 @@ from reidlab.registry import (
     BACKBONES,
     CLASSIFIERS,
     LOSSES,
+    METRICS,
     MODELS,
     NECKS,
     OPTIMIZERS,
     POOLINGS,
     SAMPLERS,
     SCHEDULES,
+    TRACKERS,
     TRANSFORMS,
     Entry,
     Registry,
@@ -80,10 +82,13 @@ def _of_entry(registry: Registry, entry: Entry, facts: Callable[[], str] = str) 
     return Details(text, options_of(registry.options(entry.name), meanings), facts())
 
 
-def _from(registry: Registry, usage: str) -> Callable[[], dict[str, Listed]]:
-    """Read a registry whose entries say all there is to say."""
+def _from(registry: Registry, usage: str, facts: str = "") -> Callable[[], dict[str, Listed]]:
+    """Read a registry whose entries say all there is to say; `facts` is said of each, with NAME for its name."""
     return lambda: {
-        name: Listed(entry.description, usage, partial(_of_entry, registry, entry)) for name, entry in registry.items()
+        name: Listed(
+            entry.description, usage, partial(_of_entry, registry, entry, partial(facts.replace, "NAME", name))
+        )
+        for name, entry in registry.items()
     }
 
 
@@ -220,5 +225,11 @@ KINDS: dict[str, Kind] = {
     "samplers": Kind("sampler", "samplers of batches", _from(SAMPLERS, "sampler: {name: NAME}")),
     "schedules": Kind("schedule", "schedules of the learning rate", _schedules),
     "optimizers": Kind("optimizer", "optimisers", _optimizers),
+    "metrics": Kind(
+        "metric", "distances between embeddings", _from(METRICS, "", "Chosen by `reidlab run 04 -p metric NAME`.")
+    ),
+    "trackers": Kind(
+        "tracker", "trackers of trainings", _from(TRACKERS, "", "Chosen by `reidlab run 03 -p tracking NAME`.")
+    ),
     "recipes": Kind("recipe", "recipes", _recipes),
 }

@@ -250,3 +250,11 @@ def test_its_embedding_of_fixed_pixels_is_what_it_was() -> None:
         vector = torch.nn.functional.normalize(model(model.preprocess(images)), dim=1)[0]
     assert vector.shape == (512,)
     torch.testing.assert_close(vector[:4], torch.tensor([-0.01119, -0.01584, 0.03109, 0.11557]), atol=2e-4, rtol=0)
+
+
+def test_saved_weights_can_be_read_by_whoever_reads_other_files(tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    plain.touch()
+    save_model(build("osnet_x0_25"), tmp_path / "model", {"spec": "osnet_x0_25", "num_classes": 0})
+    modes = {path.stat().st_mode for path in (plain, *(tmp_path / "model").iterdir())}
+    assert len(modes) == 1

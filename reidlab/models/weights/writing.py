@@ -82,7 +82,10 @@ def _beside(path: Path) -> Iterator[Path]:
     """Return a path to write to, which becomes `path` when all is on the disk, and is removed when anything fails."""
     partial = path.with_name(path.name + ".partial")
     try:
+        partial.touch()
+        mode = partial.stat().st_mode & 0o777  # the umask, which safetensors passes over
         yield partial
+        partial.chmod(mode)
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         partial.replace(path)

@@ -16,16 +16,18 @@ from reidlab.listings import KINDS, choose, records, show
 from reidlab.listings.registered import _sentence
 from reidlab.losses import LOSSES, takes_of
 from reidlab.models import MODELS
+from reidlab.params import MODELS as MODELS_OF_NOTEBOOKS
 from reidlab.training.objective import Objective
 from reidlab.training.recipes import LossTerm, Recipe, list_recipes, load_recipe
 
+PARAMETERS = ("metrics", "trackers")  # named by a notebook's parameter, not by a recipe
 ALL = [(kind, name) for kind in KINDS for name in choose(kind)]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_row_each_with_a_sentence(kind: str) -> None:
     rows = show(kind).splitlines()
-    assert [row.split()[0] for row in rows] == choose(kind) and len(rows) > 2
+    assert [row.split()[0] for row in rows] == choose(kind) and len(rows) > 1
     assert all(re.fullmatch(r"\S+ {2,}\S.{10,}", row) for row in rows)
 
 
@@ -95,7 +97,7 @@ def test_everything_is_explained(kind: str, name: str, tmp_path: Path) -> None:
         assert strange not in told or name == "center"
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("losses", "recipes")])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("losses", "recipes", *PARAMETERS)])
 def test_the_way_to_name_it_in_a_recipe_is_right(kind: str) -> None:
     for name in choose(kind):
         lines = show(kind, [name]).split("In a recipe:\n")[1].replace("size: ...", "size: [64, 32]")
@@ -106,6 +108,15 @@ def test_the_way_to_name_it_in_a_recipe_is_right(kind: str) -> None:
             {"name": "x", "source": "", "expected": "", "losses": [{"name": "triplet", "feature": "before"}], **given}
         )
         assert name in str(recipe.model_dump())
+
+
+@pytest.mark.parametrize("kind", PARAMETERS)
+def test_the_way_to_name_it_as_a_parameter_is_right(kind: str) -> None:
+    for name in choose(kind):
+        told = show(kind, [name])
+        number, parameter, value = re.findall(r"`reidlab run (\d\d) -p (\w+) (\w+)`", told)[0]
+        model = next(model for model in MODELS_OF_NOTEBOOKS if model.notebook.startswith(number))
+        assert name in str(getattr(model.from_values({parameter: value}), parameter)) and "In a recipe" not in told
 
 
 @pytest.mark.parametrize("name", LOSSES)
