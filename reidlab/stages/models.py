@@ -38,6 +38,7 @@ class ModelSource:
         load: builds the model in eval mode.
         facts: what is known of its training (recipe, epochs, minutes, ...), for tables of results.
         notes: what a reader must know.
+        elsewhere: it was not trained on a split of this workbook, so that no identity has to be held out for its score.
     """
 
     label: str
@@ -45,6 +46,7 @@ class ModelSource:
     load: Callable[[], nn.Module]
     facts: dict[str, Any]
     notes: tuple[str, ...] = ()
+    elsewhere: bool = False
 
 
 def model_from_run(run: Run) -> ModelSource:
@@ -95,7 +97,7 @@ def _shipped(name: str) -> ModelSource:
     facts = read_json(folder / CONFIG, CONFIG)
     facts = {key: facts[key] for key in _FACTS if key in facts}
     note = f"Model {name} was trained on {facts['trained_on']}: scores on these say nothing about other cameras."
-    return ModelSource(name, saved_digest(folder), lambda: load_model(folder), facts, (note,))
+    return ModelSource(name, saved_digest(folder), lambda: load_model(folder), facts, (note,), elsewhere=True)
 
 
 def _published(name: str, path: Path) -> ModelSource:
@@ -115,6 +117,7 @@ def _published(name: str, path: Path) -> ModelSource:
         _unchanged(digest, file_digest, path, lambda file: load_published(name, file).model),
         facts,
         (str(published.report),),
+        elsewhere=True,
     )
 
 

@@ -34,27 +34,35 @@ VALIDATION_AS_TEST = (
     "This data set has no query and gallery: the scores are on its validation identities. They chose the best epoch of "
     "a model that was trained on the rest, and so flatter it."
 )
+EVERYBODY = "This data set has no query and gallery: all its identities are scored, as the model was trained elsewhere."
 
 
-def query_gallery(table: pd.DataFrame, *, seed: int = 0) -> tuple[pd.DataFrame, tuple[str, ...]]:
+def query_gallery(
+    table: pd.DataFrame, *, seed: int = 0, everybody: bool = False
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Return the rows to be scored, splits query and gallery, and the notes that go with them.
 
     A data set without a query split is scored on its validation identities: one query per identity and camera, the rest
-    gallery.
+    gallery. With `everybody`, for a model that was not trained on them, its training identities are scored too.
 
     Raises:
         UserError: neither is there.
     """
     if (table["split"] == "query").any() and (table["split"] == "gallery").any():
         return table[table["split"].isin(["query", "gallery"])].reset_index(drop=True), ()
+    if everybody:
+        table = table.assign(split=table["split"].replace("train", "val"))
     n_people = table.loc[table["split"] == "val", "pid"].nunique()
     if n_people < 2:
+        what, remedy = ("", "Add images.") if everybody else ("validation ", "Raise val_share.")
         raise UserError(
-            f"The data set has no query and gallery, and {n_people} validation identities; two are needed to score "
-            "anything. Raise val_share."
+            f"The data set has no query and gallery, and {n_people} {what}identities; two are needed to score "
+            f"anything. {remedy}"
         )
     made = make_query_gallery(table, split="val", seed=seed)
-    return made[made["split"].isin(["query", "gallery"])].reset_index(drop=True), (VALIDATION_AS_TEST,)
+    return made[made["split"].isin(["query", "gallery"])].reset_index(drop=True), (
+        EVERYBODY if everybody else VALIDATION_AS_TEST,
+    )
 
 
 def training_images(data: DataRun) -> pd.DataFrame:
@@ -94,7 +102,7 @@ def embedding_stage(
         table_digest: digest of its content.
         source: the model.
         dataset: name, for the label.
-        part: what of the data set it is, for the label and the digest: "test", "train".
+        part: what of the data set it is, for the label and the digest: "test", "train", "all identities".
         device: cpu, cuda, mps or auto.
         precision: float32, bfloat16 or auto.
         flip: flip test.
@@ -164,11 +172,13 @@ def evaluation_stage(
         precision: of the embedding: float32, bfloat16 or auto.
         progress: show bars.
     """
-    table, notes = query_gallery(data.table, seed=seed)
+    everybody = source.elsewhere and not projection_dim  # a projection is learnt from training images
+    table, notes = query_gallery(data.table, seed=seed, everybody=everybody)
     several = multi_query_images(data, metric) if multi_query else None
     dataset = str(data.run.params["dataset"])
     how: Any = {"dataset": dataset, "device": device, "precision": precision, "flip": flip, "progress": progress}
-    found = _compared(data, source, table, projection_dim, several, how)
+    part = "all identities" if EVERYBODY in notes else "test"
+    found = _compared(data, source, table, part, projection_dim, several, how)
     vectors = Embeddings(found.vectors.vectors, _with_pixels(table, data))
     params = {"dataset": dataset, "metric": metric, "ap": ap, "bootstrap": bootstrap, "seed": seed, **found.params}
     notes = (*data.notes, *notes, *found.notes, *source.notes)
@@ -215,12 +225,13 @@ def _compared(
     data: DataRun,
     source: ModelSource,
     table: pd.DataFrame,
+    part: str,
     projection_dim: int,
     several: pd.DataFrame | None,
     how: Mapping[str, Any],
 ) -> _Compared:
     """Embed query and gallery, project them, and average the images of `several` into the queries, as wanted."""
-    embedded, vectors = embedding_stage(table, data.digest, source, part="test", **how)
+    embedded, vectors = embedding_stage(table, data.digest, source, part=part, **how)
     found, projection = _Compared(vectors, [embedded], embedded.result["model"]), None
     if projection_dim:
         trained, known = embedding_stage(

@@ -303,6 +303,18 @@ def test_nothing_to_score(tmp_path: Path, own_data: Path) -> None:
     data = prepared(make_people(tmp_path / "own", splits=False), val_share=0)
     with pytest.raises(UserError, match="0 validation identities; two are needed to score anything"):
         stages.query_gallery(data.table)
+    with pytest.raises(UserError, match=r"1 identities; two are needed to score anything\. Add images"):
+        stages.query_gallery(data.table[data.table["pid"] == data.table["pid"].iloc[0]], everybody=True)
+
+
+def test_a_model_from_elsewhere_is_scored_on_all_identities(tmp_path: Path, own_data: Path) -> None:
+    data = prepared(make_people(tmp_path / "own", splits=False))
+    run, result, vectors = evaluated(data, stages.model_from("small"))
+    assert set(vectors.pids) == set(data.table["pid"]) and result.n_query > 2
+    assert sum("all its identities are scored" in note for note in run.result["notes"]) == 1
+    own = evaluated(data, stages.model_from(str(save_random_model(tmp_path / "m"))))
+    assert own[1].n_query < result.n_query and len(own[2]) < len(vectors)
+    (run,) = {evaluated(data, stages.model_from("small"))[0].path.name for _ in range(2)}
 
 
 def test_where_models_come_from(people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
