@@ -172,12 +172,11 @@ def evaluation_stage(
         precision: of the embedding: float32, bfloat16 or auto.
         progress: show bars.
     """
-    everybody = source.elsewhere and not projection_dim  # a projection is learnt from training images
-    table, notes = query_gallery(data.table, seed=seed, everybody=everybody)
+    # a projection is learnt from the training images
+    table, notes = query_gallery(data.table, seed=seed, everybody=source.elsewhere and not projection_dim)
     several = multi_query_images(data, metric) if multi_query else None
-    dataset = str(data.run.params["dataset"])
+    dataset, part = str(data.run.params["dataset"]), "all identities" if EVERYBODY in notes else "test"
     how: Any = {"dataset": dataset, "device": device, "precision": precision, "flip": flip, "progress": progress}
-    part = "all identities" if EVERYBODY in notes else "test"
     found = _compared(data, source, table, part, projection_dim, several, how)
     vectors = Embeddings(found.vectors.vectors, _with_pixels(table, data))
     params = {"dataset": dataset, "metric": metric, "ap": ap, "bootstrap": bootstrap, "seed": seed, **found.params}
