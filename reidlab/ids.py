@@ -115,7 +115,7 @@ def writable(text: str) -> bool:
 
 def _array(name: str, given: Any) -> Ids:
     """Make an array of whatever came, without turning numbers beside text into text."""
-    if hasattr(given, "detach"):  # a torch tensor, told by its manners: torch need not be imported
+    if hasattr(given, "detach"):  # a torch tensor; torch is not imported to find out
         given = _tried(name, lambda: given.detach().cpu())
     if isinstance(given, list | tuple | range):
         values = np.empty(len(given), dtype=object)

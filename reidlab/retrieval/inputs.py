@@ -141,7 +141,7 @@ def _array(name: str, given: Any) -> npt.NDArray[Any]:
     if not isinstance(given, np.ndarray) and hasattr(given, "toarray"):
         raise UserError(f"{name} is sparse ({type(given).__name__}): give {name}.toarray().")
     try:
-        if hasattr(given, "detach"):  # a torch tensor, told by its manners: torch need not be imported
+        if hasattr(given, "detach"):  # a torch tensor; torch is not imported to find out
             given = given.detach().cpu()
             kind = str(getattr(given, "dtype", ""))
             given = given.float() if kind == "torch.bfloat16" or kind.startswith("torch.float8") else given

@@ -34,7 +34,10 @@ VALIDATION_AS_TEST = (
     "This data set has no query and gallery: the scores are on its validation identities. They chose the best epoch of "
     "a model that was trained on the rest, and so flatter it."
 )
-EVERYBODY = "This data set has no query and gallery: all its identities are scored, as the model was trained elsewhere."
+EVERYBODY = (
+    "This data set has no query and gallery: all its identities are scored, as no run here trained the model. If it "
+    "was trained on these people elsewhere, the scores flatter it."
+)
 
 
 def query_gallery(
@@ -172,7 +175,6 @@ def evaluation_stage(
         precision: of the embedding: float32, bfloat16 or auto.
         progress: show bars.
     """
-    # a projection is learnt from the training images
     table, notes = query_gallery(data.table, seed=seed, everybody=source.elsewhere and not projection_dim)
     several = multi_query_images(data, metric) if multi_query else None
     dataset, part = str(data.run.params["dataset"]), "all identities" if EVERYBODY in notes else "test"
