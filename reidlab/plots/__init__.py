@@ -1,5 +1,6 @@
 """Figures: axes in, axes out; figures of many panels come back whole. Each says in words what it shows (`describe`)."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from reidlab.plots.costs import cost_chart
@@ -22,6 +23,12 @@ from reidlab.plots.triplets import triplet_rows
 
 if TYPE_CHECKING:
     from reidlab.plots.augmentations import augmentation_figure
+    from reidlab.plots.verification import reliability
+
+_HOMES = {
+    "augmentation_figure": "augmentations",
+    "reliability": "verification",
+}
 
 __all__ = [
     "augmentation_figure",
@@ -43,6 +50,7 @@ __all__ = [
     "loss_shares",
     "ranking_figure",
     "reidlab_style",
+    "reliability",
     "save_figure",
     "training_history",
     "triplet_balance",
@@ -52,9 +60,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import `augmentation_figure` when it is asked for: it brings torch along, which no other figure needs."""
-    if name == "augmentation_figure":
-        from reidlab.plots.augmentations import augmentation_figure
-
-        return augmentation_figure
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """Import what is asked for first: `augmentation_figure` brings torch along, which no other figure needs."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

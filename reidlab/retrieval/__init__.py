@@ -6,42 +6,53 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from reidlab.retrieval.calibrated import Calibration
+    from reidlab.retrieval.calibration import fit_calibration
     from reidlab.retrieval.embedding import embed
     from reidlab.retrieval.metrics import average_precision, evaluate, inverse_negative_penalty
     from reidlab.retrieval.outcome import RetrievalResult
     from reidlab.retrieval.pairs import sample_pairs
     from reidlab.retrieval.projection import Projection, fit_lda
     from reidlab.retrieval.protocol import pool_multi_query, protocol_audit
+    from reidlab.retrieval.reliability import expected_calibration_error, reliability_table
     from reidlab.retrieval.top import rank_gallery
     from reidlab.retrieval.vectors import Embeddings
 
 _HOMES = {
+    "Calibration": "calibrated",
     "Embeddings": "vectors",
     "Projection": "projection",
     "RetrievalResult": "outcome",
     "average_precision": "metrics",
     "embed": "embedding",
     "evaluate": "metrics",
+    "expected_calibration_error": "reliability",
+    "fit_calibration": "calibration",
     "fit_lda": "projection",
     "inverse_negative_penalty": "metrics",
     "pool_multi_query": "protocol",
     "protocol_audit": "protocol",
     "rank_gallery": "top",
+    "reliability_table": "reliability",
     "sample_pairs": "pairs",
 }
 
 __all__ = [
+    "Calibration",
     "Embeddings",
     "Projection",
     "RetrievalResult",
     "average_precision",
     "embed",
     "evaluate",
+    "expected_calibration_error",
+    "fit_calibration",
     "fit_lda",
     "inverse_negative_penalty",
     "pool_multi_query",
     "protocol_audit",
     "rank_gallery",
+    "reliability_table",
     "sample_pairs",
 ]
 

@@ -26,7 +26,7 @@ class Problem:
     """A ranking task that has passed every check; junk is out, or has code -1.
 
     `*_codes`, `*_cams` and `*_images` are small integers; `gallery_rows` gives each gallery row's row in the caller's
-    array. `query_ids` and `query_cam_ids` are the queries' identities and cameras as they were given, in normal form.
+    array. `query_ids`, `query_cam_ids` and `gallery_ids` are identities and cameras as they were given, in normal form.
     """
 
     query: Float[np.ndarray, "query dim"]
@@ -40,6 +40,7 @@ class Problem:
     gallery_rows: Codes
     query_ids: Ids
     query_cam_ids: Ids | None
+    gallery_ids: Ids
     metric: str
     n_junk: int
     notes: tuple[str, ...] = ()
@@ -86,7 +87,8 @@ class Problem:
         rows = np.flatnonzero(self.gallery_codes != -1)
         if not len(rows):
             raise UserError(f"All {self.n_junk} gallery images are junk (pid -1): nothing is left to rank.")
-        return self._with_rows(rows, "gallery", "gallery_codes", "gallery_cams", "gallery_images", "gallery_rows")
+        names = ("gallery", "gallery_codes", "gallery_cams", "gallery_images", "gallery_rows", "gallery_ids")
+        return self._with_rows(rows, *names)
 
     def _with_rows(self, rows: Codes, *names: str) -> Problem:
         held = {name: getattr(self, name) for name in names}
@@ -199,6 +201,7 @@ def problem_of(
         gallery_rows=np.arange(len(g)),
         query_ids=known.pids,
         query_cam_ids=known.camids,
+        gallery_ids=others.pids,
         metric=metric,
         n_junk=int(junk.sum()),
         notes=_notes((known.camids, others.camids)),

@@ -40,7 +40,8 @@ def sample_pairs(
     twice: of either kind there may be fewer than `count`.
 
     Returns:
-        A frame with a row a pair: query and gallery (rows), same (bool), distance (1 - cosine, or Euclidean).
+        A frame with a row a pair: query and gallery (rows), query_pid and gallery_pid, same (bool), distance (1 -
+        cosine, or Euclidean) and, for the metric cosine, similarity (the cosine).
 
     Raises:
         UserError: no valid pair of one of the two kinds, or as `evaluate`.
@@ -58,8 +59,10 @@ def sample_pairs(
     scorer = Scorer(problem)
     dots = np.einsum("ij,ij->i", problem.query[q], problem.gallery[g])
     score = dots * scorer.factor[g] if scorer.metric.scales else dots - scorer.factor[g]
-    same, distance = np.arange(len(q)) < len(rows), scorer.distance(q, score)
-    return pd.DataFrame({"query": q, "gallery": problem.gallery_rows[g], "same": same, "distance": distance})
+    found = pd.DataFrame({"query": q, "gallery": problem.gallery_rows[g]})
+    found["query_pid"], found["gallery_pid"] = problem.query_ids[q], problem.gallery_ids[g]
+    found["same"], found["distance"] = np.arange(len(q)) < len(rows), scorer.distance(q, score)
+    return found.assign(similarity=1 - found["distance"]) if scorer.metric.shown == "similarity" else found
 
 
 def _same(problem: Problem, count: int, rng: np.random.Generator) -> tuple[Ints, Ints]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
+
+from reidlab.retrieval.vectors import Embeddings
 
 
 def golden() -> dict[str, Any]:
@@ -60,3 +63,13 @@ def random_data(seed: int, n_query: int = 17, n_gallery: int = 120, dim: int = 5
         "query": draw(n_query), "query_pids": rng.integers(0, 12, n_query), "query_camids": rng.integers(0, 3, n_query),
         "gallery": draw(n_gallery), "gallery_pids": rng.integers(-1, 12, n_gallery), "gallery_camids": rng.integers(0, 3, n_gallery),
     }  # fmt: skip
+
+
+def people(n: int, images: int, noise: float = 1.2, dim: int = 32, seed: int = 0, split: str = "val") -> Embeddings:
+    """Embeddings of `n` people, `images` of each, one camera after another."""
+    rng = np.random.default_rng(seed)
+    pids = np.repeat(np.arange(n), images)
+    vectors = rng.normal(size=(n, dim))[pids] + noise * rng.normal(size=(len(pids), dim))
+    table = pd.DataFrame({"path": [f"{at:05}.jpg" for at in range(len(pids))], "pid": pids, "split": split})
+    table["camid"] = np.tile(np.arange(images), n) % 3
+    return Embeddings((vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32), table)
