@@ -1,8 +1,17 @@
 """What is chosen by name: models and their parts, losses, transforms, samplers, schedules, optimisers, data sets."""
 
 from reidlab.registry.entries import Entry, Registry, names_code
-from reidlab.registry.of_data import DATASETS, SAMPLERS, TRANSFORMS
-from reidlab.registry.of_models import ATTENTIONS, BACKBONES, CLASSIFIERS, MODELS, NECKS, POOLINGS, on_backbone
+from reidlab.registry.of_data import CORRUPTIONS, DATASETS, SAMPLERS, TRANSFORMS
+from reidlab.registry.of_models import (
+    ATTENTIONS,
+    BACKBONES,
+    CLASSIFIERS,
+    ENGINES,
+    MODELS,
+    NECKS,
+    POOLINGS,
+    on_backbone,
+)
 from reidlab.registry.of_retrieval import METRICS
 from reidlab.registry.of_training import LOSSES, OPTIMIZERS, SCHEDULES, TRACKERS
 from reidlab.registry.options import Part, check_options, options_of
@@ -11,7 +20,9 @@ __all__ = [
     "ATTENTIONS",
     "BACKBONES",
     "CLASSIFIERS",
+    "CORRUPTIONS",
     "DATASETS",
+    "ENGINES",
     "LOSSES",
     "METRICS",
     "MODELS",
@@ -41,10 +52,12 @@ REGISTRIES: tuple[Registry, ...] = (
     CLASSIFIERS,
     LOSSES,
     TRANSFORMS,
+    CORRUPTIONS,
     SAMPLERS,
     SCHEDULES,
     OPTIMIZERS,
     TRACKERS,
     METRICS,
+    ENGINES,
     DATASETS,
 )

@@ -1,10 +1,10 @@
-"""Data sets, transforms and samplers by name."""
+"""Data sets, transforms, corruptions and samplers by name."""
 
 from __future__ import annotations
 
 from reidlab.registry.entries import Entry, Registry
 
-__all__ = ["DATASETS", "SAMPLERS", "TRANSFORMS"]
+__all__ = ["CORRUPTIONS", "DATASETS", "SAMPLERS", "TRANSFORMS"]
 
 
 def _dataset(name: str, description: str, folder: str | None = None, citation: str = "", maker: str = "") -> Entry:
@@ -92,6 +92,28 @@ TRANSFORMS = Registry(
         _transform("rand_augment", "policy", "random operations of one magnitude", "policies"),
         _transform("trivial_augment", "policy", "one random operation of a random magnitude", "policies"),
         _transform("aug_mix", "policy", "mix with chains of random operations on the same image", "mixing"),
+    ],
+    given=("images", "generator"),
+)
+
+
+def _corruption(name: str, module: str, description: str) -> Entry:
+    return Entry(name, f"reidlab.data.transforms.corruptions.{module}:{name}", description)
+
+
+CORRUPTIONS = Registry(
+    "corruption",
+    "corruptions",
+    [
+        _corruption("gaussian_blur", "blur", "a lens out of focus: Gaussian of 1, 2, 3, 4, 6 pixels of 224"),
+        _corruption("motion_blur", "blur", "a trail of a passer-by, within 45 degrees of the horizontal"),
+        _corruption("gaussian_noise", "noise", "noise of a sensor: deviation 8, 12, 18, 26, 38 % of the range"),
+        _corruption("impulse_noise", "noise", "salt and pepper on 3, 6, 9, 17, 27 % of the values"),
+        _corruption("jpeg", "coding", "JPEG of quality 25, 18, 15, 10, 7, by a real encoder"),
+        _corruption("darkness", "light", "40, 25, 15, 8, 4 % of the light, and the noise of so few photons"),
+        _corruption("fog", "light", "fog that drifts: 30, 40, 50, 60, 70 % of the light is its own"),
+        _corruption("occlusion", "covering", "a block of one colour on 10, 20, 30, 40, 50 % of the image"),
+        _corruption("low_resolution", "coding", "60, 50, 40, 30, 25 % of height and width, enlarged again"),
     ],
     given=("images", "generator"),
 )
