@@ -23,10 +23,12 @@ from reidlab.plots.triplets import triplet_rows
 
 if TYPE_CHECKING:
     from reidlab.plots.augmentations import augmentation_figure
+    from reidlab.plots.embedding_maps import embedding_map
     from reidlab.plots.verification import reliability
 
 _HOMES = {
     "augmentation_figure": "augmentations",
+    "embedding_map": "embedding_maps",
     "reliability": "verification",
 }
 
@@ -39,6 +41,7 @@ __all__ = [
     "describe",
     "distance_histogram",
     "distribution_overview",
+    "embedding_map",
     "history_table",
     "identity_camera_map",
     "image_sizes",
