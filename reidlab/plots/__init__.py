@@ -24,12 +24,13 @@ from reidlab.plots.triplets import triplet_rows
 if TYPE_CHECKING:
     from reidlab.plots.augmentations import augmentation_figure
     from reidlab.plots.embedding_maps import embedding_map
-    from reidlab.plots.verification import reliability
+    from reidlab.plots.verification import reliability, roc_curve
 
 _HOMES = {
     "augmentation_figure": "augmentations",
     "embedding_map": "embedding_maps",
     "reliability": "verification",
+    "roc_curve": "verification",
 }
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "ranking_figure",
     "reidlab_style",
     "reliability",
+    "roc_curve",
     "save_figure",
     "training_history",
     "triplet_balance",

@@ -13,9 +13,11 @@ from reidlab.errors import UserError
 from reidlab.figure_text import plain
 from reidlab.plots.style import PALETTE, axes_or_new, set_alt, styled
 from reidlab.retrieval.calibrated import Calibration
+from reidlab.retrieval.checks import check_real
 from reidlab.retrieval.reliability import error_of
+from reidlab.retrieval.roc import RATES, Verification
 
-__all__ = ["reliability"]
+__all__ = ["reliability", "roc_curve"]
 
 _LINES = ("-", "--", ":", "-.")
 _MARKERS = ("o", "s", "^", "D", "v", "P")
@@ -59,4 +61,52 @@ def reliability(
     ax.set(xlim=(-2, 102), ylim=(-2, 102))
     ax.legend(loc="upper left")
     set_alt(ax, f"Reliability of stated probabilities against the diagonal; {'; '.join(alt)}.")
+    return ax
+
+
+@styled
+def roc_curve(
+    results: Verification | Mapping[str, Verification], *, ax: Axes | None = None, lowest: float = 1e-5
+) -> Axes:
+    """Draw the share of pairs of one person that is accepted against that of different people, which is on a log axis.
+
+    The signs stand at false-positive rates of 1e-4, 1e-3 and 1e-2, by the step rule.
+
+    Args:
+        results: one, or several by name, of `retrieval.verification`.
+        ax: where.
+        lowest: where the axis of false positives begins; not below the rate of a single pair.
+
+    Raises:
+        UserError: no results, or another beginning.
+    """
+    named = {"": results} if isinstance(results, Verification) else dict(results)
+    if not named:
+        raise UserError("There is no result to draw: give what retrieval.verification returns.")
+    check_real("lowest", lowest, 0, 1, open_ends=True)
+    begin = max(lowest, min(0.5, min(1 / found.n_different for found in named.values())))
+    ax = axes_or_new(ax, 5.6, 4.2)
+    alt = []
+    for at, (name, found) in enumerate(named.items()):
+        fpr = np.unique(
+            np.append(np.geomspace(begin, 1, 600), found.different[found.different > 0] / found.n_different)
+        )
+        fpr = fpr[fpr >= begin] if len(fpr) < 3000 else np.geomspace(begin, 1, 1500)
+        tpr = 100 * np.array([found.tpr_at(min(rate, 1.0)) for rate in fpr])
+        label = f"{plain(name)}: " if name else ""
+        label += f"AUC {found.auc:.4f}, equal error rate {100 * found.eer:.1f} %"
+        style: dict[str, Any] = {"color": PALETTE[at % len(PALETTE)], "linestyle": _LINES[at % len(_LINES)]}
+        ax.plot(fpr, tpr, drawstyle="steps-post", label=label, **style)
+        marks = [rate for rate in RATES if rate >= begin]
+        ax.plot(
+            marks, [100 * found.tpr_at(rate) for rate in marks], linestyle="", color=style["color"],
+            marker=_MARKERS[at % len(_MARKERS)], markersize=6,
+        )  # fmt: skip
+        rates = ", ".join(f"{100 * found.tpr_at(rate):.1f} % at {rate:g}" for rate in marks)
+        alt.append(f"{name + ': ' if name else ''}AUC {found.auc:.4f}{', true positives ' + rates if rates else ''}")
+    ax.set_xscale("log")
+    ax.set(xlabel="different people accepted (share of pairs)", ylabel="pairs of one person accepted (%)")
+    ax.set(xlim=(begin, 1), ylim=(0, 101))
+    ax.legend(loc="lower right")
+    set_alt(ax, f"ROC curve from a false-positive rate of {begin:.1g} up; {'; '.join(alt)}.")
     return ax

@@ -9,51 +9,67 @@ if TYPE_CHECKING:
     from reidlab.retrieval.calibrated import Calibration
     from reidlab.retrieval.calibration import fit_calibration
     from reidlab.retrieval.embedding import embed
+    from reidlab.retrieval.index import Index
     from reidlab.retrieval.metrics import average_precision, evaluate, inverse_negative_penalty
     from reidlab.retrieval.outcome import RetrievalResult
     from reidlab.retrieval.pairs import sample_pairs
     from reidlab.retrieval.projection import Projection, fit_lda
     from reidlab.retrieval.protocol import pool_multi_query, protocol_audit
     from reidlab.retrieval.reliability import expected_calibration_error, reliability_table
+    from reidlab.retrieval.reranking.chosen import refine_vectors, rerank
+    from reidlab.retrieval.reranking.plain import fuse
+    from reidlab.retrieval.roc import Verification, verification
     from reidlab.retrieval.top import rank_gallery
     from reidlab.retrieval.vectors import Embeddings
 
 _HOMES = {
     "Calibration": "calibrated",
     "Embeddings": "vectors",
+    "Index": "index",
     "Projection": "projection",
     "RetrievalResult": "outcome",
+    "Verification": "roc",
     "average_precision": "metrics",
     "embed": "embedding",
     "evaluate": "metrics",
     "expected_calibration_error": "reliability",
     "fit_calibration": "calibration",
     "fit_lda": "projection",
+    "fuse": "reranking.plain",
     "inverse_negative_penalty": "metrics",
     "pool_multi_query": "protocol",
     "protocol_audit": "protocol",
     "rank_gallery": "top",
+    "refine_vectors": "reranking.chosen",
     "reliability_table": "reliability",
+    "rerank": "reranking.chosen",
     "sample_pairs": "pairs",
+    "verification": "roc",
 }
 
 __all__ = [
     "Calibration",
     "Embeddings",
+    "Index",
     "Projection",
     "RetrievalResult",
+    "Verification",
     "average_precision",
     "embed",
     "evaluate",
     "expected_calibration_error",
     "fit_calibration",
     "fit_lda",
+    "fuse",
     "inverse_negative_penalty",
     "pool_multi_query",
     "protocol_audit",
     "rank_gallery",
+    "refine_vectors",
     "reliability_table",
+    "rerank",
     "sample_pairs",
+    "verification",
 ]
 
 
