@@ -12,7 +12,7 @@ from reidlab.registry.of_models import (
     POOLINGS,
     on_backbone,
 )
-from reidlab.registry.of_retrieval import METRICS
+from reidlab.registry.of_retrieval import INDEXES, METRICS, RERANKINGS
 from reidlab.registry.of_training import LOSSES, OPTIMIZERS, SCHEDULES, TRACKERS
 from reidlab.registry.options import Part, check_options, options_of
 
@@ -23,6 +23,7 @@ __all__ = [
     "CORRUPTIONS",
     "DATASETS",
     "ENGINES",
+    "INDEXES",
     "LOSSES",
     "METRICS",
     "MODELS",
@@ -30,6 +31,7 @@ __all__ = [
     "OPTIMIZERS",
     "POOLINGS",
     "REGISTRIES",
+    "RERANKINGS",
     "SAMPLERS",
     "SCHEDULES",
     "TRACKERS",
@@ -58,6 +60,8 @@ REGISTRIES: tuple[Registry, ...] = (
     OPTIMIZERS,
     TRACKERS,
     METRICS,
+    RERANKINGS,
+    INDEXES,
     ENGINES,
     DATASETS,
 )
