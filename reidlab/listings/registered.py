@@ -16,6 +16,9 @@ from reidlab.registry import (
     ATTENTIONS,
     BACKBONES,
     CLASSIFIERS,
+    CORRUPTIONS,
+    ENGINES,
+    INDEXES,
     LOSSES,
     METRICS,
     MODELS,
@@ -222,11 +225,24 @@ KINDS: dict[str, Kind] = {
     "transforms": Kind(
         "transform", "transforms of training images", _from(TRANSFORMS, "augment: {steps: [{name: NAME}]}")
     ),
+    "corruptions": Kind(
+        "corruption",
+        "corruptions of test images",
+        _from(CORRUPTIONS, "", "Chosen by `reidlab run 16 -p corruptions NAME`."),
+    ),
     "samplers": Kind("sampler", "samplers of batches", _from(SAMPLERS, "sampler: {name: NAME}")),
     "schedules": Kind("schedule", "schedules of the learning rate", _schedules),
     "optimizers": Kind("optimizer", "optimisers", _optimizers),
     "metrics": Kind(
         "metric", "distances between embeddings", _from(METRICS, "", "Chosen by `reidlab run 04 -p metric NAME`.")
+    ),
+    "engines": Kind(
+        "engine", "engines of embeddings", _from(ENGINES, "", "Chosen by `embed(model, images, engine=NAME)`.")
+    ),
+    "indexes": Kind(
+        "index",
+        "kinds of indexes",
+        _from(INDEXES, "", "Chosen by `Index.build(vectors, ids, kind='NAME', options={...})`."),
     ),
     "trackers": Kind(
         "tracker", "trackers of trainings", _from(TRACKERS, "", "Chosen by `reidlab run 03 -p tracking NAME`.")

@@ -20,7 +20,8 @@ from reidlab.params import MODELS as MODELS_OF_NOTEBOOKS
 from reidlab.training.objective import Objective
 from reidlab.training.recipes import LossTerm, Recipe, list_recipes, load_recipe
 
-PARAMETERS = ("metrics", "trackers")  # named by a notebook's parameter, not by a recipe
+PARAMETERS = ("corruptions", "metrics", "trackers")  # named by a notebook's parameter, not by a recipe
+ARGUMENTS = ("indexes",)  # named by an argument of a function
 ALL = [(kind, name) for kind in KINDS for name in choose(kind)]
 
 
@@ -97,7 +98,7 @@ def test_everything_is_explained(kind: str, name: str, tmp_path: Path) -> None:
         assert strange not in told or name == "center"
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("losses", "recipes", *PARAMETERS)])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("losses", "recipes", *PARAMETERS, *ARGUMENTS)])
 def test_the_way_to_name_it_in_a_recipe_is_right(kind: str) -> None:
     for name in choose(kind):
         lines = show(kind, [name]).split("In a recipe:\n")[1].replace("size: ...", "size: [64, 32]")
@@ -117,6 +118,11 @@ def test_the_way_to_name_it_as_a_parameter_is_right(kind: str) -> None:
         number, parameter, value = re.findall(r"`reidlab run (\d\d) -p (\w+) (\w+)`", told)[0]
         model = next(model for model in MODELS_OF_NOTEBOOKS if model.notebook.startswith(number))
         assert name in str(getattr(model.from_values({parameter: value}), parameter)) and "In a recipe" not in told
+
+
+def test_the_way_to_name_it_as_an_argument_is_right() -> None:
+    for name in choose("indexes"):
+        assert f"`Index.build(vectors, ids, kind='{name}', options={{...}})`" in show("indexes", [name])
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -206,3 +212,9 @@ assert main(['models']) == 0 and 'timm' not in sys.modules
 assert main(['schedules']) == 0 and 'timm' not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_the_card_of_a_shipped_model_is_shown() -> None:
+    assert show("models", ["small"]).startswith("# Model card: small")
+    assert records("models", [" Small"])[0]["text"] == show("models", ["small"])
+    assert "small" not in choose("models")  # which lists what can be built
