@@ -23,11 +23,14 @@ from reidlab.plots.triplets import triplet_rows
 
 if TYPE_CHECKING:
     from reidlab.plots.augmentations import augmentation_figure
+    from reidlab.plots.breakdown import camera_matrix, confused_identities
     from reidlab.plots.embedding_maps import embedding_map
     from reidlab.plots.verification import reliability, roc_curve
 
 _HOMES = {
     "augmentation_figure": "augmentations",
+    "camera_matrix": "breakdown",
+    "confused_identities": "breakdown",
     "embedding_map": "embedding_maps",
     "reliability": "verification",
     "roc_curve": "verification",
@@ -35,8 +38,10 @@ _HOMES = {
 
 __all__ = [
     "augmentation_figure",
+    "camera_matrix",
     "choose_queries",
     "cmc_curve",
+    "confused_identities",
     "contact_sheet",
     "cost_chart",
     "describe",

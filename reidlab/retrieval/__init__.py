@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from reidlab.retrieval.breakdown import camera_matrix, confused_identities, identity_spread, scores_by
     from reidlab.retrieval.calibrated import Calibration
     from reidlab.retrieval.calibration import fit_calibration
     from reidlab.retrieval.embedding import embed
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from reidlab.retrieval.reranking.plain import fuse
     from reidlab.retrieval.roc import Verification, verification
     from reidlab.retrieval.top import rank_gallery
+    from reidlab.retrieval.top_k import single_shot_cmc, top_k_table
     from reidlab.retrieval.vectors import Embeddings
 
 _HOMES = {
@@ -30,12 +32,15 @@ _HOMES = {
     "RetrievalResult": "outcome",
     "Verification": "roc",
     "average_precision": "metrics",
+    "camera_matrix": "breakdown",
+    "confused_identities": "breakdown",
     "embed": "embedding",
     "evaluate": "metrics",
     "expected_calibration_error": "reliability",
     "fit_calibration": "calibration",
     "fit_lda": "projection",
     "fuse": "reranking.plain",
+    "identity_spread": "breakdown",
     "inverse_negative_penalty": "metrics",
     "pool_multi_query": "protocol",
     "protocol_audit": "protocol",
@@ -44,6 +49,9 @@ _HOMES = {
     "reliability_table": "reliability",
     "rerank": "reranking.chosen",
     "sample_pairs": "pairs",
+    "scores_by": "breakdown",
+    "single_shot_cmc": "top_k",
+    "top_k_table": "top_k",
     "verification": "roc",
 }
 
@@ -55,12 +63,15 @@ __all__ = [
     "RetrievalResult",
     "Verification",
     "average_precision",
+    "camera_matrix",
+    "confused_identities",
     "embed",
     "evaluate",
     "expected_calibration_error",
     "fit_calibration",
     "fit_lda",
     "fuse",
+    "identity_spread",
     "inverse_negative_penalty",
     "pool_multi_query",
     "protocol_audit",
@@ -69,6 +80,9 @@ __all__ = [
     "reliability_table",
     "rerank",
     "sample_pairs",
+    "scores_by",
+    "single_shot_cmc",
+    "top_k_table",
     "verification",
 ]
 

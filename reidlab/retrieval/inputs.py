@@ -72,9 +72,24 @@ class Problem:
             ignored |= self.query_images[query] == self.gallery_images[column]
         return ignored
 
+    def ignored_block(self, rows: Codes) -> Bool[np.ndarray, "row gallery"]:
+        """Return `is_ignored` of queries, given by their rows, and the whole gallery."""
+        alike = self.query_codes[rows, None] == self.gallery_codes
+        if self.query_images is not None and self.gallery_images is not None:
+            alike |= self.query_images[rows, None] == self.gallery_images
+        alike[:, self.gallery_codes == -1] = True
+        row, column = np.nonzero(alike)  # few: only among them can be any that are ignored
+        alike[row, column] = self.is_ignored(rows[row], column)
+        return alike
+
     def for_queries(self, rows: Codes) -> Problem:
         """Return the problem of these queries alone."""
         return self._with_rows(rows, "query", "query_codes", "query_cams", "query_images", "query_ids", "query_cam_ids")
+
+    def for_gallery(self, columns: Codes) -> Problem:
+        """Return the problem with these gallery images alone."""
+        names = ("gallery", "gallery_codes", "gallery_cams", "gallery_images", "gallery_rows", "gallery_ids")
+        return self._with_rows(columns, *names)
 
     def without_junk(self) -> Problem:
         """Return the problem without the gallery's junk; nothing is copied where there is none.
@@ -87,8 +102,7 @@ class Problem:
         rows = np.flatnonzero(self.gallery_codes != -1)
         if not len(rows):
             raise UserError(f"All {self.n_junk} gallery images are junk (pid -1): nothing is left to rank.")
-        names = ("gallery", "gallery_codes", "gallery_cams", "gallery_images", "gallery_rows", "gallery_ids")
-        return self._with_rows(rows, *names)
+        return self.for_gallery(rows)
 
     def _with_rows(self, rows: Codes, *names: str) -> Problem:
         held = {name: getattr(self, name) for name in names}

@@ -12,7 +12,7 @@ from reidlab.retrieval.inputs import Problem, problem_of
 from reidlab.retrieval.scoring import Scorer
 from reidlab.retrieval.vectors import Embeddings, Labels
 
-__all__ = ["sample_pairs"]
+__all__ = ["sample_pairs", "valid_matches"]
 
 MOST = 10_000_000  # pairs: their vectors are held
 
@@ -65,13 +65,19 @@ def sample_pairs(
     return found.assign(similarity=1 - found["distance"]) if scorer.metric.shown == "similarity" else found
 
 
-def _same(problem: Problem, count: int, rng: np.random.Generator) -> tuple[Ints, Ints]:
-    """Draw valid pairs of the same identity, or take all of them: rows of queries, columns of the gallery."""
+def valid_matches(problem: Problem) -> tuple[Ints, Ints]:
+    """Return all valid pairs of the same identity, query by query: rows of queries, columns of the gallery."""
     pairs = pd.DataFrame({"code": problem.query_codes, "query": np.arange(len(problem.query))}).merge(
         pd.DataFrame({"code": problem.gallery_codes, "column": np.arange(len(problem.gallery))}), on="code"
     )
-    rows, columns = pairs["query"].to_numpy(), pairs["column"].to_numpy()
-    rows, columns = _valid(problem, rows, columns)
+    rows, columns = _valid(problem, pairs["query"].to_numpy(), pairs["column"].to_numpy())
+    order = np.lexsort((columns, rows))
+    return rows[order], columns[order]
+
+
+def _same(problem: Problem, count: int, rng: np.random.Generator) -> tuple[Ints, Ints]:
+    """Draw valid pairs of the same identity, or take all of them: rows of queries, columns of the gallery."""
+    rows, columns = valid_matches(problem)
     if len(rows) > count:
         chosen = rng.choice(len(rows), count, replace=False)
         rows, columns = rows[chosen], columns[chosen]

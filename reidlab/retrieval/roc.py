@@ -201,11 +201,5 @@ def _distances(scorer: Scorer, rows: Ints) -> Floats:
 
 def _kinds(problem: Problem, rows: Ints) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Return which pairs [row, gallery] show one person, and which different ones; ignored pairs are neither."""
-    one = problem.query_codes[rows, None] == problem.gallery_codes
-    alike = one.copy()
-    if problem.query_images is not None and problem.gallery_images is not None:
-        alike |= problem.query_images[rows, None] == problem.gallery_images
-    row, column = np.nonzero(alike)  # few: only among them can be any that are ignored
-    ignored = problem.is_ignored(rows[row], column)
-    one[row[ignored], column[ignored]] = False
-    return one, ~alike
+    one, valid = problem.query_codes[rows, None] == problem.gallery_codes, ~problem.ignored_block(rows)
+    return one & valid, ~one & valid

@@ -13,6 +13,7 @@ from reidlab.ids import as_ids
 from reidlab.registry import METRICS
 from reidlab.retrieval.checks import check_whole
 from reidlab.retrieval.inputs import Problem, problem_of
+from reidlab.retrieval.nearest import top_columns
 from reidlab.retrieval.scoring import Scorer
 from reidlab.retrieval.vectors import Embeddings, Labels
 
@@ -82,7 +83,7 @@ def _lists(problem: Problem, k: int, show_ignored: bool) -> list[pd.DataFrame]:
     for at in np.argsort(scorer.query_first, kind="stable").tolist():
         if scorer.query_first[at] != whose:
             whose = int(scorer.query_first[at])
-            dots = scorer.multiply(problem.query[whose : whose + 1])[0]
+            dots = scorer.multiply(np.array([whose]))[0]
         frames[at] = _nearest(problem, scorer, at, dots, k, show_ignored)
     return [frames[at] for at in range(len(problem.query))]
 
@@ -99,14 +100,6 @@ def _chosen(queries: Any, n_query: int) -> npt.NDArray[np.int64]:
     return rows
 
 
-def _top_columns(scores: npt.NDArray[Any], k: int) -> npt.NDArray[np.int64]:
-    """Return the columns of the `k` largest scores, best first, ties in column order."""
-    k = min(k, len(scores))
-    limit = np.partition(scores, len(scores) - k)[len(scores) - k]
-    candidates = np.flatnonzero(scores >= limit)
-    return candidates[np.argsort(-scores[candidates], kind="stable")[:k]]
-
-
 def _nearest(
     problem: Problem, scorer: Scorer, at: int, dots: npt.NDArray[Any], k: int, show_ignored: bool
 ) -> pd.DataFrame:
@@ -117,7 +110,7 @@ def _nearest(
     if not show_ignored:
         scores = np.where(ignored, -np.inf, scores)
         k = min(k, int((~ignored).sum()))
-    columns = _top_columns(scores, k) if k else np.zeros(0, np.int64)
+    columns = top_columns(scores, k) if k else np.zeros(0, np.int64)
     flags = np.where(ignored[columns], 2, right[columns].astype(int))
     valid = flags < 2
     # the k nearest images of all begin with the nearest valid ones, so counting those listed gives their ranks

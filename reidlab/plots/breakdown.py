@@ -1,0 +1,127 @@
+"""Show where a retrieval is right and wrong: pairs of cameras, and people who are taken for each other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from reidlab.errors import UserError
+from reidlab.figure_text import cut, plain
+from reidlab.plots.pictures import draw_image, image_of
+from reidlab.plots.style import WRONG, Chart, axes_or_new, new_figure, set_alt, styled
+from reidlab.retrieval.checks import check_choice, check_whole
+
+__all__ = ["camera_matrix", "confused_identities"]
+
+SCORES = {"rank1": "rank-1", "mAP": "mAP"}
+MOST_CELLS = 20  # cameras along a side whose cells are written in
+
+
+@styled
+def camera_matrix(matrix: pd.DataFrame, *, value: str = "mAP", ax: Axes | None = None) -> Axes:
+    """Draw the scores of queries of one camera in the gallery of another as a heat map; below each, how many queries.
+
+    Args:
+        matrix: what `retrieval.camera_matrix` returns.
+        value: "rank1" or "mAP".
+        ax: where.
+
+    Raises:
+        UserError: another value, or no pair of cameras.
+    """
+    check_choice("value", value, SCORES)
+    if matrix.empty:
+        raise UserError("The matrix has no pair of cameras: there is nothing to draw.")
+    rows, columns = (list(dict.fromkeys(matrix[f"{side}_camid"].tolist())) for side in ("query", "gallery"))
+    keys = [matrix["query_camid"].map(rows.index), matrix["gallery_camid"].map(columns.index)]
+    score, count = np.full((len(rows), len(columns)), np.nan), np.zeros((len(rows), len(columns)), np.int64)
+    score[tuple(keys)], count[tuple(keys)] = 100 * matrix[value], matrix["queries"]
+    ax = axes_or_new(ax, max(4.6, 0.75 * len(columns) + 2.2), max(3.2, 0.6 * len(rows) + 1.4))
+    drawn = ax.imshow(np.ma.masked_invalid(score), cmap="cividis", vmin=0, vmax=100, aspect="auto")
+    ax.set_facecolor("#DDDDDD")
+    ax.grid(False)
+    ax.figure.colorbar(drawn, ax=ax, label=f"{SCORES[value]} (%)")
+    if max(score.shape) <= MOST_CELLS:
+        for (row, column), each in np.ndenumerate(score):
+            text = "–" if np.isnan(each) else f"{each:.0f} %\n{count[row, column]:,}"
+            colour = "black" if np.isnan(each) or each > 55 else "white"
+            ax.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)
+    ax.set_xticks(range(len(columns)), [plain(name, 8) for name in columns])
+    ax.set_yticks(range(len(rows)), [plain(name, 12) for name in rows])
+    ax.set(xlabel="camera of the gallery images (id)", ylabel="camera of the query (id)")
+    filled = matrix[matrix["queries"] > 0]
+    told = "none has a query with a match"
+    if len(filled):
+        low, high = (filled.loc[filled[value].agg(end)] for end in ("idxmin", "idxmax"))
+        told = "; ".join(
+            f"{word} {100 * each[value]:.0f} %, camera {each['query_camid']} to {each['gallery_camid']}"
+            for word, each in (("lowest", low), ("highest", high))
+        )
+    set_alt(ax, f"Heat map of {SCORES[value]} by camera of query ({len(rows)}) and gallery ({len(columns)}): {told}.")
+    return ax
+
+
+@styled
+def confused_identities(
+    pairs: pd.DataFrame,
+    query_table: pd.DataFrame | None = None,
+    gallery_table: pd.DataFrame | None = None,
+    *,
+    query_images: Any = None,
+    gallery_images: Any = None,
+    limit: int = 10,
+) -> Chart:
+    """Draw a table of the people who are most often taken for each other: true, taken for, how often.
+
+    With images there stand pictures beside: the query, and the image of the other person that was nearest to it.
+
+    Args:
+        pairs: what `retrieval.confused_identities` returns.
+        query_table: image table of the queries, whose files are drawn; or give `query_images`.
+        gallery_table: the same of the gallery.
+        query_images: pixels by query row (see `pictures.image_of`).
+        gallery_images: pixels by gallery row.
+        limit: pairs that are drawn.
+
+    Raises:
+        UserError: no pair, or images of one side alone.
+    """
+    limit = check_whole("limit", limit, 1, 100)
+    if pairs.empty:
+        raise UserError("No query was taken for another identity: there is nothing to draw.")
+    sides = [
+        table if images is None else images
+        for images, table in ((query_images, query_table), (gallery_images, gallery_table))
+    ]
+    if (sides[0] is None) != (sides[1] is None):
+        raise UserError("Pictures need the images of both sides: give query_table and gallery_table, or neither.")
+    shown = pairs.head(limit)
+    pictures = sides[0] is not None
+    height = 0.95 if pictures else 0.36
+    figure = new_figure(6.4 if pictures else 5.2, height * len(shown) + 0.5)
+    grid = figure.subplots(len(shown), 3 if pictures else 1, squeeze=False, width_ratios=[1, 1, 4] if pictures else [1])
+    rows = list(zip(shown["query"].tolist(), shown["gallery"].tolist()))
+    for line, pair, (query, gallery) in zip(grid, shown.itertuples(), rows):
+        if pictures:
+            draw_image(line[0], image_of(sides[0], query), "query")
+            draw_image(line[1], image_of(sides[1], gallery), "wrong")
+            for ax in line[:2]:
+                ax.set_xlabel("")
+        draw_image(line[-1], None)
+        line[-1].set(xlim=(0, 1), ylim=(0, 1))
+        # `$` is escaped by plain, the arrow is ours
+        names = f"{plain(cut(pair.pid, 14))} → {plain(cut(pair.taken_for, 14))}"
+        line[-1].text(0.02, 0.5, names, va="center", fontsize=11)
+        times = f"{pair.times:,} of {pair.queries:,} queries"
+        line[-1].text(0.98, 0.5, times, va="center", ha="right", fontsize=11, color=WRONG.colour)
+    figure.suptitle("identity → taken for", fontsize=11)
+    first = shown.iloc[0]
+    set_alt(
+        figure,
+        f"Table of {len(shown)} pairs of identities that were confused; most often {first['pid']}, taken for "
+        f"{first['taken_for']} in {first['times']} of {first['queries']} queries.",
+    )
+    return figure
