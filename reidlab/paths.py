@@ -11,6 +11,7 @@ from reidlab.errors import UserError, shown
 __all__ = [
     "CALLED_FROM",
     "RECIPES",
+    "SHIPPED_MODELS",
     "data_root",
     "exists",
     "expanded",
@@ -23,6 +24,7 @@ __all__ = [
 
 CALLED_FROM = "REIDLAB_CALLED_FROM"  # set for kernels by `reidlab run`: the folder that a user's paths count from
 RECIPES = Path(__file__).resolve().parent / "recipes"  # those that come with the package
+SHIPPED_MODELS = Path(__file__).resolve().parent / "models" / "shipped"  # trained models, a folder with its card each
 
 
 def exists(path: str | os.PathLike[str]) -> bool:

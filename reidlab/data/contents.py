@@ -23,7 +23,7 @@ from reidlab.errors import UserError
 from reidlab.paths import data_root
 from reidlab.progress import bar
 
-__all__ = ["RANGE", "content_digests", "shared_folder"]
+__all__ = ["RANGE", "content_digests", "is_settled", "shared_folder", "state_of"]
 
 RANGE = "value_range"  # the column of an image table that says which value becomes 255 (reidlab.data.scales)
 # Files changed so lately are not remembered: a second change within the clock's tick (2 s on FAT) would not be seen.
@@ -41,14 +41,14 @@ def content_digests(paths: Sequence[str]) -> list[str]:
     """
     paths = [os.path.abspath(path) for path in paths]  # noqa: PTH100
     unique = list(dict.fromkeys(paths))
-    about = {path: _about(path) for path in unique}
+    about = {path: state_of(path) for path in unique}
     kept = _kept(unique)
     found = {path: kept[path][1] for path in unique if path in kept and kept[path][0] == about[path]}
     wanted = [path for path in unique if path not in found]
     if wanted:
         now = time.time_ns()
         read = dict(zip(wanted, _read_all(wanted)))
-        _keep([(path, about[path], digest) for path, digest in read.items() if _is_settled(path, about[path], now)])
+        _keep([(path, about[path], digest) for path, digest in read.items() if is_settled(path, about[path], now)])
         found |= read
     return [found[path] for path in paths]
 
@@ -61,7 +61,7 @@ def shared_folder(paths: Sequence[str]) -> str:
         return ""
 
 
-def _about(path: str) -> str:
+def state_of(path: str) -> str:
     """Return what the system says of a file; any change of its content changes one of these."""
     try:
         found = os.stat(path)  # noqa: PTH116 (a Path for each of 60,000 files costs more than the stat)
@@ -73,12 +73,12 @@ def _about(path: str) -> str:
     return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
 
 
-def _is_settled(path: str, about: str, now: int) -> bool:
+def is_settled(path: str, about: str, now: int) -> bool:
     """Return whether a digest may be kept: the file is as it was before it was read, and was not changed just now."""
     _, written, changed, _ = map(int, about.split())
     moment = written if os.name == "nt" else changed  # nobody can set the time of change; Windows has none
     with suppress(UserError):
-        return moment < now - _FRESH and _about(path) == about
+        return moment < now - _FRESH and state_of(path) == about
     return False
 
 

@@ -24,6 +24,7 @@ from reidlab.errors import UserError
 
 __all__ = [
     "FORMATS",
+    "IMAGE_SUFFIXES",
     "MAX_PIXELS",
     "Bad",
     "Opened",
@@ -40,6 +41,7 @@ __all__ = [
 
 # Decoded by Pillow itself, without any other program: an EPS goes to Ghostscript, whatever its name.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")  # what is looked for in a folder
 MAX_PIXELS = 89_478_485  # of one image, Pillow's own bound for what may be an attack: 256 MiB as RGB
 MAX_BYTES = 2**30  # of one file
 _ORIENTATION = 0x0112  # the EXIF tag

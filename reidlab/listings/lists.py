@@ -11,6 +11,7 @@ from typing import Any
 from reidlab.errors import UserError, nearest
 from reidlab.listings.layout import definitions, lines, wrapped
 from reidlab.listings.registered import KINDS, TIMM, Listed, of_timm
+from reidlab.paths import SHIPPED_MODELS
 
 __all__ = ["choose", "records", "show"]
 
@@ -42,6 +43,9 @@ def show(kind: str, patterns: Sequence[str] = (), *, width: int | None = None) -
     Raises:
         UserError: a pattern that nothing fits.
     """
+    card = _card(kind, patterns)
+    if card:
+        return card
     names = choose(kind, patterns)
     known = KINDS[kind].read()
     if len(patterns) == 1 and not _has_wildcard(patterns[0]):
@@ -55,6 +59,9 @@ def records(kind: str, patterns: Sequence[str] = ()) -> list[dict[str, Any]]:
     Raises:
         UserError: a pattern that nothing fits.
     """
+    card = _card(kind, patterns)
+    if card:
+        return [{"name": patterns[0].strip().lower(), "sentence": "a trained model of the package", "text": card}]
     names = choose(kind, patterns)
     known = KINDS[kind].read()
     if len(patterns) == 1 and not _has_wildcard(patterns[0]):
@@ -64,6 +71,13 @@ def records(kind: str, patterns: Sequence[str] = ()) -> list[dict[str, Any]]:
         said = {"text": text, "facts": facts, "usage": listed.usage, "options": [each._asdict() for each in options]}
         return [{"name": name, "sentence": listed.sentence, **said}]
     return [{"name": name, "sentence": known[name].sentence if name in known else _tags(name)} for name in names]
+
+
+def _card(kind: str, patterns: Sequence[str]) -> str:
+    """Return the card of a trained model that comes with the package, where its name alone is asked for."""
+    cards = {path.parent.name: path for path in SHIPPED_MODELS.glob("*/README.md")} if kind == "models" else {}
+    path = cards.get(patterns[0].strip().lower()) if len(patterns) == 1 else None
+    return "" if path is None else path.read_text(encoding="utf-8").rstrip()
 
 
 def _explanation(kind: str, name: str, listed: Listed, width: int | None) -> str:

@@ -126,7 +126,7 @@ def _plane(values: Points, method: str, seed: int) -> Points:
 
 def _draw(ax: Axes, points: Points, pids: list[Any], people: list[Any], images: list[Any] | None) -> None:
     colours = [PALETTE[people.index(pid)] for pid in pids]
-    ax.scatter(*points.T, c=colours, s=30)
+    ax.scatter(points[:, 0], points[:, 1], c=colours, s=30)
     ax.set(xticks=[], yticks=[])
     ax.grid(False)
     ax.margins(0.08)

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ from reidlab.registry import MODELS
 from reidlab.store.origins import training_origins
 from reidlab.store.runs import Run, find_run
 
-__all__ = ["ModelSource", "model_from", "model_from_run"]
+__all__ = ["CALIBRATION", "ModelSource", "model_from", "model_from_run"]
 
+CALIBRATION = "calibration.json"  # beside a model: what its cosines mean (`reidlab.retrieval.Calibration`)
 # what the config of a shipped model says of its training
 _FACTS = ("recipe", "trained_on", "epochs", "best_epoch", "best_val_map", "minutes", "seed", "git", "machine")
 
@@ -39,6 +41,7 @@ class ModelSource:
         facts: what is known of its training (recipe, epochs, minutes, ...), for tables of results.
         notes: what a reader must know.
         elsewhere: it was not trained on a split of this workbook, so that no identity has to be held out for its score.
+        calibration: the file of its calibration, where one comes with it.
     """
 
     label: str
@@ -47,6 +50,7 @@ class ModelSource:
     facts: dict[str, Any]
     notes: tuple[str, ...] = ()
     elsewhere: bool = False
+    calibration: Path | None = None
 
 
 def model_from_run(run: Run) -> ModelSource:
@@ -87,7 +91,8 @@ def model_from(given: str) -> ModelSource:
         folder = saved_folder(path)
         digest = saved_digest(folder)
         name = path.parent.name if path.name == "model" else path.name
-        return ModelSource(name, digest, _unchanged(digest, saved_digest, folder, load_model), {"recipe": name})
+        load = _unchanged(digest, saved_digest, folder, load_model)
+        return ModelSource(name, digest, load, {"recipe": name}, calibration=_calibration(folder))
     return model_from_run(find_run(given))
 
 
@@ -97,7 +102,13 @@ def _shipped(name: str) -> ModelSource:
     facts = read_json(folder / CONFIG, CONFIG)
     facts = {key: facts[key] for key in _FACTS if key in facts}
     note = f"Model {name} was trained on {facts['trained_on']}: scores on these say nothing about other cameras."
-    return ModelSource(name, saved_digest(folder), lambda: load_model(folder), facts, (note,), elsewhere=True)
+    load = partial(load_model, folder)
+    calibration = _calibration(folder)
+    return ModelSource(name, saved_digest(folder), load, facts, (note,), elsewhere=True, calibration=calibration)
+
+
+def _calibration(folder: Path) -> Path | None:
+    return folder / CALIBRATION if (folder / CALIBRATION).is_file() else None
 
 
 def _published(name: str, path: Path) -> ModelSource:

@@ -28,8 +28,9 @@ from reidlab.training.engine import Learner, Means
 from reidlab.training.grounds import begun_on, grounds_of, plan_of, refuse_other, say_changes
 from reidlab.training.loss_options import complete_terms, give_class_counts
 from reidlab.training.objective import Objective
+from reidlab.training.optimizers import described
 from reidlab.training.recipes import Recipe
-from reidlab.training.run import TrainingRun, read_finished, summarise, write_finished
+from reidlab.training.run import TrainingRun, facts_of, read_finished, summarise, write_finished
 from reidlab.training.start import begin_from
 from reidlab.training.task import make_task
 from reidlab.training.telling import Telling
@@ -249,23 +250,13 @@ class _Training:
         save_model(model, self.folder / "model", self.config)
         history = pd.DataFrame(self.history)
         about = {
-            "recipe": self.recipe.name,
-            "epochs_planned": self.recipe.epochs,
-            "best_epoch": best_epoch,
-            "best_val_map": self.best["val_map"] if self.best["epoch"] > 0 else None,
+            **facts_of(self.recipe, self.best, best_epoch, self.compute),
             "num_classes": self.config["num_classes"],
             "sampler_note": self.task.sampler.note,
             **({"start": self.started} if self.started else {}),
             **({"teachers": self.teachers.note} if self.teachers is not None else {}),
-            "device": str(self.compute.device),
-            "precision": self.compute.precision,
             **({"grounds": self.grounds} if len(self.grounds) > 1 else {}),
-            "parameter_groups": [
-                "{group}: {tensors} tensors, {parameters:,} parameters, rate {lr:g}, decay {weight_decay:g}".format(
-                    **row
-                )
-                for row in self.learner.groups
-            ],
+            "parameter_groups": described(self.learner.groups),
         }
         run = TrainingRun(self.folder, history, best_epoch, summarise(history, about))
         write_finished(run, self.given)

@@ -20,6 +20,7 @@ __all__ = [
     "build_loss_optimizer",
     "build_optimizer",
     "describe_groups",
+    "described",
     "set_rates",
     "sgd",
 ]
@@ -111,6 +112,12 @@ def describe_groups(*optimizers: torch.optim.Optimizer | None) -> list[dict[str,
         if optimizer is not None
         for group in optimizer.param_groups
     ]
+
+
+def described(groups: Iterable[dict[str, Any]]) -> list[str]:
+    """Return a line per parameter group, from `describe_groups`."""
+    line = "{group}: {tensors} tensors, {parameters:,} parameters, rate {lr:g}, decay {weight_decay:g}"
+    return [line.format(**group) for group in groups]
 
 
 def set_rates(groups: Iterable[dict[str, Any]], factor: float, momentum: float | None) -> None:

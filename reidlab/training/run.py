@@ -10,11 +10,13 @@ from typing import Any
 import pandas as pd
 from torch import nn
 
+from reidlab.devices import ComputePlan
 from reidlab.documents import read_json
 from reidlab.models.saved import load_model
 from reidlab.models.weights.writing import write_json
+from reidlab.training.recipes import Recipe
 
-__all__ = ["TrainingRun", "read_finished", "summarise", "write_finished"]
+__all__ = ["TrainingRun", "facts_of", "read_finished", "summarise", "write_finished"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,18 @@ def summarise(history: pd.DataFrame, about: Mapping[str, Any]) -> dict[str, Any]
         "train_images_seen": int(history["images"].sum()),
         "minutes": float(seconds.sum() / 60),
         "wait_share": float((history["wait_share"] * seconds).sum() / seconds.sum()),
+    }
+
+
+def facts_of(recipe: Recipe, best: Mapping[str, float], best_epoch: int, compute: ComputePlan) -> dict[str, Any]:
+    """Return which epoch counts, by which validation mAP, and how it was computed."""
+    return {
+        "recipe": recipe.name,
+        "epochs_planned": recipe.epochs,
+        "best_epoch": best_epoch,
+        "best_val_map": best["val_map"] if best["epoch"] > 0 else None,
+        "device": str(compute.device),
+        "precision": compute.precision,
     }
 
 

@@ -24,7 +24,7 @@ from reidlab.workbook.runner import executed_root
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-__all__ = ["Built", "build_report", "find_executed", "html_root", "write_pages"]
+__all__ = ["Built", "build_report", "find_executed", "html_root", "template_environment", "write_pages"]
 
 
 @dataclass(frozen=True)
@@ -93,22 +93,22 @@ def write_pages(notebooks: Sequence[Path] = (), *, code: bool = False) -> Built:
     twice = sorted({name for name in names if names.count(name) > 1 or name == "index.html"})
     if twice:
         raise UserError(f"Two pages would have the same name ({', '.join(twice)}). Rename one of the notebooks.")
-    environment = _environment()
+    made = template_environment()
     shared = {
         "pages": pages,
         "policy": POLICY,
-        "style": _style(environment),
+        "style": _style(made),
         "today": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         "commit": _commit(),
         "failed": sum(page.kind == "failed" for page in pages),
     }
     folder = html_root()
-    template = environment.get_template("page.html.j2")
+    template = made.get_template("page.html.j2")
     for page, content in asked:
         more = {"title": page.title, "current": page.file, "page": page, "content": content.html}
         more |= {"contents": content.sections, "more_style": content.style}
         write_whole(folder / page.file, template.render(**shared, **more))
-    index = environment.get_template("index.html.j2").render(
+    index = made.get_template("index.html.j2").render(
         **shared, groups=grouped(pages), title="All notebooks", current=None
     )
     write_whole(folder / "index.html", index)
@@ -155,7 +155,8 @@ def _commit() -> str:
 
 
 @cache
-def _environment() -> Environment:
+def template_environment() -> Environment:
+    """Return the templates of all pages."""
     from jinja2 import Environment, PackageLoader
 
     loader = PackageLoader("reidlab.workbook", "templates")

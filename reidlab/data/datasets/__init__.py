@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from reidlab.data.datasets._own import own_pattern
 from reidlab.errors import UserError
 from reidlab.paths import data_root, find
 from reidlab.registry import DATASETS, Entry
 
-__all__ = ["DATASETS", "list_datasets", "read"]
+__all__ = ["DATASETS", "list_datasets", "own_pattern", "read"]
 
 
 def list_datasets() -> pd.DataFrame:

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from reidlab.data.images import IMAGE_SUFFIXES
 from reidlab.data.schema import check_table
 from reidlab.errors import UserError
 
 __all__ = [
-    "IMAGE_SUFFIXES",
     "Expected",
     "assemble",
     "compare",
@@ -26,7 +26,6 @@ __all__ = [
     "parsed_rows",
 ]
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 _SHOWN = 5
 
 

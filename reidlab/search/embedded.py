@@ -1,0 +1,189 @@
+"""Embed files of any kind and number: batch by batch, remembered, with what cannot be read listed instead of raised."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float32, UInt8
+from PIL import Image
+from torch import nn
+
+from reidlab.data.contents import is_settled, state_of
+from reidlab.data.images import Bad, open_bytes, read_file, to_rgb
+from reidlab.data.transforms import Preprocess
+from reidlab.devices import ComputePlan
+from reidlab.errors import UserError
+from reidlab.progress import bar
+from reidlab.search.memory import Memory, Remembered, as_vector
+
+__all__ = ["EmbeddedFiles", "embed_files"]
+
+BATCH = 64  # images at once: bounds what is held, also where much memory is free
+_DECODERS = 4  # threads
+
+
+@dataclass(frozen=True)
+class EmbeddedFiles:
+    """Vectors of files.
+
+    Attributes:
+        files: absolute paths.
+        vectors: float32 [file, dim], row i of files[i].
+        digests: of each file's bytes.
+        skipped: path and reason of each file that is no image or could not be read.
+        n_computed: files that were embedded now; the others were remembered.
+    """
+
+    files: list[str]
+    vectors: Float32[np.ndarray, "file dim"]
+    digests: list[str]
+    skipped: list[tuple[str, str]]
+    n_computed: int
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+
+class _Decoded(NamedTuple):
+    path: str
+    state: str
+    digest: str
+    problem: str
+    pixels: np.ndarray | None
+
+
+def embed_files(
+    files: Sequence[str],
+    model: Callable[[], nn.Module],
+    compute: ComputePlan,
+    memory: Memory,
+    *,
+    check_contents: bool = False,
+    batch_size: int | None = None,
+    progress: bool = True,
+) -> EmbeddedFiles:
+    """Return the vectors of image files; those that are remembered are not computed again.
+
+    After every batch what was found is kept: a call that was stopped goes on where it was. At most two batches of
+    pixels are held beside the model.
+
+    Args:
+        files: absolute paths, each once.
+        model: gives the model, in eval mode and with `.preprocess`; called only where something is to be computed.
+        compute: device and precision.
+        memory: of this model and precision.
+        check_contents: read every file and compare its digest, instead of trusting size, times and inode.
+        batch_size: images at once; None: 64.
+        progress: show a bar.
+
+    Raises:
+        UserError: a file is missing, or the model's weights are damaged.
+    """
+    states = {path: state_of(path) for path in files}
+    kept = {each.path: each for each in memory.known(files) if each.state == states[each.path]}
+    if check_contents:
+        kept = {path: each for path, each in kept.items() if each.digest == _digest(path)}
+    wanted = [path for path in files if path not in kept]
+    if wanted:
+        size = batch_size or BATCH
+        for found in _computed(wanted, model(), compute, states, size, len(files), progress):
+            memory.keep([each for each in found if each.state])
+            kept |= {each.path: each for each in found}
+    good = [path for path in files if not kept[path].problem]
+    vectors = np.stack([as_vector(kept[path].vector) for path in good]) if good else np.zeros((0, 0), np.float32)
+    digests = [kept[path].digest for path in good]
+    skipped = [(path, kept[path].problem) for path in files if kept[path].problem]
+    return EmbeddedFiles(good, vectors, digests, skipped, len(wanted))
+
+
+def _computed(
+    wanted: Sequence[str],
+    model: nn.Module,
+    compute: ComputePlan,
+    states: dict[str, str],
+    size: int,
+    total: int,
+    progress: bool,
+) -> Iterator[list[Remembered]]:
+    """Embed batch by batch, the next one being decoded meanwhile."""
+    preprocess = preprocess_of(model)
+    placed = compute.place(model).eval()
+    batches = [wanted[at : at + size] for at in range(0, len(wanted), size)]
+    done = total - len(wanted)
+    with (
+        ThreadPoolExecutor(_DECODERS) as pool,
+        bar(total=total, desc="embedding", unit="img", initial=done, disable=not progress) as shown,
+    ):
+
+        def begin(batch: Sequence[str]) -> list[Future[_Decoded]]:
+            return [pool.submit(_decoded, path, states[path], preprocess) for path in batch]
+
+        ahead = begin(batches[0])
+        for number, batch in enumerate(batches):
+            decoded = [each.result() for each in ahead]
+            ahead = begin(batches[number + 1]) if number + 1 < len(batches) else []
+            good = [each.pixels for each in decoded if each.pixels is not None]
+            vectors = iter(_vectors(placed, compute, np.stack(good)) if good else ())
+            yield [
+                Remembered(*each[:4], b"" if each.problem else next(vectors).astype("<f4").tobytes())
+                for each in decoded
+            ]
+            shown.update(len(batch))
+
+
+def preprocess_of(model: nn.Module) -> Preprocess:
+    """Return how pixels become the model's input.
+
+    Raises:
+        UserError: the model does not say.
+    """
+    preprocess = getattr(model, "preprocess", None)
+    if not isinstance(preprocess, Preprocess):
+        kind = type(model).__name__
+        raise UserError(f"{kind} has no `preprocess` (a Preprocess): how would pixels become its input?")
+    return preprocess
+
+
+def _vectors(
+    model: nn.Module, compute: ComputePlan, pixels: UInt8[np.ndarray, "batch height width 3"]
+) -> Float32[np.ndarray, "batch dim"]:
+    """Embed one batch."""
+    with torch.inference_mode(), compute.autocast():
+        images = preprocess_of(model)(compute.place(torch.from_numpy(pixels).permute(0, 3, 1, 2)))
+        found = model(images.contiguous(memory_format=compute.memory_format)).float().cpu().numpy()
+    if not np.isfinite(found).all():
+        raise UserError("The model gives NaN or infinite values; its weights are damaged.")
+    return np.asarray(found)
+
+
+def _decoded(path: str, state: str, preprocess: Preprocess) -> _Decoded:
+    """Read, check and resize one file; one that changed just now is not to be remembered (its state is "")."""
+    began, digest = time.time_ns(), ""
+    try:
+        data = read_file(path)
+        digest = _digest_of(data)
+        image = to_rgb(open_bytes(data))
+    except (Bad, OSError, ValueError) as error:
+        return _Decoded(path, state, digest, getattr(error, "strerror", None) or str(error), None)
+    size = (preprocess.width, preprocess.height)
+    image = image if image.size == size else image.resize(size, Image.Resampling.BILINEAR)
+    return _Decoded(path, state if is_settled(path, state, began) else "", digest, "", np.asarray(image))
+
+
+def _digest(path: str) -> str:
+    """Return the digest of a file's bytes, "" where it cannot be read."""
+    try:
+        return _digest_of(read_file(path))
+    except (Bad, OSError, ValueError):
+        return ""
+
+
+def _digest_of(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:32]
