@@ -6,6 +6,8 @@ wrong; a query without any other image of its identity is counted and reported, 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,9 @@ from reidlab.retrieval.checks import check_choice, check_real, check_seed, check
 from reidlab.retrieval.confidence import MOST_DRAWS, share_intervals
 from reidlab.retrieval.inputs import Problem, problem_of
 from reidlab.retrieval.outcome import AP_FORMS, RetrievalResult
+from reidlab.retrieval.precision import in_precision
 from reidlab.retrieval.ranking import BLOCK_MIB, RULES, Matches, rank_matches
+from reidlab.retrieval.reranked import Rerank, scorer_of
 from reidlab.retrieval.vectors import Embeddings, Labels
 
 __all__ = ["average_precision", "evaluate", "inverse_negative_penalty", "per_query_frame", "summarize"]
@@ -95,13 +99,17 @@ def evaluate(
     block_mib: float = BLOCK_MIB,
     query_images: npt.ArrayLike | None = None,
     gallery_images: npt.ArrayLike | None = None,
+    rerank: Rerank = "",
+    rerank_options: Mapping[str, Any] | None = None,
+    precision: str = "full",
 ) -> RetrievalResult:
     """Rank the gallery for each query and score the ranking.
 
-    float32 vectors are compared in float32, anything wider in float64. At most `block_mib` of scores are held. Equal
-    gallery images tie, and stand in gallery order; equal queries have equal scores. That holds on every machine. Two
-    different images whose scores differ in their last bits may change places on another one, or with another number of
-    threads.
+    float32 vectors are compared in float32, anything wider in float64. At most `block_mib` of scores are held, and
+    float32 vectors may lie in a file (`np.memmap`): they are never copied, except that junk in the middle of a gallery
+    is cut out by a copy. Equal gallery images tie, and stand in gallery order; equal queries have equal scores. That
+    holds on every machine. Two different images whose scores differ in their last bits may change places on another
+    one.
 
     Args:
         query: `Embeddings`, whose table has identities, cameras and images, or vectors [query, dim] (a NumPy array or a
@@ -118,10 +126,16 @@ def evaluate(
         bootstrap: draws of query identities for 95 % intervals, 0 for none.
         seed: of those draws.
         rule: "official", "no_camera" or "drop_same_camera" (see `ranking.rank_matches`).
-        block_mib: memory for scores.
+        block_mib: memory for scores, in MiB; fewer threads work where it is small.
         query_images: what each query is [query]: a digest of its pixels, or its path. A gallery image that has the
             same is the query itself and is ignored, whatever its labels; the result counts such queries.
         gallery_images: the same of the gallery; with one of the two alone nothing is ignored.
+        rerank: name of a re-ranking method (`reidlab rerankings`), which sees the gallery without junk; or distances
+            [query, gallery] in the place of the vectors' own: what `rerank` or `fuse` returned, or numbers.
+        rerank_options: of the method.
+        precision: "full"; or "float32", "bfloat16" or "float16", to which vectors are rounded (into a copy) before they
+            are multiplied, in float32. That is not faster here: it shows what a GPU or an index gives that works in
+            this precision (`precision_effect`).
 
     Raises:
         UserError: the arrays do not fit together, cannot be ranked, or no query has a valid match.
@@ -132,11 +146,16 @@ def evaluate(
     bootstrap, seed = check_whole("bootstrap", bootstrap, 0, MOST_DRAWS), check_seed(seed)
     block_mib = check_real("block_mib", block_mib, 0, 2**30, open_ends=True)
     labels = Labels(query_pids, query_camids, query_images), Labels(gallery_pids, gallery_camids, gallery_images)
-    problem = problem_of(query, gallery, *labels, metric=metric)
+    problem = in_precision(problem_of(query, gallery, *labels, metric=metric), precision)
+    if precision != "full" and not isinstance(rerank, str):
+        raise UserError(f"precision={precision!r} rounds vectors: it has no effect on distances given as rerank.")
     rule = rule if problem.query_cams is not None else "no_camera"
-    matches = rank_matches(problem, rule=rule, block_mib=block_mib)
+    n_gallery = len(problem.gallery) + problem.n_junk
+    scorer, told = scorer_of(problem, rerank, rerank_options, n_gallery=n_gallery, block_mib=block_mib)
+    matches = rank_matches(problem, rule=rule, block_mib=block_mib, scorer=scorer)
     frame = per_query_frame(matches, ap=ap, pids=problem.query_ids, camids=problem.query_cam_ids)
-    return summarize(frame, problem, rule=rule, ap=ap, max_rank=max_rank, bootstrap=bootstrap, seed=seed)
+    result = summarize(frame, problem, rule=rule, ap=ap, max_rank=max_rank, bootstrap=bootstrap, seed=seed)
+    return replace(result, rerank=told, precision=precision)
 
 
 def per_query_frame(matches: Matches, *, ap: str, pids: Any, camids: Any = None) -> pd.DataFrame:

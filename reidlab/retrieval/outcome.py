@@ -31,7 +31,8 @@ class RetrievalResult:
     `cmc[k - 1]` is the share of valid queries whose first match is within rank k. `per_query` has a row a query,
     those without a valid match too (valid False). `intervals` maps rank1, rank5, rank10, mAP, mINP to (low, high).
     `n_same_image` counts the queries whose own image was in the gallery and was ignored there; None where it was not
-    said which images are the same. `notes` say what else a reader has to know.
+    said which images are the same. `notes` say what else a reader has to know. `rerank` says how distances were
+    re-ranked, "" for not at all; `precision` to what vectors were rounded, "full" for not at all.
     """
 
     mean_ap: float
@@ -48,6 +49,8 @@ class RetrievalResult:
     seed: int = 0
     n_same_image: int | None = None
     notes: tuple[str, ...] = ()
+    rerank: str = ""
+    precision: str = "full"
 
     def __post_init__(self) -> None:
         try:
@@ -134,6 +137,8 @@ class RetrievalResult:
             "n_same_image": self.n_same_image,
             "bootstrap": self.bootstrap,
             "seed": self.seed,
+            **({"rerank": self.rerank} if self.rerank else {}),
+            **({"precision": self.precision} if self.precision != "full" else {}),
         }
 
     def sentence(self) -> str:
@@ -145,9 +150,11 @@ class RetrievalResult:
         }.get(self.rule, self.rule)
         itself = f"; {self.n_same_image:,} queries are in the gallery themselves: ignored" if self.n_same_image else ""
         notes = "".join(f"; {note}" for note in self.notes)
+        reranked = f" in {self.precision}" if self.precision != "full" else ""
+        reranked += f", re-ranked by {self.rerank}" if self.rerank else ""
         return (
-            f"{self.metric} distance, {self.ap} AP, {camera}; {self.n_valid:,} of {self.n_query:,} queries valid, "
-            f"{self.n_without_match:,} without a match; {self.n_gallery:,} gallery images, "
+            f"{self.metric} distance{reranked}, {self.ap} AP, {camera}; {self.n_valid:,} of {self.n_query:,} queries "
+            f"valid, {self.n_without_match:,} without a match; {self.n_gallery:,} gallery images, "
             f"{self.n_junk:,} junk left out{itself}{notes}"
         )
 
@@ -185,7 +192,9 @@ class RetrievalResult:
                 cmc=content["cmc"],
                 per_query=read_frame(folder / "per_query.parquet"),
                 intervals={name: (float(low), float(high)) for name, (low, high) in content["intervals"].items()},
-                n_same_image=content.get("n_same_image"),  # results of earlier versions have neither
+                n_same_image=content.get("n_same_image"),  # results of earlier versions have none of these
+                rerank=str(content.get("rerank", "")),
+                precision=str(content.get("precision", "full")),
                 notes=tuple(content.get("notes", ())),
                 **{name: content[name] for name in names},
             )

@@ -24,6 +24,7 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from reidlab.retrieval.counting import EXACT, LARGE, Counter, compiled_counter
+from reidlab.retrieval.distance_rows import BLOCK_MIB
 from reidlab.retrieval.inputs import Problem
 from reidlab.retrieval.scoring import Scorer
 from reidlab.retrieval.sorting import count_nearer, equal_before
@@ -31,7 +32,6 @@ from reidlab.retrieval.sorting import count_nearer, equal_before
 __all__ = ["BLOCK_MIB", "RULES", "Matches", "rank_matches"]
 
 RULES = ("official", "no_camera", "drop_same_camera")
-BLOCK_MIB = 128
 CHUNK = 8  # rows sorted at a time: they stay in the second-level cache
 
 Ints = npt.NDArray[np.int64]
@@ -70,10 +70,9 @@ class _Spans:
 
 
 class _Lines:
-    """The different query vectors: `rows` are the first of each; queries come in the order of their vectors."""
+    """The different rows of products: `rows` are the first queries of each; queries come in the order of theirs."""
 
-    def __init__(self, problem: Problem, first: Ints) -> None:
-        self.vectors = problem.query
+    def __init__(self, first: Ints) -> None:
         self.rows, self.line = np.unique(first, return_inverse=True)
         self.order = np.argsort(self.line, kind="stable")
         self.ends = np.searchsorted(self.line[self.order], np.arange(len(self.rows) + 1))
@@ -81,21 +80,17 @@ class _Lines:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def block(self, begin: int, end: int) -> tuple[Floats, Ints, Ints]:
-        """Return the vectors of lines [line, dim], their queries [query] and the line of each of these [query]."""
+    def block(self, begin: int, end: int) -> tuple[Ints, Ints, Ints]:
+        """Return the rows of lines [line], their queries [query] and the line of each of these [query]."""
         queries = self.order[self.ends[begin] : self.ends[end]]
-        rows = self.rows[begin:end]
-        dense = rows[-1] - rows[0] + 1 == len(rows)  # nothing is copied where queries differ, as they do
-        vectors = self.vectors[rows[0] : rows[-1] + 1] if dense else self.vectors[rows]
-        return vectors, queries, self.line[queries] - begin
+        return self.rows[begin:end], queries, self.line[queries] - begin
 
 
 class _Ranker:
     """Work on one problem; `chunk` is called from several threads, each with its own buffer."""
 
-    def __init__(self, problem: Problem, rule: str) -> None:
-        self.problem, self.rule = problem, rule
-        self.scorer = Scorer(problem)
+    def __init__(self, problem: Problem, rule: str, scorer: Scorer) -> None:
+        self.problem, self.rule, self.scorer = problem, rule, scorer
         self.people = _Spans(problem.query_codes, problem.gallery_codes)
         self.images = None
         if problem.query_images is not None and problem.gallery_images is not None:
@@ -161,7 +156,7 @@ class _Ranker:
         score, nearer, wrong = np.empty(len(row), kind), np.empty(len(row), np.int64), np.empty(len(queries), kind)
         factor = self.scorer.factor.astype(kind, copy=False)
         room = np.empty(len(factor), kind)
-        counter(dots, line, factor, self.scorer.metric.scales, ends, column, cams, dropped, room, score, nearer, wrong)
+        counter(dots, line, factor, self.scorer.scales, ends, column, cams, dropped, room, score, nearer, wrong)
         n_ignored = np.bincount(row[ignored], minlength=len(queries))
         return queries, queries[row[~ignored]], column[~ignored], score[~ignored], nearer[~ignored], n_ignored, wrong
 
@@ -189,7 +184,9 @@ def n_threads() -> int:
     return max(1, min(cores, 8))
 
 
-def rank_matches(problem: Problem, *, rule: str = "official", block_mib: float = BLOCK_MIB) -> Matches:
+def rank_matches(
+    problem: Problem, *, rule: str = "official", block_mib: float = BLOCK_MIB, scorer: Scorer | None = None
+) -> Matches:
     """Rank every true match of every query among the gallery images that are valid for that query.
 
     Args:
@@ -197,24 +194,26 @@ def rank_matches(problem: Problem, *, rule: str = "official", block_mib: float =
         rule: "official" takes out same identity and same camera; "no_camera" nothing; "drop_same_camera" the
             whole of the query's camera, wrong identities too.
         block_mib: size of the blocks of scores that are held at a time, over all threads.
+        scorer: what scores the queries; by default the problem's vectors under its metric.
     """
     n_query, n_gallery = len(problem.query), len(problem.gallery)
-    ranker = _Ranker(problem, rule)
-    lines = _Lines(problem, ranker.scorer.query_first)
+    scorer = Scorer(problem) if scorer is None else scorer
+    ranker = _Ranker(problem, rule, scorer)
+    lines = _Lines(scorer.query_first)
     counter = compiled_counter() if n_query * n_gallery >= LARGE and n_gallery < EXACT else None
     threads = min(n_threads(), len(lines))
-    rows = max(1.0, block_mib * 2**20 / (threads * n_gallery * problem.gallery.itemsize))
+    rows = max(1.0, block_mib * 2**20 / (threads * n_gallery * scorer.dtype.itemsize))
     blocks = min(threads * math.ceil(len(lines) / (rows * threads)), len(lines))
     cuts = [len(lines) * part // blocks for part in range(blocks + 1)]
     rows_held = math.ceil(len(lines) / blocks)
 
     def work(thread: int) -> list[tuple[Floats, ...]]:
-        held = np.empty((rows_held, n_gallery), problem.gallery.dtype)
-        buffer = np.empty((min(CHUNK, n_query), n_gallery), problem.gallery.dtype)
+        held = np.empty((rows_held, n_gallery), scorer.dtype)
+        buffer = np.empty((min(CHUNK, n_query), n_gallery), scorer.dtype)
         pieces: list[tuple[Floats, ...]] = []
         for begin, end in list(pairwise(cuts))[thread::threads]:
-            vectors, queries, line = lines.block(begin, end)
-            dots = ranker.scorer.multiply(vectors, held[: end - begin])
+            first, queries, line = lines.block(begin, end)
+            dots = scorer.multiply(first, held[: end - begin])
             if counter is not None:
                 pieces.append(ranker.counted(counter, dots, queries, line))
                 continue
@@ -227,7 +226,7 @@ def rank_matches(problem: Problem, *, rule: str = "official", block_mib: float =
     # Each thread multiplies and sorts its own blocks: BLAS threads would go on spinning while the others sort
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
         pieces = [piece for pieces in pool.map(work, range(threads)) for piece in pieces]
-    return _gather(ranker.scorer, *(np.concatenate(part) for part in zip(*pieces)))
+    return _gather(scorer, *(np.concatenate(part) for part in zip(*pieces)))
 
 
 def _gather(

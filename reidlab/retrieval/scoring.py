@@ -1,4 +1,8 @@
-"""Score queries against the gallery, so that equal images tie on every machine."""
+"""Score queries against the gallery, so that equal images tie on every machine; or take scores that are made elsewhere.
+
+`Scorer` scores vectors. `DistanceScorer` takes the rows of `Distances`, such as re-ranked ones, in the same place: what
+ranks them (camera rule, junk, ties) is one piece of code.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from reidlab.registry import METRICS
+from reidlab.retrieval.distance_rows import Distances
 from reidlab.retrieval.distances import Metric
 from reidlab.retrieval.equal import first_equal
 from reidlab.retrieval.inputs import Problem
 
-__all__ = ["Scorer"]
+__all__ = ["DistanceScorer", "Scorer"]
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[Any]
@@ -28,11 +33,19 @@ class Scorer:
     """Score blocks of queries against the gallery; gallery factors are applied row by row, in the cache.
 
     A gallery image that equals an earlier one takes that one's score, whatever the products were.
+
+    Attributes:
+        dtype: of scores.
+        scales: a score is the product times the gallery's factor; else the product less the factor.
+        factor: a value a gallery image [gallery].
+        query_first: for each query the first that has the same row of products [query].
+        shown: what listings show, "similarity" or "distance".
     """
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
         self.metric: Metric = METRICS.build(problem.metric)
+        self.dtype, self.scales, self.shown = problem.gallery.dtype, self.metric.scales, self.metric.shown
         first = first_equal(problem.gallery)
         self._again = np.flatnonzero(first != np.arange(len(first)))
         self._first = first[self._again]
@@ -42,8 +55,10 @@ class Scorer:
         self.query_first = first_equal(problem.query)
         self.query_squares = np.einsum("ij,ij->i", problem.query, problem.query)[self.query_first].astype(np.float64)
 
-    def multiply(self, query: Floats, out: Floats | None = None) -> Floats:
-        """Return the dot products of queries [row, dim] with the gallery, [row, gallery]."""
+    def multiply(self, rows: Ints, out: Floats | None = None) -> Floats:
+        """Return the dot products of queries, given by their rows [row], with the gallery: [row, gallery]."""
+        dense = rows[-1] - rows[0] + 1 == len(rows)  # nothing is copied where queries differ, as they do
+        query = self.problem.query[rows[0] : rows[-1] + 1] if dense else self.problem.query[rows]
         found = product(query, self.problem.gallery, out)
         if len(self._again):
             for line in found:  # one at a time: a copy of a whole block would take as much memory again
@@ -52,8 +67,41 @@ class Scorer:
 
     def finish(self, dots: Floats, out: Floats) -> Floats:
         """Turn dot products [row, gallery] into scores."""
-        return (np.multiply if self.metric.scales else np.subtract)(dots, self.factor, out=out)
+        return (np.multiply if self.scales else np.subtract)(dots, self.factor, out=out)
 
     def distance(self, query: Ints, score: Floats) -> Floats:
         """Turn scores into distances (float64)."""
         return self.metric.distance(score.astype(np.float64), self.query_squares[query])
+
+    def table(self, rows: Ints) -> Floats:
+        """Return the distances of queries, given by their rows [row], to the gallery: float64 [row, gallery].
+
+        They are in the order of the scores, to the last bit of these.
+        """
+        dots = self.multiply(rows)
+        return self.distance(rows[:, None], self.finish(dots, dots))
+
+
+class DistanceScorer(Scorer):
+    """Score by distances that somebody else makes: a score is a distance times -1.
+
+    Args:
+        problem: its gallery may be a part of that of the distances, which `gallery_rows` tells.
+        distances: of all queries to all gallery images.
+    """
+
+    def __init__(self, problem: Problem, distances: Distances) -> None:
+        self.problem, self.distances = problem, distances
+        self.dtype, self.scales, self.shown = distances.dtype, True, "distance"
+        self.factor = np.ones(len(problem.gallery), self.dtype)
+        self.query_first = np.arange(len(problem.query))
+        self._part = None if len(problem.gallery) == distances.shape[1] else problem.gallery_rows
+
+    def multiply(self, rows: Ints, out: Floats | None = None) -> Floats:
+        """Return the distances of queries, given by their rows [row], to the gallery times -1: [row, gallery]."""
+        found = self.distances.rows(rows)
+        return np.negative(found if self._part is None else found[:, self._part], out=out)
+
+    def distance(self, query: Ints, score: Floats) -> Floats:
+        """Turn scores into distances (float64)."""
+        return -score.astype(np.float64)

@@ -1,0 +1,142 @@
+"""Find the nearest neighbours of every image among all images, in blocks of rows and on several threads."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from jaxtyping import Float, Int64
+from threadpoolctl import threadpool_limits
+
+from reidlab.retrieval.equal import first_equal
+from reidlab.retrieval.ranking import n_threads
+from reidlab.retrieval.scoring import Scorer
+
+__all__ = ["Neighbours", "nearest_in_gallery", "nearest_neighbours", "unit"]
+
+SHARES = 16  # a row is cut into so many shares a neighbour
+ROOM = 2.0  # what a block takes beside its scores: differences, masks, what is found
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The images nearest to each image, itself among them; equal distances stand in the order of the images.
+
+    `square` are squared Euclidean distances, `farthest` is the squared distance of the farthest of all images.
+    """
+
+    index: Int64[np.ndarray, "image rank"]
+    square: Float[np.ndarray, "image rank"]
+    farthest: Float[np.ndarray, " image"]
+
+
+def unit(vectors: Float[np.ndarray, "image dim"]) -> Float[np.ndarray, "image dim"]:
+    """Return vectors of length 1, in their own precision."""
+    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
+    scaled: Floats = (vectors / lengths[:, None]).astype(vectors.dtype)
+    return scaled
+
+
+def nearest_neighbours(
+    vectors: Float[np.ndarray, "image dim"], k: int, *, block_mib: float, farthest: bool = False
+) -> Neighbours:
+    """Return the `k` nearest of all images for each image (all of them where there are fewer), by Euclidean distance.
+
+    Equal vectors have equal distances to everything, and 0 to each other, on every machine: each is compared once.
+
+    Args:
+        vectors: finite floats.
+        k: how many, the image itself included; 1 or more.
+        block_mib: memory for scores, over all threads.
+        farthest: look for the farthest image too; else that is 0 for all.
+    """
+    k = min(k, len(vectors))
+    first = first_equal(vectors)
+    rows, of_row = np.unique(first, return_inverse=True)
+    held = vectors if len(rows) == len(vectors) else vectors[rows]
+    half = np.einsum("ij,ij->i", held, held) / 2
+    copies = _Copies(of_row, k) if len(rows) < len(vectors) else None
+    threads = min(n_threads(), len(rows))
+    step = max(1, int(block_mib * 2**20 / (threads * ROOM * len(rows) * held.itemsize)))
+    # BLAS threads would go on spinning while the others search
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+        begins = range(0, len(rows), step)
+        parts = list(pool.map(lambda begin: _block(held, half, begin, step, k, copies, farthest), begins))
+    index, square, far = (np.concatenate(part) for part in zip(*parts))
+    return Neighbours(index, square, far) if copies is None else Neighbours(index[of_row], square[of_row], far[of_row])
+
+
+class _Copies:
+    """The images that share a vector, at most `most` of each: more are never listed."""
+
+    def __init__(self, of_row: Ints, most: int) -> None:
+        self.order = np.argsort(of_row, kind="stable")
+        counts = np.bincount(of_row)
+        self.begin, self.counts = np.cumsum(counts) - counts, np.minimum(counts, most)
+
+    def spread(self, row: Ints, column: Ints, square: Floats) -> tuple[Ints, Ints, Floats]:
+        """Put in the place of each column its images."""
+        counts = self.counts[column]
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        images = self.order[np.repeat(self.begin[column], counts) + within]
+        return np.repeat(row, counts), images, np.repeat(square, counts)
+
+
+def _block(
+    held: Floats, half: Floats, begin: int, step: int, k: int, copies: _Copies | None, farthest: bool
+) -> tuple[Ints, Floats, Floats]:
+    """Search for a block of rows: index and squared distance of the nearest [row, k], of the farthest [row]."""
+    part = slice(begin, begin + step)
+    scores = held[part] @ held.T
+    scores -= half  # larger is closer; a squared distance is 2 * (half of the row - score)
+    count = len(scores)
+    own = np.arange(count)
+    scores[own, own + begin] = half[part]
+    far = 2 * (half[part] - scores.min(axis=1)) if farthest else np.zeros(count, held.dtype)
+    row, column = np.nonzero(scores >= _limits(scores, min(k, len(held)))[:, None])
+    square = np.maximum(2 * (half[part][row] - scores[row, column]), 0)
+    if copies is not None:
+        row, column, square = copies.spread(row, column, square)
+    order = np.lexsort((column, square, row))
+    at = np.searchsorted(row, np.arange(count))[:, None] + np.arange(k)  # sorting leaves where rows begin
+    return column[order[at]], square[order[at]], np.maximum(far, 0)
+
+
+def _limits(scores: Floats, k: int) -> Floats:
+    """Return for each row a value that at least `k` of its values reach, and few more.
+
+    Of the largest values of many shares of a row the k-th is such a value: one reading instead of a partition.
+    """
+    n_shares = SHARES * k
+    length = scores.shape[1] // n_shares
+    if length < 2:
+        found: Floats = np.partition(scores, scores.shape[1] - k, axis=1)[:, -k]
+        return found
+    largest = scores[:, : length * n_shares].reshape(len(scores), length, n_shares).max(axis=1)
+    largest.partition(n_shares - k, axis=1)
+    limits: Floats = largest[:, -k]
+    return limits
+
+
+def nearest_in_gallery(scorer: Scorer, k: int, *, block_mib: float) -> tuple[Ints, Floats]:
+    """Return the nearest `k` gallery images of each query and their scores, [query, rank]; ties in gallery order."""
+    n_query, n_gallery = len(scorer.problem.query), len(scorer.problem.gallery)
+    k = min(k, n_gallery)
+    step = max(1, int(block_mib * 2**20 / (ROOM * n_gallery * scorer.dtype.itemsize)))
+    index, found = np.empty((n_query, k), np.int64), np.empty((n_query, k), scorer.dtype)
+    for begin in range(0, n_query, step):
+        part = np.arange(begin, min(begin + step, n_query))
+        dots = scorer.multiply(part)
+        scores = scorer.finish(dots, dots)
+        row, column = np.nonzero(scores >= _limits(scores, k)[:, None])
+        score = scores[row, column]
+        order = np.lexsort((column, -score, row))
+        at = order[np.searchsorted(row, np.arange(len(part)))[:, None] + np.arange(k)]
+        index[part], found[part] = column[at], score[at]
+    return index, found
