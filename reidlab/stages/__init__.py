@@ -1,5 +1,6 @@
 """The stages of the notebooks: data, triplets, training, embeddings, evaluation. Each is found in the store or made."""
 
+from reidlab.stages.calibration import calibration_of, calibration_stage
 from reidlab.stages.chosen import Choice, choose_model, evaluation_line
 from reidlab.stages.data import audit_of, data_stage
 from reidlab.stages.data_run import DataRun
@@ -26,6 +27,8 @@ __all__ = [
     "DataRun",
     "ModelSource",
     "audit_of",
+    "calibration_of",
+    "calibration_stage",
     "choose_model",
     "data_for",
     "data_stage",
