@@ -7,6 +7,8 @@ the two vectors alone: equal vectors have equal similarities, on every machine a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 from jaxtyping import Float32, Int64
@@ -17,7 +19,10 @@ from reidlab.retrieval.index.rows import Rows, squared_lengths
 __all__ = ["Found", "nearest", "rescored", "similarities"]
 
 QUERIES = 1024  # multiplied with a block at a time
+SCORES_BYTES = 32 * 2**20  # of products that are looked through at a time
 AGAIN = 2048  # rows of one query that are looked at again at a time
+GROUPS = 8  # groups of products per row wanted, whose maxima tell how large the k-th product is at least
+LOWEST = -3e38  # finite: what is minus infinity is removed
 
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -59,13 +64,100 @@ class _Best:
         return float(self.score.min()) if len(self.rows) == self.k else -np.inf
 
 
+class _Search:
+    """Queries, their lists, and the products that rule rows out."""
+
+    def __init__(self, rows: Rows, queries: Float32[np.ndarray, "query dim"], k: int) -> None:
+        self.rows, self.k, self.metric = rows, k, rows.metric
+        self.wide = queries.astype(np.float64)
+        self.lengths = np.sqrt(squared_lengths(queries))
+        # of length 1 inside a product, so that nothing overflows; neither order nor similarity changes
+        self.queries = (self.wide / self.lengths[:, None]).astype(np.float32) if self.metric.scales else queries
+        self.lists = [_Best(k) for _ in queries]
+
+    def products(self, dead: npt.NDArray[np.bool_] | None) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+        """Multiply the queries with all rows: a first row, and products [query, row] from there, until the next."""
+        most = min(len(self.rows), max(SCORES_BYTES // (4 * len(self.queries)), self.rows.step))
+        scores = np.empty((len(self.queries), most), np.float32)
+        begin = end = 0
+        for start, block in self.rows.blocks():
+            if start + len(block) - begin > most:
+                yield begin, scores[:, : end - begin]
+                begin = start
+            end = start + len(block)
+            part = scores[:, start - begin : end - begin]
+            np.matmul(self.queries, block.T, out=part)
+            if not self.metric.scales:
+                part -= self.metric.factor(self.rows.squares[start:end]).astype(np.float32)
+            if dead is not None:
+                part[:, dead[start:end]] = -np.inf
+        yield begin, scores[:, : end - begin]
+
+    def look(self, at: slice, scores: npt.NDArray[np.float32], numbers: Ints) -> None:
+        """Take rows into the lists of the queries `at`, unless their products [query, row] rule them out.
+
+        Args:
+            at: queries.
+            scores: products; minus infinity for a row that is removed.
+            numbers: ascending rows [row], behind those that were looked at before.
+        """
+        lists = self.lists[at]
+        floors = self._floors(at, scores) - self._rounding(at, numbers)
+        for best, query, line, floor in zip(lists, self.wide[at], scores, floors):
+            columns = np.flatnonzero(line >= max(floor, LOWEST))
+            for begin in range(0, len(columns), AGAIN):
+                chosen = numbers[columns[begin : begin + AGAIN]]
+                best.merge(chosen, *similarities(query, self.rows.take(chosen), self.metric))
+
+    def _floors(self, at: slice, scores: npt.NDArray[np.float32]) -> Doubles:
+        """Return what a row's product must reach, but for rounding, to be among the k nearest [query]."""
+        floors = np.array([best.floor for best in self.lists[at]])
+        if self.metric.scales:
+            floors /= self.lengths[at]  # scores are of whole queries, products of queries of length 1
+        n = scores.shape[1]
+        room = np.isneginf(floors)
+        if not room.any() or n <= self.k:
+            return floors
+        if n < 2 * GROUPS * self.k:
+            floors[room] = np.partition(scores[room], n - self.k, axis=1)[:, n - self.k]
+            return floors
+        # the largest of each group: k of them are as large as the k-th of them, and partition sees few numbers
+        groups = GROUPS * self.k
+        highest = np.maximum.reduceat(scores[room], np.arange(groups) * (n // groups), axis=1)
+        floors[room] = np.partition(highest, groups - self.k, axis=1)[:, groups - self.k]
+        return floors
+
+    def _rounding(self, at: slice, numbers: Ints) -> Doubles:
+        """Return by how much a product can be lower than that of the k-th row and still belong to a nearer one [query].
+
+        n * 2**-24 of the product of lengths bounds the error of a sum of n products in float32, whatever its order;
+        twice, since both sides have it. The rest is for lengths that are 1 but for rounding, and for similarities in
+        float32.
+        """
+        unit = 2 * (self.rows.dim + 16) * 2.0**-24
+        if self.metric.scales:
+            return np.full(len(self.lengths[at]), unit)
+        longest = float(np.sqrt(self.rows.squares[numbers].max()))
+        return np.asarray(unit * 2 * (self.lengths[at] + longest) ** 2)
+
+    @property
+    def found(self) -> Found:
+        """Similarities and rows [query, k]; minus infinity and -1 where there are fewer."""
+        similarity = np.full((len(self.lists), self.k), -np.inf, np.float32)
+        row = np.full((len(self.lists), self.k), -1, np.int64)
+        for at, best in enumerate(self.lists):
+            similarity[at, : len(best.rows)] = best.similarity
+            row[at, : len(best.rows)] = best.rows
+        return similarity, row
+
+
 def nearest(
     rows: Rows, queries: Float32[np.ndarray, "query dim"], k: int, dead: npt.NDArray[np.bool_] | None = None
 ) -> Found:
     """Find the `k` nearest rows of each query: similarities, largest first, ties in the order of rows, and rows.
 
     Args:
-        rows: what is searched.
+        rows: what is searched; one at least.
         queries: checked vectors, of any length.
         k: 1 or more.
         dead: rows [row] that are not looked at; None for none.
@@ -73,62 +165,14 @@ def nearest(
     Returns:
         Similarities float32 [query, k] and rows int64 [query, k]; minus infinity and -1 where there are fewer.
     """
-    found = np.full((len(queries), k), -np.inf, np.float32), np.full((len(queries), k), -1, np.int64)
+    parts = []
     for begin in range(0, len(queries), QUERIES):
-        part = queries[begin : begin + QUERIES]
-        for at, best in enumerate(_nearest(rows, part, k, dead), start=begin):
-            found[0][at, : len(best.rows)] = best.similarity
-            found[1][at, : len(best.rows)] = best.rows
-    return found
-
-
-def _nearest(rows: Rows, queries: npt.NDArray[np.float32], k: int, dead: npt.NDArray[np.bool_] | None) -> list[_Best]:
-    metric = rows.metric
-    wide = queries.astype(np.float64)
-    lengths = np.sqrt(squared_lengths(queries))
-    if metric.scales:  # of length 1 inside a product, so that nothing overflows; order and similarity stay
-        queries = (wide / lengths[:, None]).astype(np.float32)
-    lists = [_Best(k) for _ in queries]
-    for start, block in rows.blocks():
-        scores = queries @ block.T
-        slack = _rounding(rows, start, len(block), lengths)
-        if not metric.scales:
-            scores -= metric.factor(rows.squares[start : start + len(block)]).astype(np.float32)
-        if dead is not None:
-            scores[:, dead[start : start + len(block)]] = -np.inf
-        floors = _floors(scores, lists, lengths, k, metric.scales) - slack
-        for at in np.flatnonzero(scores.max(axis=1) >= floors):
-            columns = np.flatnonzero(scores[at] >= max(floors[at], -3e38))
-            for more in range(0, len(columns), AGAIN):
-                chosen = columns[more : more + AGAIN]
-                lists[at].merge(chosen + start, *similarities(wide[at], block[chosen], metric))
-    return lists
-
-
-def _floors(scores: npt.NDArray[np.float32], lists: list[_Best], lengths: Doubles, k: int, scales: bool) -> Doubles:
-    """Return what a row's product must reach, but for rounding, to be among the `k` nearest [query]."""
-    floors = np.array([best.floor for best in lists])
-    if scales:
-        floors /= lengths  # scores of whole queries, products of queries of length 1
-    room = np.isneginf(floors)
-    if room.any() and scores.shape[1] > k:
-        # k rows of this block alone have such a product or a larger one
-        place = scores.shape[1] - k
-        floors[room] = np.partition(scores[room], place, axis=1)[:, place]
-    return floors
-
-
-def _rounding(rows: Rows, start: int, n: int, lengths: Doubles) -> Doubles:
-    """Return by how much a product can be lower than that of the `k`-th row and still belong to a nearer one [query].
-
-    n * 2**-24 of the product of lengths bounds the error of a sum of n products in float32, whatever its order; twice,
-    since both sides have it. The rest is for lengths that are 1 but for rounding, and for similarities in float32.
-    """
-    unit = 2 * (rows.dim + 16) * 2.0**-24
-    if rows.metric.scales:
-        return np.full(len(lengths), unit)
-    longest = float(np.sqrt(rows.squares[start : start + n].max()))
-    return np.asarray(unit * 2 * (lengths + longest) ** 2)
+        search = _Search(rows, queries[begin : begin + QUERIES], k)
+        for start, scores in search.products(dead):
+            search.look(slice(None), scores, np.arange(start, start + scores.shape[1]))
+        parts.append(search.found)
+    similarity, row = zip(*parts)
+    return np.concatenate(similarity), np.concatenate(row)
 
 
 def rescored(rows: Rows, queries: Float32[np.ndarray, "query dim"], candidates: Ints, k: int) -> Found:
@@ -137,13 +181,12 @@ def rescored(rows: Rows, queries: Float32[np.ndarray, "query dim"], candidates: 
     Returns:
         As `nearest`.
     """
-    found = np.full((len(queries), k), -np.inf, np.float32), np.full((len(queries), k), -1, np.int64)
-    for at, query in enumerate(queries.astype(np.float64)):
-        chosen = np.unique(candidates[at][candidates[at] >= 0])
-        best = _Best(k)
-        for more in range(0, len(chosen), AGAIN):
-            part = chosen[more : more + AGAIN]
-            best.merge(part, *similarities(query, rows.take(part), rows.metric))
-        found[0][at, : len(best.rows)] = best.similarity
-        found[1][at, : len(best.rows)] = best.rows
-    return found
+    search = _Search(rows, queries, k)
+    for at, each in enumerate(candidates):
+        chosen = np.sort(each[each >= 0])
+        scores = rows.take(chosen) @ search.queries[at]
+        if not rows.metric.scales:
+            scores -= rows.metric.factor(rows.squares[chosen]).astype(np.float32)
+        if len(chosen):
+            search.look(slice(at, at + 1), scores[None], chosen)
+    return search.found

@@ -75,6 +75,11 @@ class Rows:
     def __len__(self) -> int:
         return len(self._base) + self._held
 
+    @property
+    def step(self) -> int:
+        """Rows of a block at most."""
+        return max(1, BLOCK_BYTES // (4 * self.dim))
+
     def append(self, vectors: Float32[np.ndarray, "image dim"]) -> Float32[np.ndarray, "image dim"]:
         """Add checked vectors behind the others; return them as they are stored."""
         needed = self._held + len(vectors)
@@ -95,7 +100,7 @@ class Rows:
 
     def blocks(self) -> Iterator[tuple[int, Float32[np.ndarray, "row dim"]]]:
         """Go through all vectors in order: first row of a block, and its vectors (not to be written to)."""
-        step = max(1, BLOCK_BYTES // (4 * self.dim))
+        step = self.step
         for start in range(0, len(self._base), step):
             block = np.asarray(self._base[start : start + step])
             yield start, block if self._factor is None else block * self._factor[start : start + step, None]
@@ -134,7 +139,7 @@ class Rows:
     def _factors(self, vectors: Floats) -> Floats | None:
         if not self.metric.scales:
             return None
-        step = max(1, BLOCK_BYTES // (4 * self.dim))
+        step = self.step
         parts = [squared_lengths(vectors[at : at + step]) for at in range(0, len(vectors), step)]
         return np.asarray(self.metric.factor(np.concatenate(parts)).astype(np.float32))
 

@@ -60,6 +60,7 @@ def test_blocks_change_nothing(metric: str, monkeypatch: pytest.MonkeyPatch) -> 
     whole = Index.build(vectors, names(60), metric=metric).search(queries, 9)
     monkeypatch.setattr(rows, "BLOCK_BYTES", 4 * 8 * 7)
     monkeypatch.setattr(exact, "QUERIES", 4)
+    monkeypatch.setattr(exact, "SCORES_BYTES", 4 * 4 * 17)
     monkeypatch.setattr(exact, "AGAIN", 2)
     parts = Index.build(vectors, names(60), metric=metric).search(queries, 9)
     for one, other in zip(whole, parts):
