@@ -12,7 +12,7 @@ from jaxtyping import Float32
 from reidlab.errors import UserError, shown
 from reidlab.registry import INDEXES, METRICS
 from reidlab.retrieval.checks import check_choice
-from reidlab.retrieval.index import folder, reading
+from reidlab.retrieval.index import reading, writing
 from reidlab.retrieval.index.base import Kind
 from reidlab.retrieval.index.measure import measure
 from reidlab.retrieval.index.members import Members
@@ -100,10 +100,10 @@ class Index(Members):
     def fingerprint(self) -> str:
         """Digest of model, metric, ids and vectors (64 hexadecimal digits); kind and options do not count."""
         if not self._fingerprint:
-            self._fingerprint = folder.fingerprint_of(self.model, self.metric, self._rows, self._names)
+            self._fingerprint = writing.fingerprint_of(self.model, self.metric, self._rows, self._names)
         return self._fingerprint
 
-    def save(self, folder_of_index: Path) -> Path:
+    def save(self, folder: Path) -> Path:
         """Write the index into a folder of its own, new or in place of an index that is there, and return the folder.
 
         Raises:
@@ -122,14 +122,14 @@ class Index(Members):
             "said": list(self.said),
         }
         names = list(self._at) if keep is not None else self._names
-        return folder.write(Path(folder_of_index), about, self._rows, keep, names, self._engine.dump())
+        return writing.write(Path(folder), about, self._rows, keep, names, self._engine.dump())
 
     @classmethod
-    def load(cls, folder_of_index: Path, *, model: str = "", mmap: bool = True) -> Index:
+    def load(cls, folder: Path, *, model: str = "", mmap: bool = True) -> Index:
         """Read an index; all of its vectors are read once, to compare them with its fingerprint.
 
         Args:
-            folder_of_index: what `save` wrote.
+            folder: what `save` wrote.
             model: fingerprint of the model that makes the queries; "" takes an index of any model.
             mmap: leave the vectors in their file and read what is needed; False reads them into memory.
 
@@ -137,7 +137,7 @@ class Index(Members):
             UserError: no index, an index of another model, a damaged or exchanged file, or a layout that this version
                 does not know.
         """
-        return reading.retried(Path(folder_of_index), lambda place: cls._load(place, model, mmap))
+        return reading.retried(Path(folder), lambda place: cls._load(place, model, mmap))
 
     @classmethod
     def _load(cls, place: Path, model: str, mmap: bool) -> Index:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from reidlab.errors import UserError
 from reidlab.retrieval.index.rows import Rows
 
 __all__ = ["add_rows", "alone", "import_faiss", "packed", "unpacked"]
@@ -18,9 +19,15 @@ FEW = 3  # queries that are searched in one thread
 
 
 def import_faiss() -> Any:
-    """Return faiss; on macOS with one thread, since its OpenMP and torch's crash beside each other."""
-    import faiss
+    """Return faiss; on macOS with one thread, since its OpenMP and torch's crash beside each other.
 
+    Raises:
+        UserError: it cannot be imported.
+    """
+    try:
+        import faiss
+    except ImportError as error:
+        raise UserError(f"faiss cannot be imported ({error}): `pip install faiss-cpu`, or use kind='flat'.") from error
     if sys.platform == "darwin":
         faiss.omp_set_num_threads(1)
     return faiss

@@ -15,7 +15,8 @@ from reidlab.documents import as_mapping, read_json
 from reidlab.errors import UserError, shown
 from reidlab.paths import exists, expanded
 from reidlab.retrieval.index.base import Kind
-from reidlab.retrieval.index.folder import (
+from reidlab.retrieval.index.rows import Rows
+from reidlab.retrieval.index.writing import (
     FILE,
     MANIFEST,
     SCHEMA,
@@ -24,7 +25,6 @@ from reidlab.retrieval.index.folder import (
     header,
     manifest_digest,
 )
-from reidlab.retrieval.index.rows import Rows
 
 __all__ = [
     "check_content",

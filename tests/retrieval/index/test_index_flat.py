@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from index_cases import draw, naive, names
 
 from reidlab.errors import UserError
+from reidlab.registry import METRICS, Entry
 from reidlab.retrieval import Index
+from reidlab.retrieval.distances import Cosine
 from reidlab.retrieval.index import exact, rows
 
 
@@ -124,6 +126,27 @@ def test_other_floats_are_taken() -> None:
     for kind in (np.float16, np.float32, np.float64):
         found = Index.build(vectors.astype(kind), names(10)).search(vectors.astype(kind), 3)
         np.testing.assert_array_equal(found[1], naive(vectors, vectors, 3)[1])
+
+
+class Angle(Cosine):
+    """The angle between two vectors."""
+
+    shown = "distance"
+
+    def distance(self, score: np.ndarray, squares: np.ndarray) -> np.ndarray:
+        return np.arccos(np.clip(score / np.sqrt(squares), -1, 1))
+
+
+def test_a_metric_of_somebody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METRICS._own, "angle", Entry("angle", f"{__name__}:Angle", "the angle between two vectors"))
+    METRICS.__dict__.pop("_entries", None)
+    try:
+        found = Index.build(draw(50), names(50), metric="angle").search(draw(9, seed=1), 7)
+    finally:
+        METRICS.__dict__.pop("_entries", None)
+    cosine = naive(draw(50), draw(9, seed=1), 7)
+    np.testing.assert_array_equal(found[1], cosine[1])
+    np.testing.assert_allclose(-found[0], np.arccos(cosine[0]), atol=1e-6)
 
 
 def bad(row: int, value: float) -> np.ndarray:

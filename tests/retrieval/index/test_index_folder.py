@@ -6,6 +6,7 @@ import json
 import os
 import random
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from index_cases import draw, names
 
 from reidlab.errors import UserError
 from reidlab.retrieval import Index
-from reidlab.retrieval.index import folder
+from reidlab.retrieval.index import writing
 from reidlab.retrieval.index.reading import retried
 
 
@@ -97,11 +98,20 @@ def test_an_index_of_another_model(tmp_path: Path) -> None:
 
 
 class Stopped(BaseException):
-    """As a kill or a full disk would."""
+    """As an interruption or a full disk would."""
 
 
-def stop_at(step: int, monkeypatch: pytest.MonkeyPatch, steps: list[str]) -> None:
-    """Raise at the n-th thing that is done to the disk."""
+def stop() -> None:
+    raise Stopped
+
+
+def kill() -> None:
+    """Leave no time for clearing away."""
+    os._exit(9)
+
+
+def stop_at(step: int, monkeypatch: pytest.MonkeyPatch, steps: list[str], end: Callable[[], None] = stop) -> None:
+    """Stop at the n-th thing that is done to the disk."""
 
     def watched(owner: Any, name: str) -> None:
         real = getattr(owner, name)
@@ -111,7 +121,7 @@ def stop_at(step: int, monkeypatch: pytest.MonkeyPatch, steps: list[str]) -> Non
                 return real(*args, **more)
             steps.append(name)
             if len(steps) == step:
-                raise Stopped
+                end()
             return real(*args, **more)
 
         monkeypatch.setattr(owner, name, call)
@@ -126,7 +136,7 @@ def stop_at(step: int, monkeypatch: pytest.MonkeyPatch, steps: list[str]) -> Non
     ]:
         watched(owner, name)
     for name in ("header", "_line", "digest_of", "manifest_digest", "_written", "_flush"):
-        watched(folder, name)
+        watched(writing, name)
 
 
 @pytest.mark.parametrize("there", [True, False])
@@ -154,6 +164,36 @@ def test_whatever_stops_a_save_the_old_index_stays_whole(there: bool, tmp_path: 
         if len(steps) < step:
             same(Index.load(place), new)
     assert step > 20
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_whenever_a_save_is_killed_the_old_index_stays_whole(there: bool, tmp_path: Path) -> None:
+    old, new = made(4), made(5, seed=3)
+    place = tmp_path / "i"
+    killed = 0
+    while True:
+        shutil.rmtree(place, ignore_errors=True)
+        if there:
+            old.save(place)
+        child = os.fork()
+        if not child:
+            try:
+                stop_at(killed + 1, pytest.MonkeyPatch(), [], kill)
+                new.save(place)
+            finally:
+                os._exit(0)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if there or place.exists():
+            found = Index.load(place)
+            same(found, new if found.fingerprint == new.fingerprint else old)
+        new.save(place)
+        same(Index.load(place), new)
+        if code == 0:
+            break
+        killed += 1
+    assert killed > 20
 
 
 def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,7 +257,7 @@ def test_another_layout_and_a_changed_manifest(tmp_path: Path) -> None:
     for change in ({"dim": "8"}, {"kind": "hmsw"}, {"options": {"a": 1}}, {"files": {}}, {"rows": 19}, {"count": 3}, {"dim": 9},
                    {"metric": "x"}, {"fingerprint": "0" * 64}, {"files": {"vectors": {"name": "../../x", "bytes": 3}}}):  # fmt: skip
         changed = about | change
-        path.write_text(json.dumps(changed | {"digest": folder.manifest_digest(changed)}))
+        path.write_text(json.dumps(changed | {"digest": writing.manifest_digest(changed)}))
         with pytest.raises(UserError):
             Index.load(tmp_path / "i")
     path.write_text(json.dumps(about))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -240,3 +241,11 @@ def test_the_graph_is_kept_without_the_vectors(built: dict[str, Index], tmp_path
     index = copy(built["hnsw"], tmp_path)
     (path,) = (tmp_path / "copy").glob("structure-*")
     assert path.stat().st_size < 2.5 * N * 16 * 4 and isinstance(index._engine, HNSW)
+
+
+def test_without_faiss_flat_works_and_the_others_say_what_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    assert Index.build(draw(300), names(300)).search(draw(1), 1)[1] == 0
+    for kind in KINDS:
+        with pytest.raises(UserError, match=r"faiss cannot be imported .*pip install faiss-cpu.*kind='flat'"):
+            Index.build(draw(300), names(300), kind=kind)
