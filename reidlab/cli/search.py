@@ -32,6 +32,7 @@ def search(
     top: Annotated[int, typer.Option(min=1, help="Hits per query.")] = 10,
     index: Annotated[Path | None, typer.Option(help="Folder where the index is kept and brought up to date.")] = None,
     kind: Annotated[str, typer.Option(help="Kind of the index; `reidlab indexes` lists them.")] = "flat",
+    rerank: Annotated[str, typer.Option(help="Order hits by a re-ranking; `reidlab rerankings` lists them.")] = "",
     pattern: Annotated[str, typer.Option(help="Regular expression for names, with the groups pid and camid.")] = "",
     prior: Annotated[
         float | None, typer.Option(help="Share of gallery images that show the person; default: one image of all.")
@@ -54,7 +55,7 @@ def search(
     if output is not None and not (csv or html):
         raise UserError("--output is for --csv and --html.")
     found = search_files(
-        query, gallery, model=model, top=top, index=index, kind=kind, pattern=pattern, prior=prior,
+        query, gallery, model=model, top=top, index=index, kind=kind, rerank=rerank, pattern=pattern, prior=prior,
         keep_self=keep_self, check_contents=check_contents, device=device, progress=sys.stderr.isatty(),
     )  # fmt: skip
     if json:

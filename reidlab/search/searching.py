@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from reidlab.devices import ComputePlan, describe_device, plan
 from reidlab.errors import UserError
+from reidlab.registry import INDEXES, RERANKINGS
 from reidlab.retrieval.checks import check_real, check_whole
 from reidlab.search.embedded import EmbeddedFiles, embed_files
 from reidlab.search.files import Found, Named, find_images
 from reidlab.search.kept_index import gallery_index
 from reidlab.search.memory import Memory
 from reidlab.search.names import known_people
+from reidlab.search.ranked import ranked_files
 from reidlab.stages.calibration import calibration_of
 from reidlab.stages.models import ModelSource, model_from
-
-if TYPE_CHECKING:
-    from reidlab.retrieval import Index
 
 __all__ = ["UNCALIBRATED", "Opened", "SearchResult", "check_readable", "opened", "search"]
 
@@ -129,6 +127,7 @@ def search(
     pattern: str = "",
     index: str | os.PathLike[str] | None = None,
     kind: str = "flat",
+    rerank: str = "",
     prior: float | None = None,
     device: str = "auto",
     precision: str = "float32",
@@ -150,6 +149,8 @@ def search(
         pattern: regular expression with the groups pid and camid, for the names of gallery files.
         index: folder of an index that is kept there, made where it is missing and brought up to date.
         kind: of the index: flat (exact) or another of `reidlab indexes`.
+        rerank: a method of `reidlab rerankings`, such as k_reciprocal or alpha_qe, by which hits are ordered; "" for
+            none. It compares all vectors, whatever the index.
         prior: share of the gallery images that show the person, for the probabilities; None: one image of all.
         device: cpu, cuda, mps or auto.
         precision: of the embedding.
@@ -165,7 +166,10 @@ def search(
     found = {"query": find_images(query, "query"), "gallery": find_images(gallery, "gallery")}
     if prior is not None:
         prior = check_real("prior", prior, 0, 1, open_ends=True)
-    known_people((), pattern)  # refused before anything is embedded
+    known_people((), pattern)  # refused before anything is embedded, as the next
+    INDEXES.find(kind)
+    if rerank:
+        RERANKINGS.find(rerank)
     use = opened(
         model, device=device, precision=precision, check_contents=check_contents, batch_size=batch_size,
         progress=progress,
@@ -173,7 +177,7 @@ def search(
     sides = {side: check_readable(side, use.embed(files)) for side, files in found.items()}
     ready = time.perf_counter()
     made, said = gallery_index(sides["gallery"], use.digest, index, kind)
-    hits = _hits(made, sides["query"], sides["gallery"], top, keep_self)
+    hits = ranked_files(made, sides["query"], sides["gallery"], top, keep_self, rerank)
     people = known_people(hits["file"].tolist(), pattern)
     hits["pid"], hits["camera"] = [pid for pid, _ in people], [camera for _, camera in people]
     sure = _add_probability(hits, use.source, prior, len(sides["gallery"]))
@@ -181,6 +185,7 @@ def search(
         "model": use.source.label,
         "device": describe_device(use.compute),
         "index": made.kind,
+        **({"re-ranking": rerank} if rerank else {}),
         "embedded now": sum(side.n_computed for side in sides.values()),
         "seconds to embed": round(ready - began, 2),
         "seconds to search": round(time.perf_counter() - ready, 2),
@@ -220,25 +225,3 @@ def check_readable(side: str, files: EmbeddedFiles) -> EmbeddedFiles:
     raise UserError(
         f"{side}: none of {len(files.skipped):,} files can be read as an image; the first is {path} ({reason})."
     )
-
-
-def _hits(made: Index, query: EmbeddedFiles, gallery: EmbeddedFiles, top: int, keep_self: bool) -> pd.DataFrame:
-    """List the nearest gallery files of each query, without the query itself unless it is wanted."""
-    digest_of = dict(zip(gallery.files, gallery.digests))
-    copies = pd.Series(gallery.digests).value_counts()
-    extra = 0 if keep_self else int(copies.reindex(query.digests).fillna(0).max())
-    similarity, place = made.search(query.vectors, min(top + extra, len(made)))
-    rows = []
-    for own, digest, scores, places in zip(query.files, query.digests, similarity, place):
-        listed = _listed(made.ids, scores, places, "" if keep_self else digest, digest_of)
-        rows += [(own, rank + 1, file, score) for rank, (file, score) in zip(range(top), listed)]
-    hits = pd.DataFrame(rows, columns=["query", "rank", "file", "similarity"])
-    return hits.assign(probability=np.nan)
-
-
-def _listed(
-    ids: list[str], scores: np.ndarray, places: np.ndarray, own: str, digest_of: dict[str, str]
-) -> Iterator[tuple[str, float]]:
-    for score, at in zip(scores.tolist(), places.tolist()):
-        if at >= 0 and not (own and digest_of.get(ids[at]) == own):
-            yield ids[at], score

@@ -11,7 +11,7 @@ import pytest
 from drawn import XSS, Colours, draw
 
 from reidlab.errors import UserError
-from reidlab.retrieval import embed
+from reidlab.retrieval import embed, rerank
 from reidlab.search import SearchResult, compare, search
 from reidlab.search.files import find_images
 from reidlab.stages.models import ModelSource
@@ -103,6 +103,24 @@ def test_a_kept_index_is_brought_up_to_date(crops: Callable[[int, int], Path], t
     np.testing.assert_array_equal(later.hits["similarity"], fresh.hits["similarity"])
 
 
+@pytest.mark.parametrize("method", ["k_reciprocal", "alpha_qe"])
+def test_hits_in_the_order_of_a_re_ranking(
+    crops: Callable[[int, int], Path], model: Colours, tmp_path: Path, method: str
+) -> None:
+    gallery, query = crops(5, 4), [str(draw(tmp_path / "q" / f"{pid}.png", pid, 77)) for pid in (3, 0)]
+    found = run(query, gallery, top=6, rerank=method)
+    files = find_images(gallery).files
+    q, g = (embed(model, each, progress=False).vectors for each in (query, files))
+    distances = np.asarray(rerank(q, g, method=method))
+    for row, own in enumerate(query):
+        hits = found.of(own)
+        at = [files.index(file) for file in hits["file"]]
+        np.testing.assert_allclose(distances[row, at], np.sort(distances[row])[:6], atol=1e-6)
+        units = g[at] / np.linalg.norm(g[at], axis=1, keepdims=True)
+        np.testing.assert_allclose(hits["similarity"], units @ q[row] / np.linalg.norm(q[row]), atol=1e-5)
+    assert found.facts["re-ranking"] == method
+
+
 def test_an_index_of_another_model_is_refused(crops: Callable[[int, int], Path], tmp_path: Path) -> None:
     gallery, query = crops(2, 2), draw(tmp_path / "q.png", 2, 9)
     run(query, gallery, index=tmp_path / "index")
@@ -130,6 +148,7 @@ def test_the_shipped_model_and_its_probabilities(crops: Callable[[int, int], Pat
         ({"prior": 1}, "prior"),
         ({"pattern": "("}, "pattern="),
         ({"kind": "hnws"}, "Did you mean 'hnsw'"),
+        ({"rerank": "k_reciprocl"}, "Did you mean 'k_reciprocal'"),
         ({"model": "no-such-run"}, "no-such-run"),
         ({"device": "tpu"}, "device='tpu'"),
         ({"batch_size": 0}, "batch_size"),
