@@ -107,6 +107,6 @@ def roc_curve(
     ax.set_xscale("log")
     ax.set(xlabel="different people accepted (share of pairs)", ylabel="pairs of one person accepted (%)")
     ax.set(xlim=(begin, 1), ylim=(0, 101))
-    ax.legend(loc="lower right")
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1))  # above: a curve may run anywhere
     set_alt(ax, f"ROC curve from a false-positive rate of {begin:.1g} up; {'; '.join(alt)}.")
     return ax

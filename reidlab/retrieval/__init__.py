@@ -9,30 +9,36 @@ if TYPE_CHECKING:
     from reidlab.retrieval.breakdown import camera_matrix, confused_identities, identity_spread, scores_by
     from reidlab.retrieval.calibrated import Calibration
     from reidlab.retrieval.calibration import fit_calibration
+    from reidlab.retrieval.comparison import Comparison, compare_results
     from reidlab.retrieval.embedding import embed
     from reidlab.retrieval.index import Index
     from reidlab.retrieval.metrics import average_precision, evaluate, inverse_negative_penalty
     from reidlab.retrieval.outcome import RetrievalResult
     from reidlab.retrieval.pairs import sample_pairs
+    from reidlab.retrieval.precision_table import precision_effect
     from reidlab.retrieval.projection import Projection, fit_lda
     from reidlab.retrieval.protocol import pool_multi_query, protocol_audit
     from reidlab.retrieval.reliability import expected_calibration_error, reliability_table
     from reidlab.retrieval.reranking.chosen import refine_vectors, rerank
     from reidlab.retrieval.reranking.plain import fuse
     from reidlab.retrieval.roc import Verification, verification
+    from reidlab.retrieval.seeds import SeedSummary, over_seeds
     from reidlab.retrieval.top import rank_gallery
     from reidlab.retrieval.top_k import single_shot_cmc, top_k_table
     from reidlab.retrieval.vectors import Embeddings
 
 _HOMES = {
     "Calibration": "calibrated",
+    "Comparison": "comparison",
     "Embeddings": "vectors",
     "Index": "index",
     "Projection": "projection",
     "RetrievalResult": "outcome",
+    "SeedSummary": "seeds",
     "Verification": "roc",
     "average_precision": "metrics",
     "camera_matrix": "breakdown",
+    "compare_results": "comparison",
     "confused_identities": "breakdown",
     "embed": "embedding",
     "evaluate": "metrics",
@@ -42,7 +48,9 @@ _HOMES = {
     "fuse": "reranking.plain",
     "identity_spread": "breakdown",
     "inverse_negative_penalty": "metrics",
+    "over_seeds": "seeds",
     "pool_multi_query": "protocol",
+    "precision_effect": "precision_table",
     "protocol_audit": "protocol",
     "rank_gallery": "top",
     "refine_vectors": "reranking.chosen",
@@ -57,13 +65,16 @@ _HOMES = {
 
 __all__ = [
     "Calibration",
+    "Comparison",
     "Embeddings",
     "Index",
     "Projection",
     "RetrievalResult",
+    "SeedSummary",
     "Verification",
     "average_precision",
     "camera_matrix",
+    "compare_results",
     "confused_identities",
     "embed",
     "evaluate",
@@ -73,7 +84,9 @@ __all__ = [
     "fuse",
     "identity_spread",
     "inverse_negative_penalty",
+    "over_seeds",
     "pool_multi_query",
+    "precision_effect",
     "protocol_audit",
     "rank_gallery",
     "refine_vectors",
