@@ -13,7 +13,7 @@ from reidlab.errors import UserError, shown
 from reidlab.ids import as_ids, shared_codes
 from reidlab.registry import METRICS
 from reidlab.retrieval.checks import check_choice
-from reidlab.retrieval.vectors import Embeddings, Labels, both_sides
+from reidlab.retrieval.vectors import Embeddings, Labels, as_slice, both_sides
 
 __all__ = ["Problem", "as_vectors", "is_junk_id", "problem_of"]
 
@@ -92,7 +92,7 @@ class Problem:
         return self._with_rows(columns, *names)
 
     def without_junk(self) -> Problem:
-        """Return the problem without the gallery's junk; nothing is copied where there is none.
+        """Return the problem without the gallery's junk; no vector is copied where the rest stands together.
 
         Raises:
             UserError: all of the gallery is junk.
@@ -105,8 +105,8 @@ class Problem:
         return self.for_gallery(rows)
 
     def _with_rows(self, rows: Codes, *names: str) -> Problem:
-        held = {name: getattr(self, name) for name in names}
-        chosen: dict[str, Any] = {name: value if value is None else value[rows] for name, value in held.items()}
+        held, part = {name: getattr(self, name) for name in names}, as_slice(rows)
+        chosen: dict[str, Any] = {name: value if value is None else value[part] for name, value in held.items()}
         return replace(self, **chosen)
 
 

@@ -7,7 +7,8 @@ product scaled by the gallery norm (cosine) or less half its square (euclidean);
 
 What holds to the bit: equal gallery images have one score for a query, and equal queries have one row of scores,
 because it is computed once and copied (`equal`). Comparing and counting are exact. All other last bits of a score hold
-for one machine, one version of the BLAS, one number of threads and one block size only.
+for one kind of processor and one version of the BLAS; neither for another number of threads nor another block size do
+they change (`Scorer.tiled`), as long as `ROWS` rows of scores fit into a block.
 """
 
 from __future__ import annotations
@@ -16,22 +17,23 @@ import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 
-from reidlab.retrieval.counting import EXACT, LARGE, Counter, compiled_counter
-from reidlab.retrieval.distance_rows import BLOCK_MIB
+from reidlab.retrieval.blas import one_blas_thread
+from reidlab.retrieval.counting import LARGE, Counter, compiled_counter
 from reidlab.retrieval.inputs import Problem
-from reidlab.retrieval.scoring import Scorer
+from reidlab.retrieval.scoring import ROWS, Scorer
 from reidlab.retrieval.sorting import count_nearer, equal_before
+from reidlab.retrieval.spans import Lines, Spans
 
 __all__ = ["BLOCK_MIB", "RULES", "Matches", "rank_matches"]
 
 RULES = ("official", "no_camera", "drop_same_camera")
+BLOCK_MIB = 512  # four threads with a gallery of half a million; smaller galleries need next to nothing of it
+CACHE = 4 * 2**20  # bytes of scores; where a gallery is small, more lines of a block than this gain nothing
 CHUNK = 8  # rows sorted at a time: they stay in the second-level cache
 
 Ints = npt.NDArray[np.int64]
@@ -53,48 +55,15 @@ class Matches:
     wrong_distance: Floats
 
 
-class _Spans:
-    """The gallery columns ordered by a code and, for each query, where its code begins and ends among them."""
-
-    def __init__(self, query: Ints, gallery: Ints) -> None:
-        self.order = np.argsort(gallery, kind="stable")
-        codes = gallery[self.order]
-        self.start, self.stop = np.searchsorted(codes, query), np.searchsorted(codes, query, "right")
-
-    def listed(self, queries: Ints) -> tuple[Ints, Ints]:
-        """List all gallery images of the queries' codes: row in `queries`, column."""
-        counts = self.stop[queries] - self.start[queries]
-        row = np.repeat(np.arange(len(queries)), counts)
-        within = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
-        return row, self.order[np.repeat(self.start[queries], counts) + within]
-
-
-class _Lines:
-    """The different rows of products: `rows` are the first queries of each; queries come in the order of theirs."""
-
-    def __init__(self, first: Ints) -> None:
-        self.rows, self.line = np.unique(first, return_inverse=True)
-        self.order = np.argsort(self.line, kind="stable")
-        self.ends = np.searchsorted(self.line[self.order], np.arange(len(self.rows) + 1))
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def block(self, begin: int, end: int) -> tuple[Ints, Ints, Ints]:
-        """Return the rows of lines [line], their queries [query] and the line of each of these [query]."""
-        queries = self.order[self.ends[begin] : self.ends[end]]
-        return self.rows[begin:end], queries, self.line[queries] - begin
-
-
 class _Ranker:
     """Work on one problem; `chunk` is called from several threads, each with its own buffer."""
 
     def __init__(self, problem: Problem, rule: str, scorer: Scorer) -> None:
         self.problem, self.rule, self.scorer = problem, rule, scorer
-        self.people = _Spans(problem.query_codes, problem.gallery_codes)
+        self.people = Spans(problem.query_codes, problem.gallery_codes)
         self.images = None
         if problem.query_images is not None and problem.gallery_images is not None:
-            self.images = _Spans(problem.query_images, problem.gallery_images)
+            self.images = Spans(problem.query_images, problem.gallery_images)
         cams = problem.gallery_cams
         self.by_camera = {}
         if rule == "drop_same_camera" and cams is not None:
@@ -153,12 +122,15 @@ class _Ranker:
         if self.by_camera:
             assert problem.query_cams is not None and problem.gallery_cams is not None
             cams, dropped = problem.gallery_cams, problem.query_cams[queries]
-        score, nearer, wrong = np.empty(len(row), kind), np.empty(len(row), np.int64), np.empty(len(queries), kind)
         factor = self.scorer.factor.astype(kind, copy=False)
-        room = np.empty(len(factor), kind)
-        counter(dots, line, factor, self.scorer.scales, ends, column, cams, dropped, room, score, nearer, wrong)
+        at = row[~ignored]
+        place, sought = column[~ignored], np.searchsorted(at, np.arange(len(queries) + 1))
+        score = self.scorer.finish_pairs(dots[line[at], place], place)
+        nearer, wrong = np.empty(len(at), np.int64), np.empty(len(queries), kind)
+        scales = self.scorer.scales
+        counter(dots, line, factor, scales, ends, column, cams, dropped, sought, score, place, nearer, wrong)
         n_ignored = np.bincount(row[ignored], minlength=len(queries))
-        return queries, queries[row[~ignored]], column[~ignored], score[~ignored], nearer[~ignored], n_ignored, wrong
+        return queries, queries[at], place, score, nearer, n_ignored, wrong
 
     def _by_sorting(
         self, dots: Floats, scores: Floats, queries: Ints, listed: tuple[Ints, Ints], matches: tuple[Ints, Ints, Floats]
@@ -184,6 +156,16 @@ def n_threads() -> int:
     return max(1, min(cores, 8))
 
 
+def _shares(n_lines: int, row_bytes: int, block_mib: float) -> tuple[int, int]:
+    """Return how many threads work, and on how many lines each at a time: a multiple of `ROWS` where that fits."""
+    room = int(block_mib * 2**20 / row_bytes)
+    if room < ROWS:
+        return 1, max(1, room)
+    threads = min(n_threads(), math.ceil(n_lines / ROWS), room // ROWS)
+    most = min(room // threads, max(ROWS, CACHE // row_bytes), math.ceil(n_lines / threads))
+    return threads, max(1, most // ROWS) * ROWS
+
+
 def rank_matches(
     problem: Problem, *, rule: str = "official", block_mib: float = BLOCK_MIB, scorer: Scorer | None = None
 ) -> Matches:
@@ -199,21 +181,18 @@ def rank_matches(
     n_query, n_gallery = len(problem.query), len(problem.gallery)
     scorer = Scorer(problem) if scorer is None else scorer
     ranker = _Ranker(problem, rule, scorer)
-    lines = _Lines(scorer.query_first)
-    counter = compiled_counter() if n_query * n_gallery >= LARGE and n_gallery < EXACT else None
-    threads = min(n_threads(), len(lines))
-    rows = max(1.0, block_mib * 2**20 / (threads * n_gallery * scorer.dtype.itemsize))
-    blocks = min(threads * math.ceil(len(lines) / (rows * threads)), len(lines))
-    cuts = [len(lines) * part // blocks for part in range(blocks + 1)]
-    rows_held = math.ceil(len(lines) / blocks)
+    lines = Lines(scorer.query_first)
+    counter = compiled_counter() if n_query * n_gallery >= LARGE else None
+    threads, step = _shares(len(lines), n_gallery * scorer.dtype.itemsize, block_mib)
+    blocks = [(begin, min(begin + step, len(lines))) for begin in range(0, len(lines), step)]
 
     def work(thread: int) -> list[tuple[Floats, ...]]:
-        held = np.empty((rows_held, n_gallery), scorer.dtype)
+        held = np.empty((min(step, len(lines)), n_gallery), scorer.dtype)
         buffer = np.empty((min(CHUNK, n_query), n_gallery), scorer.dtype)
         pieces: list[tuple[Floats, ...]] = []
-        for begin, end in list(pairwise(cuts))[thread::threads]:
+        for begin, end in blocks[thread::threads]:
             first, queries, line = lines.block(begin, end)
-            dots = scorer.multiply(first, held[: end - begin])
+            dots = scorer.tiled(first, held[: end - begin])
             if counter is not None:
                 pieces.append(ranker.counted(counter, dots, queries, line))
                 continue
@@ -224,7 +203,7 @@ def rank_matches(
         return pieces
 
     # Each thread multiplies and sorts its own blocks: BLAS threads would go on spinning while the others sort
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+    with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
         pieces = [piece for pieces in pool.map(work, range(threads)) for piece in pieces]
     return _gather(scorer, *(np.concatenate(part) for part in zip(*pieces)))
 

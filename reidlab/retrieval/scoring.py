@@ -17,7 +17,10 @@ from reidlab.retrieval.distances import Metric
 from reidlab.retrieval.equal import first_equal
 from reidlab.retrieval.inputs import Problem
 
-__all__ = ["DistanceScorer", "Scorer"]
+__all__ = ["COLUMNS", "ROWS", "DistanceScorer", "Scorer"]
+
+# The last bits of a product depend on the shape of the matrices. These are multiplied at a time, however many there are
+ROWS, COLUMNS = 64, 1024
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[Any]
@@ -57,9 +60,30 @@ class Scorer:
 
     def multiply(self, rows: Ints, out: Floats | None = None) -> Floats:
         """Return the dot products of queries, given by their rows [row], with the gallery: [row, gallery]."""
+        return self._tied(product(self._queries(rows), self.problem.gallery, out))
+
+    def tiled(self, rows: Ints, out: Floats) -> Floats:
+        """Do the work of `multiply` in products of one shape, so that nothing depends on what is asked for together.
+
+        Where `rows` are parts of one list of rows, each beginning at a multiple of `ROWS`, and the BLAS has one thread,
+        the products are the same to the last bit, whatever the parts. The gallery is read once for all of `rows`.
+        """
+        gallery = self.problem.gallery
+        # copied, since NumPy multiplies an array with itself by another routine
+        queries = [self._queries(rows[at : at + ROWS]).copy() for at in range(0, len(rows), ROWS)]
+        for start in range(0, len(gallery), COLUMNS):
+            tile = gallery[start : start + COLUMNS]
+            for at, query in enumerate(queries):
+                product(query, tile, out[at * ROWS : (at + 1) * ROWS, start : start + COLUMNS])
+        return self._tied(out)
+
+    def _queries(self, rows: Ints) -> Floats:
+        query = self.problem.query
         dense = rows[-1] - rows[0] + 1 == len(rows)  # nothing is copied where queries differ, as they do
-        query = self.problem.query[rows[0] : rows[-1] + 1] if dense else self.problem.query[rows]
-        found = product(query, self.problem.gallery, out)
+        return query[rows[0] : rows[-1] + 1] if dense else query[rows]
+
+    def _tied(self, found: Floats) -> Floats:
+        """Give equal gallery images the products of the first of them."""
         if len(self._again):
             for line in found:  # one at a time: a copy of a whole block would take as much memory again
                 line[self._again] = line[self._first]
@@ -68,6 +92,10 @@ class Scorer:
     def finish(self, dots: Floats, out: Floats) -> Floats:
         """Turn dot products [row, gallery] into scores."""
         return (np.multiply if self.scales else np.subtract)(dots, self.factor, out=out)
+
+    def finish_pairs(self, dots: Floats, column: Ints) -> Floats:
+        """Turn dot products [pair] with these gallery columns [pair] into scores."""
+        return np.asarray((np.multiply if self.scales else np.subtract)(dots, self.factor[column]), self.dtype)
 
     def distance(self, query: Ints, score: Floats) -> Floats:
         """Turn scores into distances (float64)."""
@@ -101,6 +129,10 @@ class DistanceScorer(Scorer):
         """Return the distances of queries, given by their rows [row], to the gallery times -1: [row, gallery]."""
         found = self.distances.rows(rows)
         return np.negative(found if self._part is None else found[:, self._part], out=out)
+
+    def tiled(self, rows: Ints, out: Floats) -> Floats:
+        """Return the same as `multiply`."""
+        return self.multiply(rows, out)
 
     def distance(self, query: Ints, score: Floats) -> Floats:
         """Turn scores into distances (float64)."""

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from jaxtyping import Float32, Shaped
+from jaxtyping import Float32, Int64, Shaped
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from reidlab.data.schema import load_table, save_table
 from reidlab.errors import UserError
+from reidlab.retrieval.mapped import mapped_vectors
 
-__all__ = ["PIXELS", "Embeddings", "Labels", "both_sides"]
+__all__ = ["PIXELS", "Embeddings", "Labels", "as_slice", "both_sides"]
 
 PIXELS = "pixels_digest"  # column of a table: equal where images are the same to the pixel
 
@@ -28,10 +30,14 @@ class Embeddings:
     Attributes:
         vectors: float32 [image, dim].
         table: image table, or a frame with the column path alone where nobody is known; row i has vector i.
+        facts: how `embed` made them: engine, precision, device, cosine (mean, to float32 of torch, of a sample; NaN
+            where it was not measured), images_per_second (decoding included where nothing was decoded before), tried
+            (what was measured of other engines). Empty where nobody said; neither kept by `save` nor by `split`.
     """
 
     vectors: Float32[np.ndarray, "image dim"]
     table: pd.DataFrame
+    facts: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         columns = set(self.table.columns) if isinstance(self.table, pd.DataFrame) else set()
@@ -48,7 +54,7 @@ class Embeddings:
         return f"Embeddings({len(self)} images, dim {self.vectors.shape[1]})"
 
     def split(self, *names: str) -> Embeddings:
-        """Return the part in these splits, rows in their order.
+        """Return the part in these splits, rows in their order; vectors that stand together are not copied.
 
         Raises:
             UserError: no image is in any of them, or the table has no splits.
@@ -58,7 +64,7 @@ class Embeddings:
         if not len(rows):
             there = ", ".join(sorted(map(str, splits.unique())))
             raise UserError(f"no embedding is in split {' or '.join(map(str, names))}; there is {there or 'none'}.")
-        return Embeddings(self.vectors[rows], self.table.iloc[rows].reset_index(drop=True))
+        return Embeddings(self.vectors[as_slice(rows)], self.table.iloc[rows].reset_index(drop=True))
 
     @property
     def pids(self) -> Shaped[np.ndarray, " image"]:
@@ -94,17 +100,29 @@ class Embeddings:
         save_table(self.table, folder / "embeddings.parquet")
 
     @classmethod
-    def load(cls, folder: Path) -> Embeddings:
+    def load(cls, folder: Path, *, mmap: bool = False) -> Embeddings:
         """Read what `save` wrote.
+
+        Args:
+            folder: where it is.
+            mmap: leave the vectors on disk, read-only, where `evaluate` reads them piece by piece; they may be larger
+                than the memory.
 
         Raises:
             UserError: the folder holds no embeddings, or a damaged file.
         """
+        file = folder / "embeddings.safetensors"
         try:
-            vectors = load_file(folder / "embeddings.safetensors")["vectors"]
+            vectors = mapped_vectors(file) if mmap else load_file(file)["vectors"]
         except (OSError, KeyError, SafetensorError) as error:
             raise UserError(f"{folder} holds no readable embeddings ({error}). Make them with notebook 04.") from error
         return cls(vectors, load_table(folder / "embeddings.parquet"))
+
+
+def as_slice(rows: Int64[np.ndarray, " row"]) -> slice | Int64[np.ndarray, " row"]:
+    """Return row numbers that follow each other as a slice, which takes them out of an array without a copy."""
+    runs = len(rows) and (np.diff(rows) == 1).all()
+    return slice(int(rows[0]), int(rows[-1]) + 1) if runs else rows
 
 
 class Labels(NamedTuple):

@@ -45,16 +45,35 @@ def test_compiled_equals_sorting(
 def test_plain_python_of_the_kernel(dropped: bool) -> None:
     dots = np.array([[0.5, 0.9, 0.5, 0.5, 0.1, 1.0]])
     column = np.array([3, 0, 5])  # the images of the query's identity: they are never in front of each other
-    score, nearer, wrong = np.zeros(3), np.zeros(3, np.int64), np.zeros(1)
+    score, nearer, wrong = dots[0, column], np.full(3, 99), np.zeros(1)
     cams, camera = (np.array([0, 1, 0, 0, 0, 0]), np.array([1])) if dropped else (np.zeros(0, np.int64),) * 2
-    room, ends = np.empty(6), np.array([0, 3])
-    counting._count_block(
-        dots, np.zeros(1, np.int64), np.ones(6), True, ends, column, cams, camera, room, score, nearer, wrong
-    )
+    ends, none = np.array([0, 3]), np.zeros(1, np.int64)
+    counting._count_block(dots, none, np.ones(6), True, ends, column, cams, camera, ends, score, column, nearer, wrong)
     # at column 3 the 0.9 is in front and the tie at 2, at column 0 the tie stands behind; dropping camera 1 drops 0.9
     assert nearer.tolist() == ([1, 0, 0] if dropped else [2, 1, 0])
-    assert score.tolist() == [0.5, 0.5, 1.0]
     assert wrong.tolist() == ([0.5] if dropped else [0.9])
+
+
+@pytest.mark.parametrize("tile", [1, 2, 3, 7, 4096])
+def test_tiles_of_any_size(tile: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Matches may stand in another part of the gallery: their places are before, among and behind these images."""
+    monkeypatch.setattr(counting, "TILE", tile)
+    rng = np.random.default_rng(tile)
+    dots, lines, column = rng.integers(0, 4, (2, 11)) * 1.0, np.array([1, 0, 1]), np.array([4, 9, 0, 3])
+    factor, ends, sought = rng.permutation(11) * 0.5, np.array([0, 2, 2, 4]), np.array([0, 1, 5, 6])
+    score, place = np.array([1.5, 0.0, 3.0, 7.5, 1.0, 3.0]), np.array([0, 11, 5, 4, 1, 10])
+    for scales in (True, False):
+        nearer, wrong = np.zeros(6, np.int64), np.zeros(3)
+        counting._count_block(
+            dots, lines, factor, scales, ends, column, *[np.zeros(0, np.int64)] * 2, sought, score, place, nearer, wrong
+        )
+        for query, line in enumerate(lines):
+            row = dots[line] * factor if scales else dots[line] - factor
+            row[column[ends[query] : ends[query + 1]]] = -np.inf
+            assert wrong[query] == row.max()
+            for at in range(sought[query], sought[query + 1]):
+                left, right = row[: place[at]], row[place[at] :]
+                assert nearer[at] == (left >= score[at]).sum() + (right > score[at]).sum()
 
 
 def test_without_numba_large_problems_are_sorted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from retrieval_cases import golden
+from safetensors.numpy import save_file
 
 from reidlab.errors import UserError
-from reidlab.retrieval import Embeddings, evaluate, protocol_audit, rank_gallery, sample_pairs
+from reidlab.retrieval import Embeddings, evaluate, protocol_audit, rank_gallery, sample_pairs, scoring
 from reidlab.retrieval.vectors import PIXELS
 
 FUNCTIONS = [evaluate, protocol_audit, rank_gallery, sample_pairs]
@@ -76,3 +78,56 @@ def test_mixtures_are_refused(function: Callable[..., Any]) -> None:
     bare = Embeddings(query.vectors, query.table[["path"]])
     with pytest.raises(UserError, match="have no pid: their table has path"):
         function(bare, gallery)
+
+
+def test_mapped_from_disk(tmp_path: Path) -> None:
+    query, gallery = sides(golden())
+    together = Embeddings(
+        np.concatenate([query.vectors, gallery.vectors]), pd.concat([query.table, gallery.table], ignore_index=True)
+    )
+    together.save(tmp_path)
+    mapped = Embeddings.load(tmp_path, mmap=True)
+    assert isinstance(mapped.vectors, np.memmap) and not mapped.vectors.flags.writeable
+    np.testing.assert_array_equal(mapped.vectors, together.vectors)
+    parts = [mapped.split(name) for name in ("query", "gallery")]
+    assert all(np.shares_memory(part.vectors, mapped.vectors) for part in parts), "splits that stand together"
+    assert repr(evaluate(*parts)) == repr(evaluate(query, gallery))
+    mixed = Embeddings(mapped.vectors, mapped.table.assign(split=["query", "gallery"] * 15))
+    np.testing.assert_array_equal(mixed.split("gallery").vectors, mapped.vectors[1::2])
+
+
+def test_damaged_files_are_not_mapped(tmp_path: Path) -> None:
+    sides(golden())[0].save(tmp_path)
+    file = tmp_path / "embeddings.safetensors"
+    whole = file.read_bytes()
+    for content in (b"", b"no", whole[:-4], whole[:40], b"\xff" * 100, whole.replace(b"vectors", b"vektors")):
+        file.write_bytes(content)
+        with pytest.raises(UserError, match="holds no readable embeddings"):
+            Embeddings.load(tmp_path, mmap=True)
+    for vectors in (np.zeros((6, 8)), np.zeros(6, np.float32)):
+        save_file({"vectors": vectors}, file)
+        with pytest.raises(UserError, match="vectors are F"):
+            Embeddings.load(tmp_path, mmap=True)
+    file.unlink()
+    with pytest.raises(UserError, match="holds no readable embeddings"):
+        Embeddings.load(tmp_path, mmap=True)
+
+
+def test_what_is_mapped_is_never_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Junk that stands together in front, as in Market-1501, is cut off; products are made of pieces of the file."""
+    rng = np.random.default_rng(0)
+    file, n = tmp_path / "gallery.f32", 3000
+    rng.standard_normal((n, 16), np.float32).tofile(file)
+    gallery = np.memmap(file, np.float32, mode="r", shape=(n, 16))
+    pids, query = np.where(np.arange(n) < 100, -1, rng.integers(0, 50, n)), rng.standard_normal((70, 16), np.float32)
+    seen, plain = [], scoring.product
+
+    def product(query: np.ndarray, tile: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        seen.append(np.shares_memory(tile, gallery))
+        return plain(query, tile, out)
+
+    monkeypatch.setattr(scoring, "product", product)
+    labels = {"query_pids": np.arange(70) % 50, "gallery_pids": pids}
+    mapped = evaluate(query, gallery, **labels)
+    assert seen and all(seen) and mapped.n_junk == 100
+    assert repr(mapped) == repr(evaluate(query, np.array(gallery), **labels))
