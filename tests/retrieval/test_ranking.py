@@ -166,6 +166,28 @@ def test_audit() -> None:
         protocol_audit(**(data | {"query_camids": None}))
 
 
+def test_the_audit_of_a_closed_set_counts_identities() -> None:
+    data = random_data(1)
+    audit = protocol_audit(**data).set_index("protocol").loc["closed set"]
+    pids = np.asarray(data["gallery_pids"])
+    gallery = np.asarray(data["gallery"]) / np.linalg.norm(data["gallery"], axis=1, keepdims=True)
+    people = [pid for pid in np.unique(pids).tolist() if str(pid) != "-1"]
+    means = {pid: gallery[pids == pid].mean(axis=0) for pid in people}
+    ranks = []
+    for vector, own in zip(np.asarray(data["query"]), data["query_pids"]):
+        if own in means:
+            near = {pid: vector @ mean / np.linalg.norm(vector) / np.linalg.norm(mean) for pid, mean in means.items()}
+            ranks.append(1 + sum(value > near[own] for value in near.values()))
+    assert audit["n_valid"] == len(ranks) and audit["rank1"] == np.mean(np.array(ranks) == 1)
+    assert audit["mAP"] == pytest.approx(np.mean(1 / np.array(ranks)))
+
+
+def test_every_protocol_names_a_system_that_is_scored_so() -> None:
+    audit = protocol_audit(**golden())
+    assert audit["used_by"].str.len().min() > 20
+    assert "26.25" in audit.set_index("protocol").loc["camera dropped, junk kept, AP over 10", "used_by"]
+
+
 def test_bad_arguments_of_the_others() -> None:
     data = random_data(0)
     for count in (0, 1.5, None, "3", 10**12):

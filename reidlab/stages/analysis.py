@@ -1,0 +1,125 @@
+"""What notebook 04 finds behind a score, computed and kept beside it as pictures and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from reidlab import plots
+from reidlab.data.schema import is_distractor, is_junk
+from reidlab.errors import UserError
+from reidlab.failures import explained
+from reidlab.params import Retrieval
+from reidlab.paths import reports_root
+from reidlab.retrieval.calibrated import Calibration
+from reidlab.retrieval.comparison import compare_results
+from reidlab.retrieval.metrics import evaluate
+from reidlab.retrieval.outcome import RetrievalResult
+from reidlab.retrieval.vectors import Embeddings
+from reidlab.stages.calibration import calibration_stage
+from reidlab.stages.data_run import DataRun
+from reidlab.stages.models import ModelSource
+from reidlab.store.runs import Run
+
+__all__ = ["Analysis", "calibrate_for", "compare_rerankings"]
+
+METHODS = ("alpha_qe", "dba", "k_reciprocal")
+_MOST = 1_000_000_000  # pairs of images up to which all methods are tried; above, k_reciprocal takes minutes
+
+Drawn = TypeVar("Drawn", Figure, Axes)
+
+
+class Analysis:
+    """Pictures and tables of one evaluation, each kept at once in the folder `analysis` of its run.
+
+    Args:
+        run: of stage evaluation.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.folder = run.path / "analysis"
+        self.names: list[str] = []
+
+    def figure(self, name: str, drawn: Drawn) -> Drawn:
+        """Keep a figure as NAME.png and return it."""
+        plots.save_figure(drawn, self._place(f"{name}.png"))
+        return drawn
+
+    def table(self, name: str, frame: pd.DataFrame) -> pd.DataFrame:
+        """Keep a table as NAME.csv and return it."""
+        frame.to_csv(self._place(f"{name}.csv"), index=False)
+        return frame
+
+    def text(self, name: str, lines: Sequence[str]) -> str:
+        """Keep lines as NAME.txt and return them as one text."""
+        text = "\n".join(lines)
+        self._place(f"{name}.txt").write_text(f"{text}\n", encoding="utf-8")
+        return text
+
+    def scores(self, result: RetrievalResult) -> None:
+        """Keep all scores of a result, its CMC curve and a row per query as tables."""
+        self.table("scores", result.to_frame())
+        self.table("cmc", pd.DataFrame({"rank": np.arange(1, len(result.cmc) + 1), "cmc": result.cmc}))
+        self.table("per_query", result.per_query)
+
+    def told(self) -> str:
+        """Return a sentence on what is kept, and where below the folder of reports."""
+        place = self.folder.relative_to(reports_root()) if self.folder.is_relative_to(reports_root()) else self.folder
+        return f"Kept in reports/{place.as_posix()}: {', '.join(self.names)}."
+
+    def _place(self, file: str) -> Path:
+        try:
+            self.folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{self.folder} cannot be made: {explained(error)}") from error
+        self.names = [*(name for name in self.names if name != file), file]
+        return self.folder / file
+
+
+def calibrate_for(data: DataRun, source: ModelSource, p: Retrieval) -> Calibration | str:
+    """Fit (or find) what the model's cosines mean on the validation identities; or say why that cannot be done."""
+    table = data.table[(data.table["split"] == "val") & ~is_junk(data.table) & ~is_distractor(data.table)]
+    if table["pid"].nunique() < 2:
+        return "The data set has no two validation identities (val_share), on which a calibration is fitted."
+    try:
+        return calibration_stage(data, source, seed=p.seed, device=p.device)[1]
+    except UserError as error:  # too few pairs, or a model that does not tell people apart
+        return str(error)
+
+
+def compare_rerankings(
+    query: Embeddings, gallery: Embeddings, p: Retrieval, *, methods: Sequence[str] = METHODS
+) -> pd.DataFrame:
+    """Score several re-rankings of the same embeddings against none.
+
+    Returns:
+        A frame with a row per method, the first without one: method, rank1, mAP, mINP (in per cent), and of mAP the
+        difference from the first (points), its 95 % interval and whether chance over the people queried may explain it.
+    """
+    images = len(query) + len(gallery)
+    methods = [method for method in methods if images * len(gallery) <= _MOST]
+    plain = evaluate(query, gallery, metric=p.metric, ap=p.ap)
+    rows = [_row("none", plain)]
+    for method in methods:
+        found = evaluate(query, gallery, metric=p.metric, ap=p.ap, rerank=method)
+        told = compare_results(plain, found, seed=p.seed, names=("none", method)).frame
+        (of_map,) = told[told["measure"] == "mAP"].to_dict("records")
+        span = f"{100 * of_map['low']:+.1f} to {100 * of_map['high']:+.1f}"
+        more = {
+            "difference": round(100 * of_map["difference"], 1),
+            "95 % interval": span,
+            "chance": bool(of_map["noise"]),
+        }
+        rows.append(_row(method, found) | more)
+    return pd.DataFrame(rows)
+
+
+def _row(method: str, result: RetrievalResult) -> dict[str, object]:
+    scores = {"rank1 (%)": result.cmc[0], "mAP (%)": result.mean_ap, "mINP (%)": result.mean_inp}
+    return {"re-ranking": method} | {name: round(100 * float(value), 1) for name, value in scores.items()}

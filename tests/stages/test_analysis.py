@@ -1,0 +1,96 @@
+"""What notebook 04 keeps beside a score, and how it compares re-rankings and calibrates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from reidlab import plots
+from reidlab.errors import UserError
+from reidlab.params import Retrieval
+from reidlab.retrieval import Embeddings, evaluate
+from reidlab.stages import Analysis, calibrate_for, compare_rerankings
+from reidlab.stages.data_run import DataRun
+
+
+class Kept:
+    """As much of a run as an analysis needs."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+
+def people(seed: int, split: str) -> Embeddings:
+    """Return ten people in four cameras, whose vectors scatter."""
+    rng = np.random.default_rng(seed)
+    centres = np.random.default_rng(7).normal(size=(10, 8))
+    rows = [(f"/{split}/{pid}_{cam}", pid, cam, split) for pid in range(10) for cam in range(4)]
+    vectors = np.repeat(centres, 4, axis=0) + rng.normal(0, 1.1, (40, 8))
+    table = pd.DataFrame(rows, columns=["path", "pid", "camid", "split"])
+    return Embeddings(vectors.astype(np.float32), table)
+
+
+@pytest.fixture
+def sides() -> tuple[Embeddings, Embeddings]:
+    return people(0, "query"), people(1, "gallery")
+
+
+def test_everything_is_kept_in_the_folder_of_the_run(
+    tmp_path: Path, sides: tuple[Embeddings, Embeddings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run: Any = Kept(tmp_path / "reports" / "runs" / "evaluation" / "x")
+    run.path.mkdir(parents=True)
+    keep = Analysis(run)
+    result = evaluate(*sides, bootstrap=50)
+    keep.scores(result)
+    curve = keep.figure("cmc", plots.cmc_curve(result))
+    assert plots.describe(curve)
+    assert keep.table("again", pd.DataFrame({"a": [1]})).equals(pd.DataFrame({"a": [1]}))
+    assert keep.text("summary", ["one", "two"]) == "one\ntwo"
+    keep.text("summary", ["three"])
+    folder = run.path / "analysis"
+    assert sorted(path.name for path in folder.iterdir()) == sorted(keep.names)
+    assert pd.read_csv(folder / "cmc.csv")["cmc"].tolist() == pytest.approx(result.cmc.tolist())
+    assert len(pd.read_csv(folder / "per_query.csv")) == 40
+    assert (folder / "summary.txt").read_text() == "three\n"
+    assert (folder / "cmc.png").read_bytes().startswith(b"\x89PNG")
+    assert keep.told().startswith("Kept in reports/runs/evaluation/x/analysis: scores.csv, cmc.csv")
+
+
+def test_a_run_that_is_gone(tmp_path: Path) -> None:
+    run: Any = Kept(tmp_path / "gone")
+    with pytest.raises(UserError, match="cannot be made"):
+        Analysis(run).text("a", [])
+
+
+def test_re_rankings_are_compared_with_none(sides: tuple[Embeddings, Embeddings]) -> None:
+    frame = compare_rerankings(*sides, Retrieval())
+    assert frame["re-ranking"].tolist() == ["none", "alpha_qe", "dba", "k_reciprocal"]
+    for row in frame.to_dict("records"):
+        method = "" if row["re-ranking"] == "none" else row["re-ranking"]
+        found = evaluate(*sides, rerank=method)
+        assert row["mAP (%)"] == round(100 * found.mean_ap, 1) and row["rank1 (%)"] == round(100 * found.cmc[0], 1)
+        if method:
+            plain = evaluate(*sides)
+            assert row["difference"] == pytest.approx(100 * (found.mean_ap - plain.mean_ap), abs=0.06)
+            low, high = map(float, row["95 % interval"].split(" to "))
+            assert low <= row["difference"] <= high
+            assert isinstance(row["chance"], bool)
+
+
+def test_where_a_gallery_is_too_large_none_is_tried(
+    sides: tuple[Embeddings, Embeddings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reidlab.stages.analysis._MOST", 10)
+    assert compare_rerankings(*sides, Retrieval())["re-ranking"].tolist() == ["none"]
+
+
+def test_without_validation_identities_it_is_said(sides: tuple[Embeddings, Embeddings]) -> None:
+    data: Any = DataRun.__new__(DataRun)
+    object.__setattr__(data, "table", sides[0].table.assign(distractor=False))
+    told = calibrate_for(data, None, Retrieval())  # type: ignore[arg-type]
+    assert told == "The data set has no two validation identities (val_share), on which a calibration is fitted."
