@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from reidlab.retrieval.breakdown import camera_matrix, confused_identities, identity_spread, scores_by
     from reidlab.retrieval.calibrated import Calibration
     from reidlab.retrieval.calibration import fit_calibration
+    from reidlab.retrieval.causes import FailureCauses, failure_causes
     from reidlab.retrieval.comparison import Comparison, compare_results
     from reidlab.retrieval.embedding import embed
     from reidlab.retrieval.index import Index
@@ -31,6 +32,7 @@ _HOMES = {
     "Calibration": "calibrated",
     "Comparison": "comparison",
     "Embeddings": "vectors",
+    "FailureCauses": "causes",
     "Index": "index",
     "Projection": "projection",
     "RetrievalResult": "outcome",
@@ -43,6 +45,7 @@ _HOMES = {
     "embed": "embedding",
     "evaluate": "metrics",
     "expected_calibration_error": "reliability",
+    "failure_causes": "causes",
     "fit_calibration": "calibration",
     "fit_lda": "projection",
     "fuse": "reranking.plain",
@@ -67,6 +70,7 @@ __all__ = [
     "Calibration",
     "Comparison",
     "Embeddings",
+    "FailureCauses",
     "Index",
     "Projection",
     "RetrievalResult",
@@ -79,6 +83,7 @@ __all__ = [
     "embed",
     "evaluate",
     "expected_calibration_error",
+    "failure_causes",
     "fit_calibration",
     "fit_lda",
     "fuse",
