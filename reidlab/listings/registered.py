@@ -25,6 +25,7 @@ from reidlab.registry import (
     NECKS,
     OPTIMIZERS,
     POOLINGS,
+    RERANKINGS,
     SAMPLERS,
     SCHEDULES,
     TRACKERS,
@@ -233,6 +234,9 @@ KINDS: dict[str, Kind] = {
     "samplers": Kind("sampler", "samplers of batches", _from(SAMPLERS, "sampler: {name: NAME}")),
     "schedules": Kind("schedule", "schedules of the learning rate", _schedules),
     "optimizers": Kind("optimizer", "optimisers", _optimizers),
+    "rerankings": Kind(
+        "re-ranking", "re-ranking methods", _from(RERANKINGS, "", "Chosen by `reidlab run 04 -p rerank NAME`.")
+    ),
     "metrics": Kind(
         "metric", "distances between embeddings", _from(METRICS, "", "Chosen by `reidlab run 04 -p metric NAME`.")
     ),

@@ -14,6 +14,7 @@ from pydantic import Field, field_validator
 
 from reidlab.errors import UserError
 from reidlab.params.base import NotebookParams, Row, coerce, describe
+from reidlab.registry import RERANKINGS
 
 __all__ = [
     "NOTEBOOKS",
@@ -105,6 +106,14 @@ class Retrieval(DataParams):
     )
     flip_test: bool = Field(False, description="add the embedding of the mirrored image")
     multi_query: bool = Field(False, description="search with the mean of a person's images in a camera")
+    rerank: str = Field("", description="re-ranking method; `reidlab rerankings` names them; empty: none")
+
+    @field_validator("rerank")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value:
+            RERANKINGS.find(value)
+        return value
 
     @field_validator("metric", mode="before")
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,11 @@ import pandas as pd
 
 from reidlab.errors import UserError, shown
 from reidlab.ids import as_ids
-from reidlab.registry import METRICS
 from reidlab.retrieval.checks import check_whole
+from reidlab.retrieval.distance_rows import BLOCK_MIB
 from reidlab.retrieval.inputs import Problem, problem_of
 from reidlab.retrieval.nearest import top_columns
+from reidlab.retrieval.reranked import Rerank, scorer_of
 from reidlab.retrieval.scoring import Scorer
 from reidlab.retrieval.vectors import Embeddings, Labels
 
@@ -36,6 +38,8 @@ def rank_gallery(
     show_ignored: bool = True,
     query_images: npt.ArrayLike | None = None,
     gallery_images: npt.ArrayLike | None = None,
+    rerank: Rerank = "",
+    rerank_options: Mapping[str, Any] | None = None,
 ) -> pd.DataFrame:
     """List the `k` nearest gallery images of chosen queries.
 
@@ -56,36 +60,44 @@ def rank_gallery(
             "ignored".
         query_images: what each query is [query], as in `evaluate`.
         gallery_images: what each gallery image is [gallery].
+        rerank: a re-ranking method, or distances [query, gallery], as in `evaluate`; junk is not listed then.
+        rerank_options: of the method.
 
     Returns:
         A frame with a row a listed image: query, position (from 1), gallery (row), flag (right / wrong / ignored),
-        rank (among the valid images; 0 for ignored ones), and similarity (cosine) or distance (euclidean).
+        rank (among the valid images; 0 for ignored ones), and similarity (cosine) or distance (all others).
 
     Raises:
         UserError: k or a query row out of range, or as `evaluate`.
     """
     labels = Labels(query_pids, query_camids, query_images), Labels(gallery_pids, gallery_camids, gallery_images)
-    problem = problem_of(query, gallery, *labels, metric=metric, keep_junk=True)
+    as_vectors_are = isinstance(rerank, str) and not rerank
+    problem = problem_of(query, gallery, *labels, metric=metric, keep_junk=as_vectors_are)
+    n_gallery = len(problem.gallery) if as_vectors_are else len(problem.gallery) + problem.n_junk
     k = check_whole("k", k, 1, 2**31)
     n_query = len(problem.query)
     chosen = np.arange(n_query) if queries is None else _chosen(queries, n_query)
-    lists = _lists(problem.for_queries(chosen), k, show_ignored)
-    columns = ["query", "position", "gallery", "flag", "rank", METRICS.build(metric).shown]
+    problem = problem.for_queries(chosen) if as_vectors_are else problem
+    scorer, _ = scorer_of(problem, rerank, rerank_options, n_gallery=n_gallery, block_mib=BLOCK_MIB)
+    lists = _lists(problem, scorer, np.arange(len(chosen)) if as_vectors_are else chosen, k, show_ignored)
+    columns = ["query", "position", "gallery", "flag", "rank", scorer.shown]
     frames = [frame.assign(query=row) for frame, row in zip(lists, chosen.tolist())]
     return pd.concat(frames, ignore_index=True)[columns]
 
 
-def _lists(problem: Problem, k: int, show_ignored: bool) -> list[pd.DataFrame]:
-    """List the nearest images of each query; equal queries share one row of products."""
-    scorer = Scorer(problem)
+def _lists(
+    problem: Problem, scorer: Scorer, rows: npt.NDArray[np.int64], k: int, show_ignored: bool
+) -> list[pd.DataFrame]:
+    """List the nearest images of these queries; equal queries share one row of products."""
     frames: dict[int, pd.DataFrame] = {}
     dots, whose = np.empty(0), -1
-    for at in np.argsort(scorer.query_first, kind="stable").tolist():
-        if scorer.query_first[at] != whose:
-            whose = int(scorer.query_first[at])
+    for at in np.argsort(scorer.query_first[rows], kind="stable").tolist():
+        row = int(rows[at])
+        if scorer.query_first[row] != whose:
+            whose = int(scorer.query_first[row])
             dots = scorer.multiply(np.array([whose]))[0]
-        frames[at] = _nearest(problem, scorer, at, dots, k, show_ignored)
-    return [frames[at] for at in range(len(problem.query))]
+        frames[at] = _nearest(problem, scorer, row, dots, k, show_ignored)
+    return [frames[at] for at in range(len(rows))]
 
 
 def _chosen(queries: Any, n_query: int) -> npt.NDArray[np.int64]:
@@ -118,7 +130,7 @@ def _nearest(
     return pd.DataFrame(
         {
             "position": np.arange(1, len(columns) + 1),
-            "gallery": columns,
+            "gallery": problem.gallery_rows[columns],
             "flag": np.array(FLAGS)[flags],
             "rank": np.where(valid, np.cumsum(valid), 0),
             "similarity": 1 - distance,

@@ -4,6 +4,7 @@ from reidlab.stages.calibration import calibration_of, calibration_stage
 from reidlab.stages.chosen import Choice, choose_model, evaluation_line
 from reidlab.stages.data import audit_of, data_stage
 from reidlab.stages.data_run import DataRun
+from reidlab.stages.evaluation import evaluation_stage
 from reidlab.stages.floor import histogram_floor, over_floor
 from reidlab.stages.models import ModelSource, model_from, model_from_run
 from reidlab.stages.notebooks import (
@@ -18,7 +19,7 @@ from reidlab.stages.notebooks import (
     training_table,
     triplets_for,
 )
-from reidlab.stages.retrieval import embedding_stage, evaluation_stage, query_gallery
+from reidlab.stages.retrieval import embedding_stage, query_gallery
 from reidlab.stages.training import trained_model, training_stage
 from reidlab.stages.triplets import triplet_stage
 

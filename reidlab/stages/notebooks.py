@@ -18,8 +18,9 @@ from reidlab.retrieval.vectors import Embeddings
 from reidlab.stages.chosen import given_triplets, named_model
 from reidlab.stages.data import data_stage
 from reidlab.stages.data_run import DataRun
+from reidlab.stages.evaluation import evaluation_stage
 from reidlab.stages.models import ModelSource
-from reidlab.stages.retrieval import embedding_stage, evaluation_stage
+from reidlab.stages.retrieval import embedding_stage
 from reidlab.stages.training import training_stage
 from reidlab.stages.triplets import triplet_stage
 from reidlab.store.runs import Run
@@ -137,6 +138,7 @@ def evaluate_for(data: DataRun, source: ModelSource, p: Retrieval) -> tuple[Run,
         flip=p.flip_test,
         projection_dim=PROJECTION_DIM if p.projection else 0,
         multi_query=p.multi_query,
+        rerank=p.rerank,
         seed=p.seed,
         device=p.device,
     )
@@ -146,6 +148,6 @@ def ranking_for(embeddings: Embeddings, result: RetrievalResult, p: Retrieval, *
     """Draw the nearest gallery images of the worst, best or random queries."""
     queries = plots.choose_queries(result, choose, _QUERIES_SHOWN, seed=p.seed)
     query, gallery = embeddings.split("query"), embeddings.split("gallery")
-    listing = rank_gallery(query, gallery, queries=queries, k=10, metric=p.metric)
+    listing = rank_gallery(query, gallery, queries=queries, k=10, metric=p.metric, rerank=p.rerank)
     title = f"{choose} queries and their nearest gallery images"
     return plots.ranking_figure(listing, query.table, gallery.table, result=result, title=title)

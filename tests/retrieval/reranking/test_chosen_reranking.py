@@ -14,7 +14,7 @@ from retrieval_cases import golden, random_data
 
 from reidlab.errors import UserError
 from reidlab.registry import RERANKINGS
-from reidlab.retrieval import Embeddings, RetrievalResult, evaluate, refine_vectors, rerank
+from reidlab.retrieval import Embeddings, RetrievalResult, evaluate, rank_gallery, refine_vectors, rerank
 
 OF_VECTORS = ("aqe", "alpha_qe", "dba", "nfc", "camera_mean")
 
@@ -120,3 +120,24 @@ def test_cameras_beside_embeddings_are_refused() -> None:
         rerank(query, gallery, gallery_camids=gallery.camids)
     with pytest.raises(UserError, match="re-ranking 3 is unknown"):
         rerank(query, gallery, method=3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("method", ["k_reciprocal", "alpha_qe"])
+def test_listings_are_re_ranked_too(method: str) -> None:
+    data = random_data(0)
+    result = evaluate(**data, rerank=method)
+    distances = rerank(data["query"], data["gallery"], method=method)
+    for reranked_by in (method, distances):
+        listing = rank_gallery(**data, queries=[5, 2, 5], k=120, rerank=reranked_by)
+        shown = "similarity" if method == "alpha_qe" and reranked_by is method else "distance"
+        assert list(listing["query"].unique()) == [5, 2] and shown in listing
+        assert (data["gallery_pids"][listing["gallery"]] != -1).all()
+        assert (np.diff(listing[shown][listing["query"] == 2]) * (1 if shown == "distance" else -1) >= 0).all()
+    listing = rank_gallery(**data, k=120, rerank=method)
+    for query, rows in listing[listing["flag"] == "right"].groupby("query"):
+        assert rows["rank"].min() == result.per_query["first_rank"][query]
+    one = rank_gallery(**data, queries=3, k=4, rerank=distances)
+    valid = data["gallery_pids"] != -1
+    order = np.argsort(np.where(valid, distances[3], np.inf), kind="stable")[:4]
+    assert one["gallery"].tolist() == order.tolist()
+    np.testing.assert_allclose(one["distance"], distances[3][order])
