@@ -133,7 +133,7 @@ def failure_causes(
     facts["few_matches"] = facts["n_matches"] <= few
     frame = _failed(query, gallery, problem, scores, facts)
     nearer = frame["margin"] > margin
-    frame["look_alike"] = nearer & (frame["colour_wrong"] >= frame["colour_right"])
+    frame["look_alike"] = nearer & (frame["colour_wrong"] > frame["colour_right"])
     flags = frame[list(CAUSES)].to_numpy(bool)
     names = np.array([*CAUSES, UNEXPLAINED], dtype=object)
     frame["cause"] = names[np.where(flags.any(axis=1), flags.argmax(axis=1), len(CAUSES))]
