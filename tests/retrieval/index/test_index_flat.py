@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from index_cases import draw, naive, names
 
@@ -40,6 +40,7 @@ def test_golden_values() -> None:
     np.testing.assert_array_equal(found[1], [[2, 1]])
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 40), st.integers(1, 12), st.sampled_from(["cosine", "euclidean"]))
 def test_ties_come_in_the_order_of_ids(seed: int, n: int, k: int, metric: str) -> None:
     rng = np.random.default_rng(seed)

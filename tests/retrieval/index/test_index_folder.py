@@ -110,19 +110,25 @@ def kill() -> None:
     os._exit(9)
 
 
-def stop_at(step: int, monkeypatch: pytest.MonkeyPatch, steps: list[str], end: Callable[[], None] = stop) -> None:
-    """Stop at the n-th thing that is done to the disk."""
+def stop_at(
+    step: int, late: bool, monkeypatch: pytest.MonkeyPatch, steps: list[str], end: Callable[[], None] = stop
+) -> None:
+    """Stop before, or after, the n-th thing that is done to the disk."""
 
     def watched(owner: Any, name: str) -> None:
         real = getattr(owner, name)
 
         def call(*args: Any, **more: Any) -> Any:
-            if name == "open" and "x" not in str(args[1:]):
+            if name == "open" and (late or "x" not in str(args[1:])):
                 return real(*args, **more)
             steps.append(name)
-            if len(steps) == step:
+            now = len(steps) == step
+            if now and not late:
                 end()
-            return real(*args, **more)
+            found = real(*args, **more)
+            if now:
+                end()
+            return found
 
         monkeypatch.setattr(owner, name, call)
 
@@ -139,8 +145,9 @@ def stop_at(step: int, monkeypatch: pytest.MonkeyPatch, steps: list[str], end: C
         watched(writing, name)
 
 
+@pytest.mark.parametrize("late", [True, False])
 @pytest.mark.parametrize("there", [True, False])
-def test_whatever_stops_a_save_the_old_index_stays_whole(there: bool, tmp_path: Path) -> None:
+def test_whatever_stops_a_save_the_old_index_stays_whole(there: bool, late: bool, tmp_path: Path) -> None:
     old, new = made(4), made(5, seed=3)
     place = tmp_path / "i"
     done, step = 0, 0
@@ -151,7 +158,7 @@ def test_whatever_stops_a_save_the_old_index_stays_whole(there: bool, tmp_path: 
             old.save(place)
         steps: list[str] = []
         with pytest.MonkeyPatch.context() as patch:
-            stop_at(step, patch, steps)
+            stop_at(step, late, patch, steps)
             try:
                 new.save(place)
                 done += 1
@@ -180,7 +187,7 @@ def test_whenever_a_save_is_killed_the_old_index_stays_whole(there: bool, tmp_pa
         child = os.fork()
         if not child:
             try:
-                stop_at(killed + 1, pytest.MonkeyPatch(), [], kill)
+                stop_at(killed + 1, False, pytest.MonkeyPatch(), [], kill)
                 new.save(place)
             finally:
                 os._exit(0)
@@ -194,6 +201,15 @@ def test_whenever_a_save_is_killed_the_old_index_stays_whole(there: bool, tmp_pa
             break
         killed += 1
     assert killed > 20
+
+
+def test_every_file_and_folder_is_flushed(tmp_path: Path, flushed: list[tuple[int, int]]) -> None:
+    index = Index.build(draw(20), names(20), kind="hnsw")
+    for _ in range(2):  # new, and in place of it
+        index.save(tmp_path / "i")
+        paths = [tmp_path / "i", *(tmp_path / "i").iterdir()]
+        assert len(paths) == 5 and {(p.stat().st_dev, p.stat().st_ino) for p in paths} <= set(flushed)
+        flushed.clear()
 
 
 def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -146,6 +146,15 @@ def test_any_changes_are_those_of_a_dict_where_all_is_looked_at(kind: str, steps
             np.testing.assert_array_equal(index.search(queries, 5)[1], naive(np.array([*held.values()]), queries, 5)[1])
 
 
+@pytest.mark.parametrize("kind", ["ivf", "ivf_pq"])
+def test_more_lists_are_searched_where_those_hold_too_few(kind: str) -> None:
+    options = {"lists": 10, "probes": 1} | ({"refine": 1} if kind == "ivf_pq" else {})
+    index = Index.build(clusters(400), names(400), kind=kind, options=options)
+    for k in (300, 400):
+        position = index.search(clusters(5, seed=1), k)[1]
+        assert (position >= 0).all() and all(len(set(line)) == k for line in position.tolist())
+
+
 def test_lists_that_are_too_many_become_fewer_and_it_is_said() -> None:
     for kind in ("ivf", "ivf_pq"):
         index = Index.build(clusters(400), names(400), kind=kind, options={"lists": 100})
