@@ -54,10 +54,14 @@ def search(
         raise UserError("--json, --csv and --html are three forms of one answer: choose one of them.")
     if output is not None and not (csv or html):
         raise UserError("--output is for --csv and --html.")
-    found = search_files(
-        query, gallery, model=model, top=top, index=index, kind=kind, rerank=rerank, pattern=pattern, prior=prior,
-        keep_self=keep_self, check_contents=check_contents, device=device, progress=sys.stderr.isatty(),
-    )  # fmt: skip
+    try:
+        found = search_files(
+            query, gallery, model=model, top=top, index=index, kind=kind, rerank=rerank, pattern=pattern, prior=prior,
+            keep_self=keep_self, check_contents=check_contents, device=device, progress=sys.stderr.isatty(),
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        print("\nStopped. The images that were embedded are remembered: the same command goes on.", file=sys.stderr)
+        raise typer.Exit(130) from None
     if json:
         as_json(_plain(found))
         return

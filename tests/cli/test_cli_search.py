@@ -94,3 +94,14 @@ def test_a_page_holds_so_many_pictures(
     monkeypatch.setattr("reidlab.workbook.search_page.MOST", 3)
     assert main(["search", "-q", "crops/0001_c1_0.png", "-g", "crops", "--html"]) == 2
     assert "Take fewer queries or a smaller --top" in capsys.readouterr().err
+
+
+def test_ctrl_c_says_what_is_kept(
+    crops: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*args: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("reidlab.search.searching.embed_files", stopped)
+    assert main(["search", "-q", "crops/0001_c1_0.png", "-g", "crops"]) == 130
+    assert "the same command goes on" in capsys.readouterr().err
