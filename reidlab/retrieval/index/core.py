@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
+from reidlab.documents import plain
 from reidlab.errors import UserError, shown
 from reidlab.registry import INDEXES, METRICS
 from reidlab.retrieval.checks import check_choice
@@ -76,7 +77,8 @@ class Index(Members):
                 an unknown kind, metric or option, or too few vectors for the kind.
         """
         check_choice("metric", metric, METRICS)
-        engine: Kind = INDEXES.build(kind, options=options or {})
+        chosen = plain(dict(options or {}), f"options of index {kind!r}")
+        engine: Kind = INDEXES.build(kind, options=chosen)
         if not isinstance(model, str):
             raise UserError(f"model={shown(model)} must be text: the fingerprint of the model, or '' if unknown.")
         names = as_names("ids", ids)
@@ -88,7 +90,7 @@ class Index(Members):
             )
         rows = Rows(checked, metric)
         said = engine.fit(rows, progress=progress)
-        index = cls(rows, [*names], engine, kind=kind, metric=metric, options=options or {})
+        index = cls(rows, [*names], engine, kind=kind, metric=metric, options=chosen)
         index.model, index.said = model, said
         index.measured = measure(index)
         return index

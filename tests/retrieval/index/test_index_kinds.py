@@ -170,6 +170,7 @@ def test_what_is_too_little_or_does_not_fit() -> None:
         Index.build(draw(256), names(256), kind="ivf_pq", options={"parts": 3})
     for kind, options, said in [
         ("hnsw", {"link": 3}, "index 'hnsw' has no option 'link'; it has links, ef_build, ef. Did you mean 'links'"),
+        ("hnsw", {"links": np.float32(8)}, "options of index 'hnsw'"),
         ("hnsw", {"links": 1}, "links=1 must be a whole number from 2"),
         ("ivf", {"probes": 0}, "probes=0 must be a whole number from 1"),
         ("ivf", {"lists": "many"}, "option lists='many' must be"),
