@@ -14,12 +14,20 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from jaxtyping import Float64
 
 from reidlab.errors import UserError, shown
 from reidlab.ids import codes
 from reidlab.retrieval.checks import check_real, check_seed, check_whole
 
-__all__ = ["FEW_IDENTITIES", "MOST_DRAWS", "bootstrap_intervals", "few_identities", "share_intervals"]
+__all__ = [
+    "FEW_IDENTITIES",
+    "MOST_DRAWS",
+    "bootstrap_intervals",
+    "drawn_means",
+    "few_identities",
+    "share_intervals",
+]
 
 FEW_IDENTITIES = 30  # below, an interval by resampling is known to be too narrow
 
@@ -46,8 +54,29 @@ def bootstrap_intervals(
     Raises:
         UserError: no draws, a level outside (0, 1), lengths that differ, no values, or some that are no numbers.
     """
-    count, level = check_whole("count", count, 1, MOST_DRAWS), check_real("level", level, 0, 1, open_ends=True)
-    seed = check_seed(seed)
+    level = check_real("level", level, 0, 1, open_ends=True)
+    means = drawn_means(values, groups, count=count, seed=seed)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return {name: (float(a), float(b)) for name, a, b in zip(values, low, high)}
+
+
+def drawn_means(
+    values: Mapping[str, npt.ArrayLike], groups: npt.ArrayLike, *, count: int = 1000, seed: int = 0
+) -> Float64[np.ndarray, "draw measure"]:
+    """Return the mean of each list of values in every draw of whole groups: [draw, measure], in the order of `values`.
+
+    A draw takes the same groups for every list, so that differences and ratios of means keep what the lists share.
+
+    Args:
+        values: name -> one value per query.
+        groups: the identity of each query.
+        count: number of draws.
+        seed: of the draws.
+
+    Raises:
+        UserError: no draws, lengths that differ, no values, or some that are no numbers.
+    """
+    count, seed = check_whole("count", count, 1, MOST_DRAWS), check_seed(seed)
     group = codes(groups, name="groups")[0]
     columns = [_finite(name, value, len(group)) for name, value in values.items()]
     if not columns or not len(group):
@@ -55,9 +84,7 @@ def bootstrap_intervals(
     n_groups = int(group.max()) + 1
     sums = np.column_stack([np.bincount(group, column, minlength=n_groups) for column in columns])
     sizes = np.bincount(group, minlength=n_groups).astype(np.float64)
-    means = _draw(sums, sizes, count, np.random.default_rng(seed))
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return {name: (float(a), float(b)) for name, a, b in zip(values, low, high)}
+    return _draw(sums, sizes, count, np.random.default_rng(seed))
 
 
 def share_intervals(
@@ -118,7 +145,9 @@ def _finite(name: str, given: npt.ArrayLike, length: int) -> npt.NDArray[np.floa
     return values
 
 
-def _draw(sums: npt.NDArray[Any], sizes: npt.NDArray[Any], count: int, generator: np.random.Generator) -> Any:
+def _draw(
+    sums: npt.NDArray[Any], sizes: npt.NDArray[Any], count: int, generator: np.random.Generator
+) -> npt.NDArray[np.float64]:
     """Return the mean of every measure for each draw of as many groups as there are: [draw, measure]."""
     n_groups = len(sizes)
     parts = []
