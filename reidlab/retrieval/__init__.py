@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from reidlab.retrieval.calibration import fit_calibration
     from reidlab.retrieval.causes import FailureCauses, failure_causes
     from reidlab.retrieval.comparison import Comparison, compare_results
+    from reidlab.retrieval.cluster import evaluate_distributed
     from reidlab.retrieval.embedding import embed
     from reidlab.retrieval.index import Index
     from reidlab.retrieval.metrics import average_precision, evaluate, inverse_negative_penalty
@@ -44,6 +45,7 @@ _HOMES = {
     "confused_identities": "breakdown",
     "embed": "embedding",
     "evaluate": "metrics",
+    "evaluate_distributed": "cluster",
     "expected_calibration_error": "reliability",
     "failure_causes": "causes",
     "fit_calibration": "calibration",
@@ -82,6 +84,7 @@ __all__ = [
     "confused_identities",
     "embed",
     "evaluate",
+    "evaluate_distributed",
     "expected_calibration_error",
     "failure_causes",
     "fit_calibration",

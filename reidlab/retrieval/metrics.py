@@ -140,10 +140,7 @@ def evaluate(
     Raises:
         UserError: the arrays do not fit together, cannot be ranked, or no query has a valid match.
     """
-    check_choice("ap", ap, AP_FORMS)
-    check_choice("rule", rule, RULES)
-    max_rank = check_whole("max_rank", max_rank, 1, LONGEST_CMC)
-    bootstrap, seed = check_whole("bootstrap", bootstrap, 0, MOST_DRAWS), check_seed(seed)
+    max_rank, bootstrap, seed = check_options(ap, rule, max_rank, bootstrap, seed)
     block_mib = check_real("block_mib", block_mib, 0, 2**30, open_ends=True)
     labels = Labels(query_pids, query_camids, query_images), Labels(gallery_pids, gallery_camids, gallery_images)
     problem = in_precision(problem_of(query, gallery, *labels, metric=metric), precision)
@@ -156,6 +153,14 @@ def evaluate(
     frame = per_query_frame(matches, ap=ap, pids=problem.query_ids, camids=problem.query_cam_ids)
     result = summarize(frame, problem, rule=rule, ap=ap, max_rank=max_rank, bootstrap=bootstrap, seed=seed)
     return replace(result, rerank=told, precision=precision)
+
+
+def check_options(ap: str, rule: str, max_rank: int, bootstrap: int, seed: int) -> tuple[int, int, int]:
+    """Check these options of `evaluate`; return the last three as plain integers."""
+    check_choice("ap", ap, AP_FORMS)
+    check_choice("rule", rule, RULES)
+    max_rank = check_whole("max_rank", max_rank, 1, LONGEST_CMC)
+    return max_rank, check_whole("bootstrap", bootstrap, 0, MOST_DRAWS), check_seed(seed)
 
 
 def per_query_frame(matches: Matches, *, ap: str, pids: Any, camids: Any = None) -> pd.DataFrame:

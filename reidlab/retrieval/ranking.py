@@ -29,7 +29,7 @@ from reidlab.retrieval.scoring import ROWS, Scorer
 from reidlab.retrieval.sorting import count_nearer, equal_before
 from reidlab.retrieval.spans import Lines, Spans
 
-__all__ = ["BLOCK_MIB", "RULES", "Matches", "rank_matches"]
+__all__ = ["BLOCK_MIB", "RULES", "Matches", "Ranker", "gather", "rank_matches"]
 
 RULES = ("official", "no_camera", "drop_same_camera")
 BLOCK_MIB = 512  # four threads with a gallery of half a million; smaller galleries need next to nothing of it
@@ -55,7 +55,7 @@ class Matches:
     wrong_distance: Floats
 
 
-class _Ranker:
+class Ranker:
     """Work on one problem; `chunk` is called from several threads, each with its own buffer."""
 
     def __init__(self, problem: Problem, rule: str, scorer: Scorer) -> None:
@@ -180,7 +180,7 @@ def rank_matches(
     """
     n_query, n_gallery = len(problem.query), len(problem.gallery)
     scorer = Scorer(problem) if scorer is None else scorer
-    ranker = _Ranker(problem, rule, scorer)
+    ranker = Ranker(problem, rule, scorer)
     lines = Lines(scorer.query_first)
     counter = compiled_counter() if n_query * n_gallery >= LARGE else None
     threads, step = _shares(len(lines), n_gallery * scorer.dtype.itemsize, block_mib)
@@ -205,10 +205,10 @@ def rank_matches(
     # Each thread multiplies and sorts its own blocks: BLAS threads would go on spinning while the others sort
     with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
         pieces = [piece for pieces in pool.map(work, range(threads)) for piece in pieces]
-    return _gather(scorer, *(np.concatenate(part) for part in zip(*pieces)))
+    return gather(scorer, *(np.concatenate(part) for part in zip(*pieces)))
 
 
-def _gather(
+def gather(
     scorer: Scorer,
     queries: Ints,
     query: Ints,

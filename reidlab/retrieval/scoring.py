@@ -6,6 +6,7 @@ ranks them (camera rule, junk, ties) is one piece of code.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from reidlab.retrieval.distances import Metric
 from reidlab.retrieval.equal import first_equal
 from reidlab.retrieval.inputs import Problem
 
-__all__ = ["COLUMNS", "ROWS", "DistanceScorer", "Scorer"]
+__all__ = ["COLUMNS", "ROWS", "DistanceScorer", "Scorer", "multiply_tiles"]
 
 # The last bits of a product depend on the shape of the matrices. These are multiplied at a time, however many there are
 ROWS, COLUMNS = 64, 1024
@@ -32,6 +33,15 @@ def product(query: Floats, gallery: Floats, out: Floats | None = None) -> Floats
     return found
 
 
+def multiply_tiles(blocks: Sequence[Floats], gallery: Floats, out: Floats) -> None:
+    """Multiply blocks of `ROWS` queries (the last may be smaller) with a gallery, `COLUMNS` images at a time."""
+    blocks = [block.copy() for block in blocks]  # NumPy multiplies an array with itself by another routine
+    for start in range(0, len(gallery), COLUMNS):
+        tile = gallery[start : start + COLUMNS]
+        for at, block in enumerate(blocks):
+            product(block, tile, out[at * ROWS : (at + 1) * ROWS, start : start + COLUMNS])
+
+
 class Scorer:
     """Score blocks of queries against the gallery; gallery factors are applied row by row, in the cache.
 
@@ -42,6 +52,7 @@ class Scorer:
         scales: a score is the product times the gallery's factor; else the product less the factor.
         factor: a value a gallery image [gallery].
         query_first: for each query the first that has the same row of products [query].
+        first: for each gallery image the first that equals it [gallery].
         shown: what listings show, "similarity" or "distance".
     """
 
@@ -49,9 +60,9 @@ class Scorer:
         self.problem = problem
         self.metric: Metric = METRICS.build(problem.metric)
         self.dtype, self.scales, self.shown = problem.gallery.dtype, self.metric.scales, self.metric.shown
-        first = first_equal(problem.gallery)
-        self._again = np.flatnonzero(first != np.arange(len(first)))
-        self._first = first[self._again]
+        self.first = first_equal(problem.gallery)
+        self._again = np.flatnonzero(self.first != np.arange(len(self.first)))
+        self._first = self.first[self._again]
         squares = np.einsum("ij,ij->i", problem.gallery, problem.gallery)
         squares[self._again] = squares[self._first]
         self.factor = self.metric.factor(squares)
@@ -68,13 +79,9 @@ class Scorer:
         Where `rows` are parts of one list of rows, each beginning at a multiple of `ROWS`, and the BLAS has one thread,
         the products are the same to the last bit, whatever the parts. The gallery is read once for all of `rows`.
         """
-        gallery = self.problem.gallery
-        # copied, since NumPy multiplies an array with itself by another routine
-        queries = [self._queries(rows[at : at + ROWS]).copy() for at in range(0, len(rows), ROWS)]
-        for start in range(0, len(gallery), COLUMNS):
-            tile = gallery[start : start + COLUMNS]
-            for at, query in enumerate(queries):
-                product(query, tile, out[at * ROWS : (at + 1) * ROWS, start : start + COLUMNS])
+        multiply_tiles(
+            [self._queries(rows[at : at + ROWS]) for at in range(0, len(rows), ROWS)], self.problem.gallery, out
+        )
         return self._tied(out)
 
     def _queries(self, rows: Ints) -> Floats:
