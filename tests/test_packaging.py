@@ -63,7 +63,7 @@ def test_constraints_pin_what_is_required_within_its_floors() -> None:
 
 def test_conda_has_the_same_packages_and_floors() -> None:
     packages, pip = conda()
-    assert pip == ["-e .[dev,tracking,export]"]
+    assert pip == ["-e .[dev,tracking,export,fast]"]
     for text in project()["dependencies"]:
         requirement = Requirement(text)
         name = CONDA_NAMES.get(requirement.name, requirement.name)
@@ -92,7 +92,7 @@ def imported() -> set[str]:
 
 def test_imports_and_dependencies_agree() -> None:
     extras = project()["optional-dependencies"]
-    optional = [*extras["tracking"], *extras["export"]]  # imported where they are used, with a clear error
+    optional = [*extras["tracking"], *extras["export"], *extras["fast"]]  # imported where they are used, with a clear error
     required = {Requirement(text).name for text in [*project()["dependencies"], *optional]}
     names = {IMPORT_NAMES.get(name, name): name for name in required}
     missing = imported() - set(names) - {part for part, whole in COME_WITH.items() if whole in required}

@@ -7,13 +7,13 @@ import importlib.util
 from pathlib import Path
 
 from reidlab.errors import UserError, nearest
+from reidlab.models.onnx_graph import LOWEST_OPSET
 from reidlab.paths import exists
 from reidlab.store import provenance
 
 __all__ = ["FORMS", "LOWEST_OPSET", "PACKAGES", "check_request", "files_of"]
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
-LOWEST_OPSET = 18  # torch's exporter is written in it, and cannot convert everything down
 FORMS = {
     "inside": "uint8 [batch, height, width, channel], 0 to 255",
     "beside": "float32 [batch, channel, height, width], (pixels / 255 - mean) / std",

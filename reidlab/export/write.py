@@ -12,7 +12,6 @@ import json
 import math
 import os
 import tempfile
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +24,8 @@ from reidlab.data.transforms import Preprocess
 from reidlab.errors import UserError
 from reidlab.export.check import Check, check_onnx
 from reidlab.export.request import FORMS, LOWEST_OPSET, PACKAGES, check_request, files_of
-from reidlab.export.trace import WithPreprocess, trace
 from reidlab.models import count_parameters
+from reidlab.models.onnx_graph import onnx_program
 from reidlab.space import check_space
 from reidlab.store import provenance
 
@@ -130,26 +129,8 @@ def _needed_bytes(model: nn.Module) -> int:
 
 
 def _program(model: nn.Module, how: Preprocess, preprocess: str, opset: int) -> Any:
-    """Trace the model for a batch of any size and write it in ONNX's operators."""
-    inside = preprocess == "inside"
-    # two images: of one, the exporter would take the batch for a constant
-    size = (2, how.height, how.width, 3) if inside else (2, 3, how.height, how.width)
-    example = torch.zeros(size, dtype=torch.uint8 if inside else torch.float32)
-    try:
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")  # of torch about itself
-            traced = trace(WithPreprocess(model, how).eval() if inside else model, example)
-            program: Any = torch.onnx.export(
-                traced,
-                input_names=["images"],
-                output_names=["embeddings"],
-                dynamic_shapes=({0: "batch"},),  # the name, instead of the tracer's own
-                opset_version=opset,
-                verbose=False,
-            )
-    except Exception as error:  # the tracer runs the model's own code, which may raise anything
-        reason = str(error.__cause__ or error).strip().splitlines()[0]
-        raise UserError(f"{type(model).__name__} cannot be exported ({type(error).__name__}: {reason}).") from error
+    """Write the model in ONNX's operators, of the opset that was asked for and no other."""
+    program = onnx_program(model, how, inside=preprocess == "inside", opset=opset)
     made = program.model.opset_imports[""]
     if made != opset:
         raise UserError(f"opset={opset}: torch's exporter writes opset {made} for this model; ask for that.")

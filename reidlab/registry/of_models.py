@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reidlab.registry.entries import Entry, Registry
 
-__all__ = ["ATTENTIONS", "BACKBONES", "CLASSIFIERS", "MODELS", "NECKS", "POOLINGS", "on_backbone"]
+__all__ = ["ATTENTIONS", "BACKBONES", "CLASSIFIERS", "ENGINES", "MODELS", "NECKS", "POOLINGS", "on_backbone"]
 
 _OSNET_FILES = (
     "torchreid's model zoo has them (https://kaiyangzhou.github.io/deep-person-reid/MODEL_ZOO): download one and give "
@@ -239,4 +239,36 @@ CLASSIFIERS = Registry(
         ),
     ],
     given=("dim", "num_classes"),
+)
+
+
+def _graph_engine(name: str, module: str, precisions: tuple[str, ...], description: str) -> Entry:
+    packages = tuple(dict.fromkeys(("onnx", "onnxscript", "onnxruntime", name)))  # onnxruntime makes int8 graphs
+    facts = {"packages": packages, "precisions": precisions, "devices": ("cpu",), "preparation": 15}
+    return Entry(name, f"reidlab.models.engines.{module}:prepare_{name}", description, facts=facts)
+
+
+# Facts: `packages` that must be installed (the extra fast); `precisions` (without them, what torch has); `devices`
+# (without them, any); `preparation`, seconds for ResNet-50 on two cores. What is prepared soonest stands first.
+ENGINES = Registry(
+    "engine",
+    "engines",
+    [
+        Entry(
+            "torch",
+            "reidlab.models.engines.plain:prepare_torch",
+            "the model as it is: what the others are compared with",
+        ),
+        _graph_engine(
+            "openvino", "open_vino", ("float32", "bfloat16", "int8"), "Intel's runtime, for CPUs of any maker"
+        ),
+        _graph_engine("onnxruntime", "onnx_runtime", ("float32",), "Microsoft's runtime for ONNX graphs, on CPUs"),
+        Entry(
+            "compiled",
+            "reidlab.models.engines.compiled:prepare_compiled",
+            "torch.compile: a minute or two of preparation, for long jobs",
+            facts={"precisions": ("float32", "bfloat16"), "preparation": 120},
+        ),
+    ],
+    given=("model", "job"),
 )

@@ -10,8 +10,8 @@ import pandas as pd
 
 from reidlab import store
 from reidlab.data.prepare import make_query_gallery
-from reidlab.devices import check_device, describe_device, plan
 from reidlab.errors import UserError
+from reidlab.models.engines import ENGINES, check_engine
 from reidlab.retrieval.embedding import embed
 from reidlab.retrieval.vectors import PIXELS, Embeddings
 from reidlab.space import check_space
@@ -75,6 +75,7 @@ def embedding_stage(
     part: str,
     device: str = "auto",
     precision: str = "float32",
+    engine: str = "torch",
     flip: bool = False,
     progress: bool = True,
 ) -> tuple[Run, Embeddings]:
@@ -88,26 +89,29 @@ def embedding_stage(
         part: what of the data set it is, for the label and the digest: "test", "train", "all identities".
         device: cpu, cuda, mps or auto.
         precision: float32, bfloat16 or auto.
+        engine: what computes them (`embed`); the manifest says which it was, and how near to torch's float32.
         flip: flip test.
         progress: show bars.
     """
-    check_device(device)  # embeddings that are found say nothing of what cannot be computed here
+    check_engine(engine, precision, device)  # embeddings that are found say nothing of what cannot be computed here
     params = {"dataset": dataset, "part": part, "precision": precision, "flip": flip}
+    params |= {} if engine == "torch" else {"engine": engine}
 
     def make(folder: Path) -> Mapping[str, Any]:
         model: Any = source.load()
         check_space(folder, 4 * len(table) * int(model.dim), f"The embeddings of {len(table):,} images")
-        found = embed(model, table, device=device, precision=precision, flip=flip, progress=progress)
+        how: Any = {"device": device, "precision": precision, "engine": engine, "flip": flip, "progress": progress}
+        found = embed(model, table, **how)
         found.save(folder)
         return {
             "images": len(found),
-            "device": describe_device(plan(device, precision)),
+            "device": found.facts["device"],
+            **({} if engine == "torch" else {"engine": dict(found.facts)}),
             "model": {**source.facts, **describe_model(model), "label": source.label, "digest": source.digest},
         }
 
-    run = store.stage(
-        "embeddings", labelled(dataset, source), params=params, inputs=[table_digest, source.digest], make=make
-    )
+    inputs, named = [table_digest, source.digest], list(ENGINES) if engine == "auto" else []
+    run = store.stage("embeddings", labelled(dataset, source), params=params, inputs=inputs, make=make, named=named)
     return run, Embeddings(Embeddings.load(run.path).vectors, table)
 
 

@@ -21,7 +21,7 @@ from reidlab.training.objective import Objective
 from reidlab.training.recipes import LossTerm, Recipe, list_recipes, load_recipe
 
 PARAMETERS = ("corruptions", "metrics", "rerankings", "trackers")  # named by a notebook's parameter, not by a recipe
-ARGUMENTS = ("indexes",)  # named by an argument of a function
+ARGUMENTS = ("engines", "indexes")  # named by an argument of a function
 ALL = [(kind, name) for kind in KINDS for name in choose(kind)]
 
 

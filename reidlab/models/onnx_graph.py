@@ -1,17 +1,20 @@
-"""Trace a model for torch's ONNX exporter, and work around what that exporter does not support."""
+"""Write a model in ONNX's operators: traced for torch's exporter, around what that exporter does not support."""
 
 from __future__ import annotations
 
 import keyword
+import warnings
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from reidlab.data.transforms import Preprocess
+from reidlab.errors import UserError
 
-__all__ = ["WithPreprocess", "trace"]
+__all__ = ["LOWEST_OPSET", "WithPreprocess", "onnx_program", "trace"]
 
+LOWEST_OPSET = 18  # torch's exporter is written in it, and cannot convert everything down
 _MAX_POOL = torch.ops.aten.adaptive_max_pool2d.default
 
 
@@ -32,6 +35,39 @@ class WithPreprocess(nn.Module):
         # contiguous means nothing to ONNX; without it torch pools by strides, which no runtime likes
         pixels = images.permute(0, 3, 1, 2).float().contiguous()
         return self.model((pixels - self.mean) / self.std)
+
+
+def onnx_program(model: nn.Module, how: Preprocess, *, inside: bool = True, opset: int = LOWEST_OPSET) -> Any:
+    """Trace a model for a batch of any size and return it as torch's exporter writes it (packages onnx, onnxscript).
+
+    Args:
+        model: gives embeddings, in eval mode, float32 on the CPU in plain memory format.
+        how: its pre-processing.
+        inside: whether the graph takes uint8 [batch, height, width, 3] and normalises, or float32 [batch, 3, height,
+            width] that is normalised already. Its output is `embeddings` float32 [batch, dim] either way.
+        opset: of ONNX.
+
+    Raises:
+        UserError: the exporter does not manage this model.
+    """
+    # two images: of one, the exporter would take the batch for a constant
+    size = (2, how.height, how.width, 3) if inside else (2, 3, how.height, how.width)
+    example = torch.zeros(size, dtype=torch.uint8 if inside else torch.float32)
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")  # of torch about itself
+            traced = trace(WithPreprocess(model, how).eval() if inside else model, example)
+            return torch.onnx.export(
+                traced,
+                input_names=["images"],
+                output_names=["embeddings"],
+                dynamic_shapes=({0: "batch"},),  # the name, instead of the tracer's own
+                opset_version=opset,
+                verbose=False,
+            )
+    except Exception as error:  # the tracer runs the model's own code, which may raise anything
+        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        raise UserError(f"{type(model).__name__} cannot be exported ({type(error).__name__}: {reason}).") from error
 
 
 def trace(model: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
