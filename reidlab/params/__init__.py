@@ -19,12 +19,14 @@ from reidlab.registry import RERANKINGS
 __all__ = [
     "NOTEBOOKS",
     "Augmentations",
+    "CrossDomain",
     "DataParams",
     "DataPrep",
     "Losses",
     "ModelZoo",
     "NotebookParams",
     "Retrieval",
+    "Robustness",
     "Row",
     "Training",
     "TripletGeneration",
@@ -167,6 +169,43 @@ class Augmentations(NotebookParams):
     )
 
 
+class Robustness(DataParams):
+    """16: scores on corrupted images, by corruption and severity."""
+
+    notebook: ClassVar[str] = "16_robustness"
+    models: list[str] = Field(
+        ["small", "histogram"],
+        description="small, histogram (of colours, learns nothing), latest, training runs, model folders or NAME:FILE",
+    )
+    corruptions: list[str] = Field([], description="corruptions; empty: all of `reidlab corruptions`")
+    severities: list[int] = Field([1, 3, 5], description="severities, from 1 (slight) to 5 (worst)")
+    corrupt: Literal["query", "gallery", "both"] = Field("query", description="which images are corrupted")
+    queries: int | None = Field(16, ge=1, le=10**6, description="query identities that are drawn; None: all")
+    gallery: int | None = Field(200, ge=0, le=10**8, description="gallery images of others that are drawn; None: all")
+    metric: Literal["cosine", "euclidean"] = Field("cosine", description="distance between embeddings")
+    device: Device = Field("auto", description="where to compute; auto: cuda, then mps, then cpu")
+
+
+class CrossDomain(DataParams):
+    """17: models against test sets, those they were trained on and others."""
+
+    notebook: ClassVar[str] = "17_cross_domain"
+    recipe: str = Field(
+        "demo",
+        description="its newest training of `dataset` is a row (trained where there is none); empty: no such row",
+    )
+    models: list[str] = Field(
+        ["small", "histogram"],
+        description="further rows: small, histogram (of colours), latest, training runs, model folders or NAME:FILE",
+    )
+    tests: list[str] = Field(
+        ["pedestrians", "pedestrians:1"],
+        description="test sets: NAME, NAME=FOLDER or pedestrians:SEED; empty: all in their usual places",
+    )
+    metric: Literal["cosine", "euclidean"] = Field("cosine", description="distance between embeddings")
+    device: Device = Field("auto", description="where to compute; auto: cuda, then mps, then cpu")
+
+
 MODELS: tuple[type[NotebookParams], ...] = (
     DataPrep,
     TripletGeneration,
@@ -175,5 +214,7 @@ MODELS: tuple[type[NotebookParams], ...] = (
     ModelZoo,
     Losses,
     Augmentations,
+    Robustness,
+    CrossDomain,
 )
 NOTEBOOKS: dict[str, type[NotebookParams]] = {model.notebook: model for model in MODELS}

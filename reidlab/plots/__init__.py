@@ -24,15 +24,20 @@ from reidlab.plots.triplets import triplet_rows
 if TYPE_CHECKING:
     from reidlab.plots.augmentations import augmentation_figure
     from reidlab.plots.breakdown import camera_matrix, confused_identities
+    from reidlab.plots.domains import domain_heatmaps
     from reidlab.plots.embedding_maps import embedding_map
+    from reidlab.plots.robustness import corruption_figure, robustness_figure
     from reidlab.plots.verification import reliability, roc_curve
 
 _HOMES = {
     "augmentation_figure": "augmentations",
     "camera_matrix": "breakdown",
     "confused_identities": "breakdown",
+    "corruption_figure": "robustness",
+    "domain_heatmaps": "domains",
     "embedding_map": "embedding_maps",
     "reliability": "verification",
+    "robustness_figure": "robustness",
     "roc_curve": "verification",
 }
 
@@ -43,10 +48,12 @@ __all__ = [
     "cmc_curve",
     "confused_identities",
     "contact_sheet",
+    "corruption_figure",
     "cost_chart",
     "describe",
     "distance_histogram",
     "distribution_overview",
+    "domain_heatmaps",
     "embedding_map",
     "history_table",
     "identity_camera_map",
@@ -60,6 +67,7 @@ __all__ = [
     "ranking_figure",
     "reidlab_style",
     "reliability",
+    "robustness_figure",
     "roc_curve",
     "save_figure",
     "training_history",

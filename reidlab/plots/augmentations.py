@@ -15,7 +15,7 @@ from reidlab.errors import UserError
 from reidlab.figure_text import plain
 from reidlab.plots.style import Chart, new_figure, set_alt, styled
 
-__all__ = ["augmentation_figure"]
+__all__ = ["augmentation_figure", "draw_strips", "strip_of"]
 
 GAP = 6  # white pixels between images
 
@@ -50,23 +50,34 @@ def augmentation_figure(
     rows = {"as stored": batch}
     for place, (label, change) in enumerate(changes.items()):
         rows[label] = change(batch, Generator().manual_seed(seed + place))
-    figure = _drawn({label.replace("_", " "): _strip(row) for label, row in rows.items()}, 0.75 * len(pixels), title)
+    figure = draw_strips(
+        {label.replace("_", " "): strip_of(row) for label, row in rows.items()}, 0.75 * len(pixels), title
+    )
     names = ", ".join(changes)
     set_alt(figure, f"{title or 'Transforms'}: {len(pixels)} images as stored, and below them each after {names}.")
     return figure
 
 
-def _drawn(strips: Mapping[str, npt.NDArray[np.uint8]], width: float, title: str) -> Chart:
-    """Draw strips of `width` inches one below the other, their labels on the left and the title above."""
+def draw_strips(
+    strips: Mapping[str, npt.NDArray[np.uint8]], width: float, title: str, *, heads: Sequence[str] = ()
+) -> Chart:
+    """Draw strips of `width` inches one below the other, their labels on the left, `heads` and the title above.
+
+    Heads stand above the images of the first strip, one for each.
+    """
     between, edge = 0.05, 0.1
     names = [plain(label) for label in strips]
     labels = 0.08 * max(map(len, names)) + 2 * edge
     heights = [width * strip.shape[0] / strip.shape[1] for strip in strips.values()]
     across = labels + width + edge
-    tall = sum(heights) + between * (len(strips) - 1) + 2 * edge + (0.3 if title else 0)
+    above = edge + (0.3 if title else 0) + (0.2 if heads else 0)
+    tall = sum(heights) + between * (len(strips) - 1) + edge + above
     figure = new_figure(across, tall)
     figure.set_layout_engine("none")  # every place is known
-    top = tall - edge - (0.3 if title else 0)
+    top = tall - above
+    for place, head in enumerate(heads):
+        middle = labels + width * (place + 0.5) / len(heads)
+        figure.text(middle / across, (top + 0.04) / tall, plain(head), ha="center", va="bottom", fontsize=9)
     for label, strip, height in zip(names, strips.values(), heights):
         top -= height
         ax = figure.add_axes((labels / across, top / tall, width / across, height / tall))
@@ -92,7 +103,7 @@ def _named(names: Sequence[str], options: Mapping[str, Mapping[str, Any]]) -> di
     return made
 
 
-def _strip(images: Tensor) -> npt.NDArray[np.uint8]:
+def strip_of(images: Tensor) -> npt.NDArray[np.uint8]:
     """Put the images of a row side by side on white: uint8 [height, width, 3]."""
     n, _, height, width = images.shape
     strip = np.full((height, n * (width + GAP) - GAP, 3), 255, dtype=np.uint8)

@@ -4,8 +4,10 @@ from reidlab.stages.calibration import calibration_of, calibration_stage
 from reidlab.stages.chosen import Choice, choose_model, evaluation_line
 from reidlab.stages.data import audit_of, data_stage
 from reidlab.stages.data_run import DataRun
+from reidlab.stages.domains import cross_domain, domain_of
 from reidlab.stages.evaluation import evaluation_stage
 from reidlab.stages.floor import histogram_floor, over_floor
+from reidlab.stages.histogram import histogram_source
 from reidlab.stages.models import ModelSource, model_from, model_from_run
 from reidlab.stages.notebooks import (
     data_for,
@@ -20,7 +22,9 @@ from reidlab.stages.notebooks import (
     triplets_for,
 )
 from reidlab.stages.retrieval import embedding_stage, query_gallery
+from reidlab.stages.robustness import robustness_grid
 from reidlab.stages.training import trained_model, training_stage
+from reidlab.stages.trials import cross_domain_for, domain_table, drop_table, people_shown, robustness_for
 from reidlab.stages.triplets import triplet_stage
 
 __all__ = [
@@ -31,20 +35,29 @@ __all__ = [
     "calibration_of",
     "calibration_stage",
     "choose_model",
+    "cross_domain",
+    "cross_domain_for",
     "data_for",
     "data_stage",
+    "domain_of",
+    "domain_table",
+    "drop_table",
     "embedding_stage",
     "evaluate_for",
     "evaluation_line",
     "evaluation_stage",
     "histogram_floor",
+    "histogram_source",
     "history_of",
     "model_from",
     "model_from_run",
     "over_floor",
+    "people_shown",
     "query_gallery",
     "ranking_for",
     "recipe_for",
+    "robustness_for",
+    "robustness_grid",
     "train_for",
     "trained_model",
     "training_figures",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from reidlab.errors import UserError
-from reidlab.params import NotebookParams, Retrieval
+from reidlab.params import CrossDomain, NotebookParams, Retrieval, Robustness
 from reidlab.paths import find
 
 __all__ = ["check_names"]
@@ -30,8 +30,11 @@ def check_names(params: NotebookParams, given: Collection[str]) -> None:
             except UserError as error:
                 said = str(error)
                 raise UserError(said if said.startswith(name) else f"{name}: {said}") from error
-    if "recipe" in given:
+    if "recipe" in given and getattr(params, "recipe", None):
         _weights(params)
+    if "models" in given and isinstance(params, (CrossDomain, Robustness)):
+        for value in params.models:
+            _one_of_models(value)
 
 
 def _weights(params: NotebookParams) -> None:
@@ -93,6 +96,30 @@ def _model(value: str) -> None:
         raise UserError(f"model={LATEST!r}: nothing was trained yet; `reidlab run 03` trains a model.")
 
 
+def _one_of_models(value: str) -> None:
+    from reidlab.stages.histogram import HISTOGRAM
+
+    if value.strip() != HISTOGRAM:
+        try:
+            _model(value)
+        except UserError as error:
+            raise UserError(f"models: {error}") from error
+
+
+def _corruptions(value: list[str]) -> None:
+    from reidlab.registry import CORRUPTIONS
+
+    for name in value:
+        CORRUPTIONS.find(name)
+
+
+def _tests(value: list[str]) -> None:
+    from reidlab.stages.domains import domain_of
+
+    for given in value:
+        domain_of(given)
+
+
 def _start(value: str) -> None:
     from reidlab.models.saved import saved_model
 
@@ -120,4 +147,6 @@ _CHECKS: dict[str, Callable[[Any], None]] = {
     "start": _start,
     "tracking": _tracking,
     "device": _device,
+    "corruptions": _corruptions,
+    "tests": _tests,
 }

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from reidlab.errors import UserError
-from reidlab.params import Retrieval, Training
+from reidlab.params import CrossDomain, ModelZoo, NotebookParams, Retrieval, Robustness, Training
 from reidlab.workbook import names
 from reidlab.workbook.names import check_names
 
@@ -61,3 +61,27 @@ def test_what_trains_nothing_needs_no_weights(monkeypatch: pytest.MonkeyPatch, a
     check_names(Training(recipe="bag_of_tricks_r50", start="another"), ["recipe", "start"])
     check_names(Retrieval(recipe="bag_of_tricks_r50", model="another"), ["recipe", "model"])
     assert not alone
+
+
+@pytest.mark.parametrize(
+    ("params", "name", "said"),
+    [
+        (Robustness(corruptions=["fogg"]), "corruptions", r"corruptions: corruption 'fogg' is unknown"),
+        (Robustness(models=["small", "nowhere"]), "models", r"models: .*nowhere"),
+        (CrossDomain(models=["small", "histogram", "latest"]), "models", "models: model='latest': nothing was trained"),
+        (CrossDomain(tests=["pedestrians", "market1502"]), "tests", "tests: data set 'market1502' is unknown"),
+        (CrossDomain(recipe="dmeo"), "recipe", "recipe"),
+    ],
+)
+def test_names_of_the_trials_of_models(params: NotebookParams, name: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        check_names(params, [name])
+    check_names(params, [])
+
+
+def test_trials_without_a_recipe_and_with_what_is_there() -> None:
+    check_names(
+        CrossDomain(recipe="", models=["small", "histogram"], tests=["pedestrians:3"]), ["recipe", "models", "tests"]
+    )
+    check_names(Robustness(models=["histogram"], corruptions=["fog"]), ["models", "corruptions"])
+    check_names(ModelZoo(models=["osnet*"]), ["models"])  # wildcards of the registry, no trained models
