@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from jaxtyping import Float, Int64
-from threadpoolctl import threadpool_limits
 
+from reidlab.retrieval.blas import one_blas_thread
 from reidlab.retrieval.equal import first_equal
 from reidlab.retrieval.ranking import n_threads
 from reidlab.retrieval.scoring import Scorer
@@ -65,7 +65,7 @@ def nearest_neighbours(
     threads = min(n_threads(), len(rows))
     step = max(1, int(block_mib * 2**20 / (threads * ROOM * len(rows) * held.itemsize)))
     # BLAS threads would go on spinning while the others search
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+    with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
         begins = range(0, len(rows), step)
         parts = list(pool.map(lambda begin: _block(held, half, begin, step, k, copies, farthest), begins))
     index, square, far = (np.concatenate(part) for part in zip(*parts))
@@ -99,29 +99,34 @@ def _block(
     own = np.arange(count)
     scores[own, own + begin] = half[part]
     far = 2 * (half[part] - scores.min(axis=1)) if farthest else np.zeros(count, held.dtype)
-    row, column = np.nonzero(scores >= _limits(scores, min(k, len(held)))[:, None])
+    row, column = _largest(scores, min(k, len(held)))
     square = np.maximum(2 * (half[part][row] - scores[row, column]), 0)
     if copies is not None:
         row, column, square = copies.spread(row, column, square)
     order = np.lexsort((column, square, row))
-    at = np.searchsorted(row, np.arange(count))[:, None] + np.arange(k)  # sorting leaves where rows begin
+    at = np.searchsorted(row[order], own)[:, None] + np.arange(k)
     return column[order[at]], square[order[at]], np.maximum(far, 0)
 
 
-def _limits(scores: Floats, k: int) -> Floats:
-    """Return for each row a value that at least `k` of its values reach, and few more.
+def _largest(scores: Floats, k: int) -> tuple[Ints, Ints]:
+    """Return rows and columns of the `k` largest values of each row, all that tie with the last, and few others.
 
-    Of the largest values of many shares of a row the k-th is such a value: one reading instead of a partition.
+    The k-th of the largest values of many shares of a row is a limit that at least k values reach. It takes one reading
+    of all values, and another one of the few shares with such a value.
     """
     n_shares = SHARES * k
     length = scores.shape[1] // n_shares
     if length < 2:
-        found: Floats = np.partition(scores, scores.shape[1] - k, axis=1)[:, -k]
-        return found
-    largest = scores[:, : length * n_shares].reshape(len(scores), length, n_shares).max(axis=1)
-    largest.partition(n_shares - k, axis=1)
-    limits: Floats = largest[:, -k]
-    return limits
+        limits = np.partition(scores, scores.shape[1] - k, axis=1)[:, -k]
+        return np.nonzero(scores >= limits[:, None])
+    cut = length * n_shares
+    shares = scores[:, :cut].reshape(len(scores), length, n_shares)  # every n-th column: neighbours may be kin
+    tops = shares.max(axis=1)
+    limits = np.partition(tops, n_shares - k, axis=1)[:, -k]
+    row, share = np.nonzero(tops >= limits[:, None])
+    pair, at = np.nonzero(shares[row, :, share] >= limits[row, None])
+    last, column = np.nonzero(scores[:, cut:] >= limits[:, None])
+    return np.append(row[pair], last), np.append(at * n_shares + share[pair], column + cut)
 
 
 def nearest_in_gallery(scorer: Scorer, k: int, *, block_mib: float) -> tuple[Ints, Floats]:
@@ -134,9 +139,9 @@ def nearest_in_gallery(scorer: Scorer, k: int, *, block_mib: float) -> tuple[Int
         part = np.arange(begin, min(begin + step, n_query))
         dots = scorer.multiply(part)
         scores = scorer.finish(dots, dots)
-        row, column = np.nonzero(scores >= _limits(scores, k)[:, None])
+        row, column = _largest(scores, k)
         score = scores[row, column]
         order = np.lexsort((column, -score, row))
-        at = order[np.searchsorted(row, np.arange(len(part)))[:, None] + np.arange(k)]
+        at = order[np.searchsorted(row[order], np.arange(len(part)))[:, None] + np.arange(k)]
         index[part], found[part] = column[at], score[at]
     return index, found
