@@ -188,7 +188,8 @@ def _call(method: str, shard: Shard, lines: npt.NDArray[Any], given: _Given) -> 
 
 def _kind() -> tuple[str, str]:
     """Return the version of reidlab, and what NumPy multiplies with."""
-    blas = next((each for each in threadpool_info() if each["user_api"] == "blas"), {})  # NumPy's is loaded first
+    libraries = [each for each in threadpool_info() if each["user_api"] == "blas"]
+    blas = libraries[0] if libraries else {}  # NumPy's is loaded first
     return reidlab.__version__, " ".join(str(blas.get(name)) for name in ("internal_api", "version", "architecture"))
 
 
