@@ -23,7 +23,7 @@ from reidlab.plots.triplets import triplet_rows
 
 if TYPE_CHECKING:
     from reidlab.plots.augmentations import augmentation_figure
-    from reidlab.plots.breakdown import camera_matrix, confused_identities
+    from reidlab.plots.breakdown import camera_matrix, confused_identities, suspicious_labels
     from reidlab.plots.domains import domain_heatmaps
     from reidlab.plots.embedding_maps import embedding_map
     from reidlab.plots.robustness import corruption_figure, robustness_figure
@@ -39,6 +39,7 @@ _HOMES = {
     "reliability": "verification",
     "robustness_figure": "robustness",
     "roc_curve": "verification",
+    "suspicious_labels": "breakdown",
 }
 
 __all__ = [
@@ -70,6 +71,7 @@ __all__ = [
     "robustness_figure",
     "roc_curve",
     "save_figure",
+    "suspicious_labels",
     "training_history",
     "triplet_balance",
     "triplet_figure",

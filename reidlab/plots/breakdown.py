@@ -1,7 +1,8 @@
-"""Show where a retrieval is right and wrong: pairs of cameras, and people who are taken for each other."""
+"""Show where a retrieval is right and wrong: cameras, people taken for each other, labels that may be wrong."""
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from reidlab.plots.pictures import draw_image, image_of
 from reidlab.plots.style import WRONG, Chart, axes_or_new, new_figure, set_alt, styled
 from reidlab.retrieval.checks import check_choice, check_whole
 
-__all__ = ["camera_matrix", "confused_identities"]
+__all__ = ["camera_matrix", "confused_identities", "suspicious_labels"]
 
 SCORES = {"rank1": "rank-1", "mAP": "mAP"}
 MOST_CELLS = 20  # cameras along a side whose cells are written in
@@ -99,25 +100,14 @@ def confused_identities(
     if (sides[0] is None) != (sides[1] is None):
         raise UserError("Pictures need the images of both sides: give query_table and gallery_table, or neither.")
     shown = pairs.head(limit)
-    pictures = sides[0] is not None
-    height = 0.95 if pictures else 0.36
-    figure = new_figure(6.4 if pictures else 5.2, height * len(shown) + 0.5)
-    grid = figure.subplots(len(shown), 3 if pictures else 1, squeeze=False, width_ratios=[1, 1, 4] if pictures else [1])
     rows = list(zip(shown["query"].tolist(), shown["gallery"].tolist()))
-    for line, pair, (query, gallery) in zip(grid, shown.itertuples(), rows):
-        if pictures:
-            draw_image(line[0], image_of(sides[0], query), "query")
-            draw_image(line[1], image_of(sides[1], gallery), "wrong")
-            for ax in line[:2]:
-                ax.set_xlabel("")
-        draw_image(line[-1], None)
-        line[-1].set(xlim=(0, 1), ylim=(0, 1))
-        # `$` is escaped by plain, the arrow is ours
-        names = f"{plain(cut(pair.pid, 14))} → {plain(cut(pair.taken_for, 14))}"
-        line[-1].text(0.02, 0.5, names, va="center", fontsize=11)
-        times = f"{pair.times:,} of {pair.queries:,} queries"
-        line[-1].text(0.98, 0.5, times, va="center", ha="right", fontsize=11, color=WRONG.colour)
+    figure, texts = _listing(rows, sides, 0.36)
     figure.suptitle("identity → taken for", fontsize=11)
+    for ax, pair in zip(texts, shown.itertuples()):
+        # `$` is escaped by plain, the arrow is ours
+        ax.text(0.02, 0.5, f"{plain(cut(pair.pid, 14))} → {plain(cut(pair.taken_for, 14))}", va="center", fontsize=11)
+        times = f"{pair.times:,} of {pair.queries:,} queries"
+        ax.text(0.98, 0.5, times, va="center", ha="right", fontsize=11, color=WRONG.colour)
     first = shown.iloc[0]
     set_alt(
         figure,
@@ -125,3 +115,53 @@ def confused_identities(
         f"{first['taken_for']} in {first['times']} of {first['queries']} queries.",
     )
     return figure
+
+
+@styled
+def suspicious_labels(
+    suspicions: pd.DataFrame, table: pd.DataFrame | None = None, *, images: Any = None, limit: int = 8
+) -> Chart:
+    """Draw suspicious labels: the image, the one that contradicts its label, and why.
+
+    Args:
+        suspicions: what `retrieval.suspicious_labels` returns, or some of its rows.
+        table: image table of the embeddings, whose files are drawn; or give `images`.
+        images: pixels by row (see `pictures.image_of`).
+        limit: suspicions that are drawn, the first.
+
+    Raises:
+        UserError: no suspicion, or no images.
+    """
+    limit = check_whole("limit", limit, 1, 100)
+    if suspicions.empty:
+        raise UserError("No label is suspicious: there is nothing to draw.")
+    source = table if images is None else images
+    if source is None:
+        raise UserError("Labels are judged by pictures: give the image table of the embeddings, or images.")
+    shown = suspicions.head(limit)
+    rows = list(zip(shown["row"].tolist(), shown["other_row"].tolist()))
+    figure, texts = _listing(rows, [source, source], 0.95)
+    for ax, (kind, score, pid, other, reason) in zip(
+        texts, shown[["kind", "score", "pid", "other_pid", "reason"]].itertuples(index=False, name=None)
+    ):
+        names = plain(cut(pid, 14)) if kind == "merged" else f"{plain(cut(pid, 14))} or {plain(cut(other, 14))}?"
+        ax.text(0.02, 0.97, f"{kind} {score:.2f}: {names}", va="top", fontsize=10)
+        ax.text(0.02, 0.68, textwrap.fill(plain(reason, 160), 48), va="top", fontsize=8)
+    counts = ", ".join(f"{count} {kind}" for kind, count in shown["kind"].value_counts().items())
+    set_alt(figure, f"Suspicious identity labels, each beside the image that contradicts it: {counts}.")
+    return figure
+
+
+def _listing(rows: list[tuple[int, int]], sides: list[Any], height: float) -> tuple[Chart, list[Axes]]:
+    """Make a figure with a line per pair of images, and room for text on its right; without images for text alone."""
+    pictures = sides[0] is not None
+    height = 0.95 if pictures else height
+    figure = new_figure(6.4 if pictures else 5.2, height * len(rows) + 0.5)
+    grid = figure.subplots(len(rows), 3 if pictures else 1, squeeze=False, width_ratios=[1, 1, 4] if pictures else [1])
+    for line, pair in zip(grid, rows):
+        for ax, side, row, kind in zip(line[:-1], sides, pair, ("query", "wrong")):
+            draw_image(ax, image_of(side, row), kind)
+            ax.set_xlabel("")
+        draw_image(line[-1], None)
+        line[-1].set(xlim=(0, 1), ylim=(0, 1))
+    return figure, [line[-1] for line in grid]

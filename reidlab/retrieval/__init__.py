@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from reidlab.retrieval.calibrated import Calibration
     from reidlab.retrieval.calibration import fit_calibration
     from reidlab.retrieval.causes import FailureCauses, failure_causes
-    from reidlab.retrieval.comparison import Comparison, compare_results
     from reidlab.retrieval.cluster import evaluate_distributed
+    from reidlab.retrieval.comparison import Comparison, compare_results
     from reidlab.retrieval.embedding import embed
     from reidlab.retrieval.index import Index
     from reidlab.retrieval.metrics import average_precision, evaluate, inverse_negative_penalty
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from reidlab.retrieval.reranking.plain import fuse
     from reidlab.retrieval.roc import Verification, verification
     from reidlab.retrieval.seeds import SeedSummary, over_seeds
+    from reidlab.retrieval.suspicious import suspicious_labels
     from reidlab.retrieval.top import rank_gallery
     from reidlab.retrieval.top_k import single_shot_cmc, top_k_table
     from reidlab.retrieval.vectors import Embeddings
@@ -64,6 +65,7 @@ _HOMES = {
     "sample_pairs": "pairs",
     "scores_by": "breakdown",
     "single_shot_cmc": "top_k",
+    "suspicious_labels": "suspicious",
     "top_k_table": "top_k",
     "verification": "roc",
 }
@@ -103,6 +105,7 @@ __all__ = [
     "sample_pairs",
     "scores_by",
     "single_shot_cmc",
+    "suspicious_labels",
     "top_k_table",
     "verification",
 ]

@@ -65,3 +65,24 @@ def test_confused_identities_mistakes() -> None:
         plots.confused_identities(pairs(), query_images=people())
     with pytest.raises(UserError, match="limit=0"):
         plots.confused_identities(pairs(), limit=0)
+
+
+def suspicions(n: int = 3) -> pd.DataFrame:
+    at = np.arange(n)
+    return pd.DataFrame({
+        "kind": np.array(["label", "split", "merged"])[at % 3], "score": 0.5, "pid": [f"$a_{i}$" for i in at],
+        "other_pid": at, "row": at, "other_row": at[::-1], "reason": "of its 10 nearest images 9 are of $b$, 0 of $a_1$",
+    })  # fmt: skip
+
+
+def test_suspicious_labels() -> None:
+    figure = plots.suspicious_labels(suspicions(12), images=people(12), limit=4)
+    check_figure(figure)
+    assert len(figure.axes) == 12 and "2 label, 1 split, 1 merged" in describe(figure)
+    check_figure(plots.suspicious_labels(suspicions(1), images=people(12)))
+    with pytest.raises(UserError, match="nothing to draw"):
+        plots.suspicious_labels(suspicions(0), images=people())
+    with pytest.raises(UserError, match="give the image table"):
+        plots.suspicious_labels(suspicions())
+    with pytest.raises(UserError, match="limit=0"):
+        plots.suspicious_labels(suspicions(), images=people(), limit=0)
