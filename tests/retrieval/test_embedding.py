@@ -166,6 +166,8 @@ def test_mistakes_are_named(own_data: Path, table: pd.DataFrame) -> None:
         run(table, Broken())
     with pytest.raises(UserError, match="precision='half' is unknown"):
         run(table, precision="half")
+    with pytest.raises(UserError, match="engine='fastest' is unknown"):
+        run(table, engine="fastest")
     Path(table["path"][3]).write_text("no image")
     with pytest.raises(UserError, match=r"3\.png does not decode"):
         run(table)
@@ -199,3 +201,41 @@ def test_a_list_of_files_needs_no_identities(
 def test_mistakes_in_a_list_are_named(own_data: Path, given: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
         embed(Corner(), given, device="cpu", progress=False)
+
+
+def test_a_list_is_streamed_and_leaves_nothing_behind(own_data: Path, table: pd.DataFrame) -> None:
+    files = table["path"].tolist()
+    found = embed(Corner(), files, device="cpu", batch_size=3, progress=False)
+    np.testing.assert_allclose(found.vectors, expected(table), rtol=1e-5)
+    assert not (own_data / "cache" / "pixels").exists()
+    np.testing.assert_array_equal(found.vectors, run(table, batch_size=3).vectors)
+
+
+def test_facts_say_what_computed(own_data: Path, table: pd.DataFrame) -> None:
+    facts = run(table).facts
+    assert facts["engine"] == "torch" and facts["precision"] == "float32" and facts["cosine"] == 1
+    assert facts["images_per_second"] > 0 and facts["tried"] == [] and facts["device"].endswith("threads, float32")
+    chosen = run(table, engine="auto")
+    np.testing.assert_array_equal(chosen.vectors, run(table).vectors)
+    assert chosen.facts["engine"] == "torch" and "11 images are 0 s of work for torch" in chosen.facts["tried"][-1]
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_engines_give_the_embeddings_of_torch(own_data: Path, table: pd.DataFrame, flip: bool) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    plain = run(table, flip=flip)
+    other = run(table, flip=flip, engine="onnxruntime", batch_size=4)
+    np.testing.assert_allclose(other.vectors, plain.vectors, rtol=1e-4, atol=1e-6)
+    assert other.facts["engine"] == "onnxruntime" and other.facts["cosine"] == pytest.approx(1)
+    np.testing.assert_array_equal(other.vectors, run(table, flip=flip, engine="onnxruntime", batch_size=4).vectors)
+
+
+def test_a_named_engine_that_is_far_off_warns(
+    own_data: Path, table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    monkeypatch.setattr("reidlab.models.engines.choice.agreement", lambda *_: 0.9)
+    with pytest.warns(UserWarning, match=r"engine='onnxruntime', precision='float32': the mean cosine .* is 0\.9000"):
+        run(table, engine="onnxruntime")
