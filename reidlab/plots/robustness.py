@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 from matplotlib.axes import Axes
+from matplotlib.ticker import MultipleLocator
 
 from reidlab.data.transforms.corruptions import CORRUPTIONS, corrupt
 from reidlab.errors import UserError
@@ -94,6 +95,8 @@ def robustness_figure(scores: pd.DataFrame, *, columns: int = 3) -> Chart:
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     for ax, name in zip(grid.ravel(), names):
         _panel(ax, name, pd.concat([clean, scores[scores["corruption"] == name]]), models)
+    highest = 100 * max(scores["mAP"].max(), scores["high"].fillna(0).max())
+    grid[0, 0].set(ylim=(0, min(100, 25 * math.ceil(max(highest, 1) / 25))))  # shared by all panels
     for place, ax in enumerate(grid.ravel()):
         if place >= len(names):
             ax.set_axis_off()
@@ -118,8 +121,7 @@ def _panel(ax: Axes, name: str, scores: pd.DataFrame, models: Sequence[str]) -> 
         ax.fill_between(mine["severity"], 100 * mine["low"], 100 * mine["high"], color=colour, alpha=0.15, linewidth=0)
     ax.set_title(plain(name.replace("_", " ")), fontsize=10)
     ax.set_xticks(sorted(scores["severity"].unique()))
-    ax.set_ylim(0, 100)
-    ax.set_yticks([0, 25, 50, 75, 100])
+    ax.yaxis.set_major_locator(MultipleLocator(25))
 
 
 def _words(scores: pd.DataFrame, names: Sequence[str], models: Sequence[str]) -> str:

@@ -38,6 +38,8 @@ def test_a_panel_a_corruption_and_a_line_a_model(n: int) -> None:
         assert np.allclose(one.get_ydata(), [80, 40, 20, 80 / 6])
         assert one.get_linestyle() != other.get_linestyle() and one.get_marker() != other.get_marker()
         assert len(ax.collections) == 2, "an interval each"
+        assert ax.get_ylim() == (0, 100)
+    assert plots.robustness_figure(scores(names=names).assign(mAP=0.2, high=0.26)).axes[0].get_ylim() == (0, 50)
     words = describe(figure)
     assert "small 80 % clean" in words and f"{names[0]} 13 %" in words
 
