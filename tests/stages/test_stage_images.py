@@ -121,3 +121,40 @@ def test_a_finished_stage_that_lost_a_file_says_how_to_make_it_again(
         stages.data_stage("table", listed, val_share=0.4)
     store.remove_run(f"data/{data.run.path.name}")
     assert stages.data_stage("table", listed, val_share=0.4).table.equals(data.table)
+
+
+class Colours(torch.nn.Module):
+    """The embedding is the mean colour."""
+
+    dim = 3
+    preprocess = Preprocess(32, 16)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones(1))
+        self.classifiers = torch.nn.ModuleList()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.mean(dim=(2, 3)) * self.scale
+
+
+class OfColours(Source):
+    notes, elsewhere = (), True
+
+    def load(self) -> Any:
+        return Colours()
+
+
+def test_the_engine_stands_in_the_digest_where_it_is_not_torch(tmp_path: Path, own_data: Path) -> None:
+    data = stages.data_stage("table", str(write(tmp_path, "png", noise)), val_share=0.4)
+    how: Any = {"dataset": "toy", "part": "test", "device": "cpu", "progress": False}
+    plain, vectors = embedding_stage(data.table, data.digest, OfColours(), **how)  # type: ignore[arg-type]
+    assert "engine" not in plain.params and "engine" not in plain.result
+    assert embedding_stage(data.table, data.digest, OfColours(), engine="torch", **how)[0].path == plain.path  # type: ignore[arg-type]
+    auto, same = embedding_stage(data.table, data.digest, OfColours(), engine="auto", **how)  # type: ignore[arg-type]
+    assert auto.path != plain.path and auto.params["engine"] == "auto"
+    facts = auto.result["engine"]
+    assert facts["engine"] == "torch" and facts["cosine"] == 1 and len(facts["tried"]) == 1, "24 images are few"
+    np.testing.assert_array_equal(same.vectors, vectors.vectors)
+    with pytest.raises(UserError, match="engine='quick' is unknown"):
+        embedding_stage(data.table, data.digest, OfColours(), engine="quick", **how)  # type: ignore[arg-type]
