@@ -99,9 +99,8 @@ def fit_calibration(
             f"{other.mean():.3f}: this network does not tell people apart, or the similarities are distances."
         )
     table, notes = _reliability(given, method, seed)
-    n_people = given.n_people
-    if 0 < n_people < FEW_IDENTITIES:
-        notes.append(f"{n_people} identities say little of other people: {FEW_IDENTITIES} or more are needed")
+    if 0 < given.n_people < FEW_IDENTITIES:
+        notes.append(f"{given.n_people} identities say little of other people: {FEW_IDENTITIES} or more are needed")
     return Calibration(
         method=method,
         knots=_fit(given.cosine, given.same, method),
@@ -112,7 +111,7 @@ def fit_calibration(
         ece=round(error_of(table), 6),
         n_same=n_same,
         n_different=n_different,
-        n_identities=n_people,
+        n_identities=given.n_people,
         source=source,
         notes=tuple(notes),
     )

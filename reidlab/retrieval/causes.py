@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import html
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from reidlab.data.audit.gather import gather
-from reidlab.data.images import decode, decode_mask
-from reidlab.data.scales import ranges_of
 from reidlab.errors import UserError
-from reidlab.ids import as_ids
-from reidlab.pedestrians.baseline import hsv_histogram
-from reidlab.retrieval.breakdown import camera_matrix, check_queries, problem_of_tables
+from reidlab.retrieval.breakdown import check_queries, problem_of_tables
 from reidlab.retrieval.checks import check_real, check_whole
+from reidlab.retrieval.facts import colours_of, facts_of
 from reidlab.retrieval.inputs import Problem
 from reidlab.retrieval.nearest import nearest_valid
 from reidlab.retrieval.outcome import RetrievalResult
-from reidlab.retrieval.pairs import valid_matches
 from reidlab.retrieval.ranking import rank_matches
 from reidlab.retrieval.vectors import Embeddings
 
@@ -29,9 +23,6 @@ __all__ = ["CAUSES", "UNEXPLAINED", "FailureCauses", "failure_causes"]
 
 CAUSES = ("occluded", "dark", "blurred", "look_alike", "hard_cameras", "few_matches")  # the first that holds is named
 UNEXPLAINED = "none of these"
-OCCLUDER = 2  # value of a mask; 1 is the person
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,36 +110,47 @@ def failure_causes(
     scores, problem = check_queries(result, query), problem_of_tables(query, gallery, result.metric)
     _check_same(result, problem)
     valid = np.flatnonzero(scores["valid"])
-    facts = _facts(query, gallery, problem, valid, progress)
-    pairs = facts.attrs["pairs"]
-    limits = {
-        "blurred": float(facts["sharpness"].quantile(tail)),
-        "dark": float(facts["brightness"].quantile(tail)),
-        "hard_cameras": float(np.quantile(pairs, hard)) if len(pairs) else float("nan"),
-    }
-    facts["occluded"] = facts["covered"] > covered
-    facts["blurred"] = facts["sharpness"] < limits["blurred"]
-    facts["dark"] = facts["brightness"] < limits["dark"]
-    facts["hard_cameras"] = facts["cameras_rank1"] < limits["hard_cameras"]
-    facts["few_matches"] = facts["n_matches"] <= few
+    facts = facts_of(query, gallery, problem, valid, progress)
+    limits = _Limits(tail, covered, margin, hard, few)
+    told = limits.apply(facts)
     frame = _failed(query, gallery, problem, scores, facts)
     nearer = frame["margin"] > margin
     frame["look_alike"] = nearer & (frame["colour_wrong"] > frame["colour_right"])
     flags = frame[list(CAUSES)].to_numpy(bool)
     names = np.array([*CAUSES, UNEXPLAINED], dtype=object)
     frame["cause"] = names[np.where(flags.any(axis=1), flags.argmax(axis=1), len(CAUSES))]
-    told = {
-        "occluded": f"more than {covered:.0%} of the person is covered"
-        + ("" if facts["covered"].notna().any() else " (not known here: no masks)"),
-        "dark": f"brightness below {limits['dark']:.1f} of 255, the lowest {tail:.0%} of queries",
-        "blurred": f"sharpness below {limits['blurred']:.1f}, the lowest {tail:.0%} of queries",
-        "look_alike": f"wrong image nearer by more than {margin:.0%}, and nearer by colour too",
-        "hard_cameras": "rank-1 of the best pair of cameras "
-        + ("(not known here: no cameras)" if not len(pairs) else f"below {limits['hard_cameras']:.0%}"),
-        "few_matches": f"at most {few} right image{'' if few == 1 else 's'} in the gallery",
-        UNEXPLAINED: "",
-    }
     return FailureCauses(frame, _summary(frame, facts, told), len(valid))
+
+
+class _Limits(NamedTuple):
+    """From where on a measured value is a cause; see `failure_causes`."""
+
+    tail: float
+    covered: float
+    margin: float
+    hard: float
+    few: int
+
+    def apply(self, facts: pd.DataFrame) -> dict[str, str]:
+        """Add to the facts of all queries which causes hold; return what each cause means, in words."""
+        pairs, no_masks = facts.attrs["pairs"], facts["covered"].isna().all()
+        blurred, dark = (float(facts[name].quantile(self.tail)) for name in ("sharpness", "brightness"))
+        hard = float(np.quantile(pairs, self.hard)) if len(pairs) else float("nan")
+        facts["occluded"], facts["blurred"] = facts["covered"] > self.covered, facts["sharpness"] < blurred
+        facts["dark"], facts["hard_cameras"] = facts["brightness"] < dark, facts["cameras_rank1"] < hard
+        facts["few_matches"] = facts["n_matches"] <= self.few
+        lowest = f"the lowest {self.tail:.0%} of queries"
+        return {
+            "occluded": f"more than {self.covered:.0%} of the person is covered"
+            + (" (not known here: no masks)" if no_masks else ""),
+            "dark": f"brightness below {dark:.1f} of 255, {lowest}",
+            "blurred": f"sharpness below {blurred:.1f}, {lowest}",
+            "look_alike": f"wrong image nearer by more than {self.margin:.0%}, and nearer by colour too",
+            "hard_cameras": "rank-1 of the best pair of cameras "
+            + (f"below {hard:.0%}" if len(pairs) else "(not known here: no cameras)"),
+            "few_matches": f"at most {self.few} right image{'' if self.few == 1 else 's'} in the gallery",
+            UNEXPLAINED: "",
+        }
 
 
 def _check_same(result: RetrievalResult, problem: Problem) -> None:
@@ -163,49 +165,6 @@ def _check_same(result: RetrievalResult, problem: Problem) -> None:
             f"The result is of {result.n_gallery:,} gallery images and these are {len(problem.gallery):,} without "
             "junk: give the embeddings that were evaluated."
         )
-
-
-def _facts(
-    query: Embeddings, gallery: Embeddings, problem: Problem, valid: npt.NDArray[np.int64], progress: bool
-) -> pd.DataFrame:
-    """Return what is measured of the valid queries, indexed by their rows; `attrs["pairs"]` are scores of cameras."""
-    if "path" not in query.table or "path" not in gallery.table:
-        raise UserError("The causes are measured on pictures: query and gallery need the column path in their tables.")
-    table = query.table.iloc[valid].reset_index(drop=True)
-    images = gather(table, 0, progress)[0]
-    broken = images[~images["decodes"]]
-    if len(broken):
-        raise UserError(f"{broken['path'].iloc[0]}: {broken['error'].iloc[0]} ({len(broken)} such queries).")
-    facts = images[["sharpness", "brightness"]].set_index(valid)
-    facts["covered"] = _covered(table)
-    rows, columns = valid_matches(problem)
-    facts["n_matches"] = np.bincount(rows, minlength=len(problem.query))[valid]
-    best, pairs = np.full(len(problem.query), np.nan), np.zeros(0)
-    if problem.query_cam_ids is not None and gallery.camids is not None:
-        matrix = camera_matrix(query, gallery, metric=problem.metric)
-        known = dict(zip(zip(matrix["query_camid"], matrix["gallery_camid"]), matrix["rank1"]))
-        names = as_ids("camid", gallery.camids)[problem.gallery_rows]
-        scores = [known[pair] for pair in zip(problem.query_cam_ids[rows], names[columns])]
-        best[rows] = -1.0
-        np.fmax.at(best, rows, scores)
-        pairs = matrix["rank1"].dropna().to_numpy()
-    facts["cameras_rank1"] = best[valid]
-    facts.attrs["pairs"] = pairs
-    return facts
-
-
-def _covered(table: pd.DataFrame) -> Floats:
-    """Return the share of each person that is covered; NaN where nobody knows, 1 where an occluder is only named."""
-    found = np.full(len(table), np.nan)
-    if "mask" in table:
-        for row, path in enumerate(table["mask"].fillna("").astype(str)):
-            if path:
-                mask = decode_mask(path, (128, 64))
-                person, before = int((mask == 1).sum()), int((mask == OCCLUDER).sum())
-                found[row] = before / max(person + before, 1)
-    elif "occluder" in table:
-        found = (~table["occluder"].fillna("").astype(str).isin(["", "none"])).to_numpy(np.float64)
-    return found
 
 
 def _failed(
@@ -228,19 +187,12 @@ def _failed(
     reach = scores["match_distance"].to_numpy()[rows]
     distance = wrong.distance[:, 0] if wrong is not None else np.zeros(0)
     frame["margin"] = (reach - distance) / np.maximum(reach, np.finfo(np.float32).tiny)
-    mine, others = _colours(query.table, rows), [_colours(gallery.table, frame[name]) for name in ("wrong", "right")]
+    mine, others = (
+        colours_of(query.table, rows),
+        [colours_of(gallery.table, frame[name]) for name in ("wrong", "right")],
+    )
     frame["colour_wrong"], frame["colour_right"] = (np.minimum(mine, other).sum(axis=1) for other in others)
     return frame.join(facts, on="query")
-
-
-def _colours(table: pd.DataFrame, rows: Any) -> npt.NDArray[np.float32]:
-    """Return the colour histograms [row, cell] of the images in these rows."""
-    ranges, paths = ranges_of(table), table["path"].to_numpy()
-    found = [
-        hsv_histogram(decode(paths[row], (128, 64), None if ranges is None else float(ranges[row]))[None])
-        for row in np.asarray(rows).tolist()
-    ]
-    return np.concatenate([np.zeros((0, 512), np.float32), *found])
 
 
 def _summary(frame: pd.DataFrame, facts: pd.DataFrame, told: dict[str, str]) -> pd.DataFrame:
