@@ -184,13 +184,13 @@ def rank_matches(
     lines = Lines(scorer.query_first)
     counter = compiled_counter() if n_query * n_gallery >= LARGE else None
     threads, step = _shares(len(lines), n_gallery * scorer.dtype.itemsize, block_mib)
-    blocks = [(begin, min(begin + step, len(lines))) for begin in range(0, len(lines), step)]
+    blocks = iter([(begin, min(begin + step, len(lines))) for begin in range(0, len(lines), step)])
 
-    def work(thread: int) -> list[tuple[Floats, ...]]:
+    def work(_: int) -> list[tuple[Floats, ...]]:
         held = np.empty((min(step, len(lines)), n_gallery), scorer.dtype)
         buffer = np.empty((min(CHUNK, n_query), n_gallery), scorer.dtype)
         pieces: list[tuple[Floats, ...]] = []
-        for begin, end in blocks[thread::threads]:
+        for begin, end in blocks:  # whichever thread is free takes the next
             first, queries, line = lines.block(begin, end)
             dots = scorer.tiled(first, held[: end - begin])
             if counter is not None:

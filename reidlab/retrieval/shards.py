@@ -112,12 +112,12 @@ class Shard:
         """Return how many of the shard's wrong images are in front of each match, and the best wrong score by query."""
         counter: Counter = (len(listed.line) * len(self.columns) >= LARGE and compiled_counter()) or count_plainly
         step = ROWS * max(1, CACHE // (len(self.columns) * self.vectors.itemsize * ROWS))
-        begins = range(0, len(lines), step)
+        begins = iter(range(0, len(lines), step))
         nearer, wrong = np.zeros(len(listed.score), np.int64), np.empty(len(listed.line), self.vectors.dtype)
 
-        def work(thread: int) -> None:
+        def work(_: int) -> None:
             held = np.empty((min(step, len(lines)), len(self.columns)), self.vectors.dtype)
-            for begin in begins[thread::threads]:
+            for begin in begins:  # whichever thread is free takes the next
                 block = lines[begin : begin + step]
                 dots = self._dots(block, held[: len(block)])
                 line, ends, column, cams, *matches = listed.part(begin, begin + step)
