@@ -27,7 +27,7 @@ import psutil
 K = 10
 QUERIES = 64
 PEERS = ("numpy", "faiss.IndexFlatIP")
-KINDS = ("flat", "hnsw", "ivf", "ivf_pq", "binary")
+KINDS = ("flat", "binary", "ivf", "ivf_pq", "hnsw")
 Search = Callable[[np.ndarray], np.ndarray]
 
 
@@ -149,6 +149,8 @@ def main() -> None:
             if kind not in PEERS:
                 rows[kind] |= child("load", kind, folder)
             print(kind, rows[kind], file=sys.stderr, flush=True)
+            if given.json:
+                given.json.write_text(json.dumps(rows, indent=1))
     print(f"{given.images:,} x {given.dim}, {platform.machine()}, {psutil.cpu_count()} processors\n")
     print(
         "| | build, s | 1 query, ms | 64 queries, ms | recall@10 | memory, MB | on disk, MB | loaded, s | loaded, MB |"
@@ -158,8 +160,6 @@ def main() -> None:
         cells = [kind, number(row["build_s"]), number(row["ms_1"], 2), number(row["ms_64"]), number(row["recall"], 3)]
         cells += [number(row.get(name)) for name in ("memory_mb", "disk_mb", "load_s", "loaded_mb")]
         print(f"| {' | '.join(cells)} |")
-    if given.json:
-        given.json.write_text(json.dumps(rows, indent=1))
 
 
 if __name__ == "__main__":

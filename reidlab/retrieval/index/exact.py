@@ -80,7 +80,7 @@ class _Search:
         most = min(len(self.rows), max(SCORES_BYTES // (4 * len(self.queries)), self.rows.step))
         scores = np.empty((len(self.queries), most), np.float32)
         begin = end = 0
-        for start, block in self.rows.blocks():
+        for start, block in self.rows.blocks(most):
             if start + len(block) - begin > most:
                 yield begin, scores[:, : end - begin]
                 begin = start

@@ -98,9 +98,13 @@ class Rows:
         self._held -= count
         self._squares = None
 
-    def blocks(self) -> Iterator[tuple[int, Float32[np.ndarray, "row dim"]]]:
-        """Go through all vectors in order: first row of a block, and its vectors (not to be written to)."""
-        step = self.step
+    def blocks(self, most: int = 0) -> Iterator[tuple[int, Float32[np.ndarray, "row dim"]]]:
+        """Go through all vectors in order: first row of a block, and its vectors (not to be written to).
+
+        Args:
+            most: rows of a block, where it is a view and takes no memory of its own; fewer where it has to be scaled.
+        """
+        step = self.step if self._factor is not None else max(most, self.step)
         for start in range(0, len(self._base), step):
             block = np.asarray(self._base[start : start + step])
             yield start, block if self._factor is None else block * self._factor[start : start + step, None]
