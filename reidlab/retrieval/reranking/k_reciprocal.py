@@ -23,6 +23,7 @@ __all__ = ["MOST", "KReciprocal", "encoding"]
 
 MOST = 10_000  # neighbours
 INPUTS = ("euclidean", "cosine")
+PAIRS = 4096  # images that are multiplied at a time
 FEW = 16  # queries whose weights are compared at a time: what is found stays in the cache
 
 Ints = npt.NDArray[np.int64]
@@ -152,18 +153,30 @@ def encoding(vectors: Float[np.ndarray, "image dim"], found: Neighbours, *, k1: 
         power: of the divided squared distance.
     """
     members = _expanded(found.index, k1)
-    half = np.einsum("ij,ij->i", vectors, vectors) / 2
-    divisors, begins = _divisors(found), members.indptr
-    weights = np.empty(len(members.indices), vectors.dtype)
-    for image in range(len(vectors)):
-        own = slice(begins[image], begins[image + 1])
-        others = members.indices[own]
-        square = 2 * (half[image] + half[others] - vectors[others] @ vectors[image])
-        square[others == image] = 0
-        weight = np.exp(-((np.maximum(square, 0) / divisors[image]) ** power))
-        weights[own] = weight / weight.sum()
-    members = _sparse(members.indices, begins, weights)
+    image = np.repeat(np.arange(len(vectors)), np.diff(members.indptr))
+    square = _squares(vectors, found, image, members.indices)
+    weights = np.exp(-((square / _divisors(found)[image]) ** power))
+    weights /= np.bincount(image, weights, minlength=len(vectors))[image].astype(weights.dtype)
+    members = _sparse(members.indices, members.indptr, weights)
     return members if k2 == 1 else _nearest(found.index, k2, vectors.dtype) @ members
+
+
+def _squares(vectors: Floats, found: Neighbours, image: Ints, other: Ints) -> Floats:
+    """Return squared distances of pairs of images: those of neighbours are known, few others are computed."""
+    count = len(vectors)
+    keys = (np.arange(count)[:, None] * count + found.index).ravel()
+    order = np.argsort(keys)
+    wanted = image * count + other
+    at = order[np.minimum(np.searchsorted(keys, wanted, sorter=order), len(keys) - 1)]
+    known = keys[at] == wanted
+    square = found.square.ravel()[at]
+    missing = np.flatnonzero(~known)
+    half = np.einsum("ij,ij->i", vectors, vectors) / 2
+    for begin in range(0, len(missing), PAIRS):
+        part = missing[begin : begin + PAIRS]
+        i, j = image[part], other[part]
+        square[part] = 2 * (half[i] + half[j] - np.einsum("ij,ij->i", vectors[i], vectors[j]))
+    return np.maximum(square, 0)
 
 
 def _divisors(found: Neighbours) -> Floats:
