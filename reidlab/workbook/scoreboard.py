@@ -74,6 +74,13 @@ def _epochs(model: Mapping[str, Any]) -> str:
     return f"{model['epochs']} ({chosen})"
 
 
+def _machine(machine: Mapping[str, Any], precision: str | None) -> str:
+    """Return what a model was trained on; the card of a shipped model does not say in which arithmetic."""
+    if not machine:
+        return ""
+    return f"{machine.get('cores')} cores {machine.get('cpu')}" + (f", {precision}" if precision else "")
+
+
 def _row(run: Run) -> dict[str, Any]:
     model, scores, intervals = run.result["model"], run.result["scores"], run.result["intervals"]
     row: dict[str, Any] = {"model": model.get("recipe", model["label"]), "flip test": run.result["flip"]}
@@ -94,7 +101,7 @@ def _row(run: Run) -> dict[str, Any]:
         "epochs": _epochs(model),
         "images seen": model.get("train_images_seen"),
         "minutes": model.get("minutes"),
-        "machine": f"{machine.get('cores')} cores {machine.get('cpu')}, {model['precision']}" if machine else "",
+        "machine": _machine(machine, model.get("precision")),
         "commit": (git.get("commit") or "")[:7] + ("+" if git.get("dirty") else ""),
         "seed": model.get("seed"),
         "metric": f"{run.params['metric']}, {run.params['ap']} AP",

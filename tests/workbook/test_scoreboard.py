@@ -68,6 +68,31 @@ def evaluation(
     return store.stage("evaluation", "set-net", params=params, make=make)
 
 
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ({}, "2 cores some processor, bfloat16"),
+        ({"precision": None}, "2 cores some processor"),
+        ({"machine": None}, ""),
+    ],
+)
+def test_what_a_model_was_trained_on_as_far_as_it_is_known(model: dict[str, Any], said: str) -> None:
+    evaluation(**model)
+    assert results_table("set").iloc[0]["machine"] == said
+
+
+def test_a_model_whose_card_is_short() -> None:
+    run = evaluation()
+    short = {
+        name: run.result["model"][name] for name in ("label", "height", "width", "dim", "parameters", "macs", "machine")
+    }
+    again = store.stage(
+        "evaluation", "short", params=run.params | {"metric": "euclidean"}, make=lambda _: run.result | {"model": short}
+    )
+    row = results_table("set", [again.path.name]).iloc[0]
+    assert (row["model"], row["machine"], row["trained on"]) == ("set-net", "2 cores some processor", "")
+
+
 def test_a_row_says_what_the_manifest_says() -> None:
     evaluation()
     row = results_table("set").iloc[0]
