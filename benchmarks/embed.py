@@ -128,13 +128,13 @@ def measure(name: str, files: Sequence[str], given: argparse.Namespace) -> None:
         if not missing_packages(engine):
             loop, seconds = of_engine(model, engine, precision, files)
             ways[f"embed, {engine}, {precision}"] = loop, few if engine == "torch" else files, f"{seconds:.0f} s"
-    paces, found = dict.fromkeys(ways, 0.0), {}
-    for label, (loop, _, _) in ways.items():
-        found[label] = loop(few)  # warm
+    paces, found = dict.fromkeys(ways, 0.0), dict[str, np.ndarray]()
+    for loop, *_ in ways.values():
+        loop(files[:8])  # warm
     for _ in range(given.rounds):
         for label, (loop, chosen, _) in ways.items():
             began = time.perf_counter()
-            loop(chosen)
+            found[label] = loop(chosen)
             paces[label] = max(paces[label], len(chosen) / (time.perf_counter() - began))
     base, *_ = ways
     for label, (_, _, prepared) in ways.items():
@@ -150,7 +150,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=["osnet_x1_0", "resnet50"])
     parser.add_argument("--engines", nargs="+", default=EVERY, metavar="ENGINE:PRECISION")
     parser.add_argument("--images", type=int, default=192)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--torchreid", type=Path, help="a checkout of deep-person-reid")
     given = parser.parse_args()
     table = source_table("pedestrians")
