@@ -18,7 +18,7 @@ import pandas as pd
 from reidlab.documents import as_mapping, read_json
 from reidlab.errors import UserError, shown
 from reidlab.paths import exists, expanded
-from reidlab.retrieval.checks import check_choice, check_real, check_whole
+from reidlab.retrieval.checks import as_numbers, check_choice, check_real, check_whole
 
 __all__ = ["METHODS", "NEEDED", "Calibration"]
 
@@ -229,8 +229,7 @@ class Calibration:
 
 
 def _cosines(given: npt.ArrayLike) -> Floats:
-    values = np.asarray(given)
-    values = values.astype(np.float64) if values.dtype.kind in "fiu" else np.full(1, np.nan)
+    values = as_numbers(given)
     if not (np.abs(values) <= 1.001).all():
         raise UserError(f"similarity must be cosines, from -1 to 1; got {shown(given)}.")
     return np.clip(values, -1, 1)

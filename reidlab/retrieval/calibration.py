@@ -14,7 +14,7 @@ from reidlab.data.schema import is_distractor, is_junk
 from reidlab.errors import UserError, nearest, shown
 from reidlab.ids import codes
 from reidlab.retrieval.calibrated import METHODS, NEEDED, STEP, Calibration
-from reidlab.retrieval.checks import check_choice, check_seed, check_whole
+from reidlab.retrieval.checks import as_array, as_numbers, check_choice, check_seed, check_whole
 from reidlab.retrieval.confidence import FEW_IDENTITIES, MOST_DRAWS
 from reidlab.retrieval.pairs import sample_pairs
 from reidlab.retrieval.reliability import error_of, reliability_table, same_flags
@@ -136,10 +136,8 @@ def _pairs_of(pairs: Any, identities: Any, count: int, seed: int) -> _Pairs:
         raise UserError(
             f"pairs must be Embeddings, a frame of sample_pairs or (similarities, same), not {shown(pairs)}."
         )
-    cosine, same = np.asarray(pairs[0]), same_flags(pairs[1])
-    good = cosine.shape == same.shape and cosine.dtype.kind in "fiu"
-    cosine = cosine.astype(np.float64) if good else np.full(1, np.nan)
-    if not (np.abs(cosine) <= 1.001).all():
+    cosine, same = as_numbers(pairs[0]), same_flags(pairs[1])
+    if cosine.shape != same.shape or not (np.abs(cosine) <= 1.001).all():
         raise UserError(f"similarities must be {len(same):,} cosines, from -1 to 1; got {shown(pairs[0])}.")
     return _Pairs(np.clip(cosine, -1, 1), same, _people(identities, same))
 
@@ -148,7 +146,7 @@ def _people(identities: Any, same: npt.NDArray[np.bool_]) -> Ints | None:
     """Return the codes of both people of each pair [pair, 2]."""
     if identities is None:
         return None
-    given = np.asarray(identities)
+    given = as_array(identities)
     if given.shape != (len(same), 2):
         raise UserError(f"identities must be two per pair, [{len(same)}, 2]; got {shown(identities)}.")
     people = codes(given.ravel())[0].reshape(-1, 2)

@@ -9,10 +9,11 @@ from collections.abc import Collection
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from reidlab.errors import UserError, nearest, shown
 
-__all__ = ["check_choice", "check_real", "check_seed", "check_whole"]
+__all__ = ["as_array", "as_numbers", "check_choice", "check_real", "check_seed", "check_whole"]
 
 
 def check_choice(what: str, given: Any, choices: Collection[str]) -> str:
@@ -48,3 +49,18 @@ def check_real(what: str, given: Any, lowest: float, highest: float, *, open_end
 def check_seed(given: Any) -> int:
     """Return a seed: a whole number of at most 63 bits."""
     return check_whole("seed", given, 0, 2**63 - 1)
+
+
+def as_array(given: Any) -> npt.NDArray[Any]:
+    """Return whatever came as an array; an empty one of objects where it is none (a list of lists of other lengths)."""
+    try:
+        return np.asarray(given.detach().cpu() if hasattr(given, "detach") else given)
+    except (TypeError, ValueError, RuntimeError, ArithmeticError):
+        return np.zeros(0, object)
+
+
+def as_numbers(given: Any, kinds: str = "fiu") -> npt.NDArray[np.float64]:
+    """Return numbers of any shape as floats; a single NaN [1] where they are none of these kinds of NumPy's types."""
+    values = as_array(given)
+    with np.errstate(over="ignore"):  # longer floats than ours become infinite
+        return values.astype(np.float64) if values.dtype.kind in kinds else np.full(1, np.nan)

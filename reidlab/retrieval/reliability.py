@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from reidlab.errors import UserError, shown
-from reidlab.retrieval.checks import check_real, check_whole
+from reidlab.retrieval.checks import as_array, as_numbers, check_real, check_whole
 
 __all__ = ["expected_calibration_error", "reliability_table", "same_flags"]
 
@@ -38,10 +38,8 @@ def reliability_table(
         UserError: lengths that differ, no probabilities, or pairs of one kind only where there is a prior.
     """
     bins = check_whole("bins", bins, 1, MOST_BINS)
-    stated, flags = np.asarray(probability), same_flags(same)
-    good = stated.dtype.kind in "fiub" and stated.shape == flags.shape
-    stated = stated.astype(np.float64) if good else np.full(1, np.nan)
-    if not ((stated >= 0) & (stated <= 1)).all():
+    stated, flags = as_numbers(probability, "fiub"), same_flags(same)
+    if stated.shape != flags.shape or not ((stated >= 0) & (stated <= 1)).all():
         raise UserError(
             f"probability must be {len(flags):,} numbers from 0 to 1, one per pair; got {shown(probability)}."
         )
@@ -81,7 +79,7 @@ def same_flags(same: Any) -> npt.NDArray[np.bool_]:
     Raises:
         UserError: something else, or none.
     """
-    flags = np.asarray(same)
+    flags = as_array(same)
     if flags.ndim != 1 or not len(flags) or flags.dtype.kind not in "biuf" or not np.isin(flags, (0, 1)).all():
         raise UserError(f"same must be a list of true and false, one per pair; got {shown(same)}.")
     return flags.astype(bool)

@@ -227,6 +227,9 @@ def test_mistakes() -> None:
         ((cosine * 100, same), {}, "must be 40 cosines, from -1 to 1"),
         ((cosine.astype(str), same), {}, "must be 40 cosines"),
         ((cosine, same * 2), {}, "same must be a list of true and false"),
+        (([[1], []], same), {}, "must be 40 cosines"),
+        ((cosine, [[1], []]), {}, "same must be a list of true and false"),
+        ((cosine, same), {"identities": [[1], []]}, "identities must be two per pair"),
         (([], []), {}, "same must be a list of true and false"),
         ((cosine, same), {"identities": np.zeros(40)}, r"identities must be two per pair, \[40, 2\]"),
         ((cosine, same), {"identities": np.zeros((40, 2), int)}, "do not agree in 20 pairs, first in pair 20"),
@@ -241,7 +244,7 @@ def test_mistakes() -> None:
             fit_calibration(pairs, **options)
     found = fit_calibration((cosine, same), draws=1)
     for function in (found.probability, found.false_accept_rate, found.true_accept_rate):
-        for wrong in (2.0, float("nan"), "x", None, [0.5, -7]):
+        for wrong in (2.0, float("nan"), "x", None, [0.5, -7], [[0.5], []]):
             with pytest.raises(UserError, match="similarity must be cosines"):
                 function(wrong)
     for prior in (0, 1, float("nan"), "0.5", None):
