@@ -28,7 +28,7 @@ import numpy as np
 import psutil
 from evaluate import make
 
-from reidlab.retrieval import Embeddings, evaluate
+from reidlab.retrieval import Embeddings, evaluate, rerank
 from reidlab.retrieval.ranking import n_threads
 
 OPTIONS = {"k1": 20, "k2": 6, "lambda_value": 0.3}
@@ -55,7 +55,8 @@ def distances(query: np.ndarray, gallery: np.ndarray) -> np.ndarray:
 
 def measure(data: dict[str, Any], reference: str) -> dict[str, float]:
     """Re-rank and score in this process."""
-    evaluate(**{name: value[:50] for name, value in data.items()}, rerank="k_reciprocal")  # whatever is loaded once
+    evaluate(**data)  # compiles what counts
+    rerank(data["query"][:50], data["gallery"][:50]).dense()  # imports what is imported once
     process = psutil.Process()
     before = process.memory_info().rss
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
@@ -107,13 +108,13 @@ def main() -> None:
         shape = f"{len(data['query']):,} x {len(data['gallery']):,} x {data['query'].shape[1]}"
         del data
         ours = in_its_own_process(file, "")
+        print(f"{shape}, float32; {n_threads()} threads, {platform.machine()}, load {os.getloadavg()[0]:.1f}")
+        print(f"mAP without re-ranking {plain.mean_ap:.4%}\n")
+        print("| | distances | re-ranking | scoring | together | CPU time | memory above the vectors | mAP |")
+        print("|---|---|---|---|---|---|---|---|")
+        print(f"| reidlab | | | | {ours['all']:.1f} s | {ours['CPU']:.1f} s ", end="")
+        print(f"| {ours['MiB']:,.0f} MiB | {ours['mAP']:.6%} |", flush=True)
         theirs = in_its_own_process(file, given.reference) if given.reference else None
-    print(f"{shape}, float32; {n_threads()} threads, {platform.machine()}, load {os.getloadavg()[0]:.1f}")
-    print(f"mAP without re-ranking {plain.mean_ap:.4%}\n")
-    print("| | distances | re-ranking | scoring | together | CPU time | memory above the vectors | mAP |")
-    print("|---|---|---|---|---|---|---|---|")
-    print(f"| reidlab | | | | {ours['all']:.1f} s | {ours['CPU']:.1f} s ", end="")
-    print(f"| {ours['MiB']:,.0f} MiB | {ours['mAP']:.6%} |")
     if theirs:
         parts = [theirs[name] for name in ("distances", "re-ranking", "scoring")]
         cells = " | ".join(f"{part:.1f} s" for part in [*parts, sum(parts), theirs["CPU"]])
