@@ -57,7 +57,7 @@ def corruption_figure(
         shown = torch.stack(steps, dim=1).flatten(0, 1)  # image by image, each with its severities
         rows[name.replace("_", " ")] = strip_of(shown)
     heads = ["clean", *map(str, severities)] * len(pixels)
-    figure = draw_strips(rows, 0.62 * len(heads), "severity of the corruption", heads=heads)
+    figure = draw_strips(rows, 0.56 * len(heads), "severity of the corruption", heads=heads)
     shown_names = ", ".join(names)
     set_alt(
         figure,

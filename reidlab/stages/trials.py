@@ -53,7 +53,7 @@ def robustness_for(data: DataRun, p: Robustness) -> robustness.Robustness:
     )
 
 
-def people_shown(data: DataRun, count: int = 2, *, seed: int = 0) -> UInt8[np.ndarray, "image height width 3"]:
+def people_shown(data: DataRun, count: int = 1, *, seed: int = 0) -> UInt8[np.ndarray, "image height width 3"]:
     """Decode images of some people of a data set, those of its test set where it has one: uint8 [image, 128, 64, 3]."""
     table = data.table[~is_junk(data.table) & ~is_distractor(data.table)]
     tested = table[table["split"] == "query"]
