@@ -243,8 +243,7 @@ CLASSIFIERS = Registry(
 
 
 def _graph_engine(name: str, module: str, precisions: tuple[str, ...], description: str) -> Entry:
-    packages = tuple(dict.fromkeys(("onnx", "onnxscript", "onnxruntime", name)))  # onnxruntime makes int8 graphs
-    facts = {"packages": packages, "precisions": precisions, "devices": ("cpu",), "preparation": 15}
+    facts = {"packages": ("onnx", "onnxscript", name), "precisions": precisions, "devices": ("cpu",), "preparation": 15}
     return Entry(name, f"reidlab.models.engines.{module}:prepare_{name}", description, facts=facts)
 
 
@@ -259,9 +258,7 @@ ENGINES = Registry(
             "reidlab.models.engines.plain:prepare_torch",
             "the model as it is: what the others are compared with",
         ),
-        _graph_engine(
-            "openvino", "open_vino", ("float32", "bfloat16", "int8"), "Intel's runtime, for CPUs of any maker"
-        ),
+        _graph_engine("openvino", "open_vino", ("float32", "bfloat16"), "Intel's runtime, for CPUs of any maker"),
         _graph_engine("onnxruntime", "onnx_runtime", ("float32",), "Microsoft's runtime for ONNX graphs, on CPUs"),
         Entry(
             "compiled",

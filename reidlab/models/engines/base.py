@@ -29,7 +29,7 @@ class Job:
 
     Attributes:
         device: cpu, cuda or mps.
-        precision: float32, bfloat16, float16 or int8.
+        precision: float32, bfloat16 or float16.
         batch_size: images at once, where the user said so.
         read_sample: reads some of the images that will be embedded, uint8 [image, 3, height, width].
     """

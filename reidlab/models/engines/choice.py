@@ -19,7 +19,7 @@ from reidlab.registry import ENGINES
 
 __all__ = ["BARS", "Choice", "agreement", "choose", "measured", "ready"]
 
-BARS = {"float32": 0.999, "bfloat16": 0.995, "float16": 0.995, "int8": 0.995}  # mean cosine to float32 of torch
+BARS = {"float32": 0.999, "bfloat16": 0.995, "float16": 0.995}  # mean cosine to float32 of torch
 _SECONDS = 1.0  # of a measurement
 _FEW = 16  # images of a first measurement
 _PAYS = 4  # an engine is tried where what is left to do takes so many times its preparation
@@ -116,7 +116,7 @@ def choose(model: nn.Module, job: Job, n_images: int) -> Choice:
 
     Args:
         model: in eval mode, with `.preprocess`.
-        job: its precision may be auto: float32, bfloat16 where the hardware has it, and int8.
+        job: its precision may be auto: float32, and bfloat16 where the hardware has it.
         n_images: to embed; with a flip test each counts twice.
     """
     exact = prepare(model, "torch", replace(job, precision="float32"))
@@ -155,7 +155,7 @@ def _own_precision(job: Job) -> str:
     """Return in which precision torch does the job: another than float32 where that was asked for or is fast."""
     if job.precision == AUTO:
         return "bfloat16" if bfloat16_is_fast(torch.device(job.device)) else "float32"
-    return "float32" if job.precision == "int8" else job.precision
+    return job.precision
 
 
 def _preparation(engine: str) -> float:
@@ -167,7 +167,7 @@ def _candidates(job: Job) -> Iterator[tuple[str, str]]:
     """Name engines other than torch, and precisions, that may be tried: installed, on a CPU, as asked for."""
     wanted: tuple[str, ...] = (job.precision,)
     if job.precision == AUTO:
-        wanted = tuple(dict.fromkeys(["float32", _own_precision(job), "int8"]))
+        wanted = tuple(dict.fromkeys(["float32", _own_precision(job)]))
     for engine, entry in ENGINES.items():
         if engine != "torch" and job.device == "cpu" and not missing_packages(engine):
             yield from ((engine, each) for each in wanted if each in entry.facts.get("precisions", wanted))

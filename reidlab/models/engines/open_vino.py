@@ -15,13 +15,12 @@ from reidlab.devices import plan
 from reidlab.errors import UserError
 from reidlab.models.engines.base import Job, Pixels, Prepared, Runner, of_model
 from reidlab.models.engines.graphs import graph_file
-from reidlab.models.engines.int8 import quantised
 
 __all__ = ["prepare_openvino"]
 
 _CHUNK = 8  # images of one request; each stream works on one
 _PER_STREAM = 8  # requests of a batch for each stream, so that none waits long for the others at its end
-_NAMES = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}  # int8 stands in the graph; what is left is float32
+_NAMES = {"float32": "f32", "bfloat16": "bf16"}
 _TELEMETRY = "openvino_telemetry"  # OpenVINO reports its own import with it, unasked
 
 
@@ -42,8 +41,7 @@ def prepare_openvino(model: nn.Module, job: Job) -> Prepared:
     }
     with graph_file(model) as path:
         try:
-            source = quantised(path, Pixels(how)(job.sample)) if job.precision == "int8" else path
-            graph = openvino.Core().read_model(str(source))
+            graph = openvino.Core().read_model(str(path))
             graph.reshape([size, how.height, how.width, 3])
             compiled = openvino.Core().compile_model(graph, "CPU", settings)
         except RuntimeError as error:  # what its bindings raise

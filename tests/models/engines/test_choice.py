@@ -132,10 +132,7 @@ def test_precisions(engines: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choice, "bfloat16_is_fast", lambda _: True)
     found = choose(Colours(), job("auto"), 1_000_000)
     assert (found.prepared.engine, found.prepared.precision, found.pace) == ("compiled", "bfloat16", 100.0)
-    assert ("openvino", "int8") in made and ("onnxruntime", "int8") not in made
-    made.clear()
-    assert choose(Colours(), job("int8"), 1_000_000).prepared.precision == "int8"
-    assert set(made) == {("torch", "float32"), ("openvino", "int8")}
+    assert ("openvino", "bfloat16") in made and ("onnxruntime", "bfloat16") not in made
     small = choose(Colours(), job("bfloat16"), 10)
     assert (small.prepared.engine, small.prepared.precision) == ("torch", "bfloat16"), "what was asked for"
 

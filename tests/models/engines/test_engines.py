@@ -136,16 +136,13 @@ def test_what_does_not_compile_is_named(models: dict[str, nn.Module], monkeypatc
         prepare(models["custom_cnn"], "compiled", job())
 
 
-@pytest.mark.parametrize("precision", ["bfloat16", "int8"])
-def test_other_precisions_are_near(precision: str, models: dict[str, nn.Module]) -> None:
+def test_bfloat16_is_near(models: dict[str, nn.Module]) -> None:
     here("openvino")
     images = noise(11)
-    ready = prepare(models["custom_cnn"], "openvino", job(precision))
-    assert ready.precision in (precision, "float32"), "a CPU without bfloat16 says what it does instead"
+    ready = prepare(models["custom_cnn"], "openvino", job("bfloat16"))
+    assert ready.precision in ("bfloat16", "float32"), "a CPU without bfloat16 says what it does instead"
     cosines = torch.cosine_similarity(ready.embed(images), torch.from_numpy(exact(models["custom_cnn"], images)))
     assert cosines.min() > 0.98
-    if precision == "int8":
-        assert cosines.max() < 1 - 1e-6, "something was quantised"
 
 
 def test_torch_is_the_model_itself(models: dict[str, nn.Module]) -> None:
@@ -195,7 +192,7 @@ def test_a_model_without_preprocess() -> None:
         ("torch", "int8", "cpu", "engine='torch': precision='int8' is unknown; choose from auto, float32"),
         ("torch", None, "cpu", "precision=None is unknown"),
         ("compiled", "int8", "cpu", "engine='compiled': precision='int8' is unknown"),
-        ("auto", "int4", "cpu", "engine='auto': precision='int4' is unknown; .*int8"),
+        ("auto", "int8", "cpu", "engine='auto': precision='int8' is unknown; choose from auto, "),
         ("torch", "float32", "tpu", "device='tpu' is unknown"),
         ("auto", "float32", "tpu", "device='tpu' is unknown"),
     ],
