@@ -7,12 +7,10 @@ from test_packaging import IMPORT_NAMES, imported, project
 
 # the user's card names these packages; each with what runs on it today, or the room that is to come
 WITHOUT_AN_IMPORT = {
-    "umap-learn": "the card; embedding maps (issues 6 and 7)",
     "ipywidgets": "the card; progress bars in JupyterLab, explorers (issue 7)",
     "jupyterlab": "the card; `make lab`",
     "ipykernel": "the kernel that runs the notebooks",
     "nbclient": "papermill's engine, whose floor matters",
-    "scikit-learn": "t-SNE and isotonic regression (issue 6)",
     "seaborn": "the card; figures of notebook 04 (issue 6)",
 }
 
