@@ -118,7 +118,8 @@ def _largest(scores: Floats, k: int) -> tuple[Ints, Ints]:
     length = scores.shape[1] // n_shares
     if length < 2:
         limits = np.partition(scores, scores.shape[1] - k, axis=1)[:, -k]
-        return np.nonzero(scores >= limits[:, None])
+        row, column = np.nonzero(scores >= limits[:, None])
+        return row, column
     cut = length * n_shares
     shares = scores[:, :cut].reshape(len(scores), length, n_shares)  # every n-th column: neighbours may be kin
     tops = shares.max(axis=1)
