@@ -91,7 +91,8 @@ def cross_domain_for(p: CrossDomain) -> domains.CrossDomain:
         choice = choose_model(prepared(), Retrieval.from_values({**shared, "recipe": p.recipe, "device": p.device}))
         models.append(choice.source())
     if p.models:
-        models += models_named(prepared(), p.models)
+        known = {model.digest for model in models}  # latest may be the recipe's
+        models += [model for model in models_named(prepared(), p.models) if model.digest not in known]
     return domains.cross_domain(models, tests, metric=p.metric, seed=p.seed, device=p.device)
 
 

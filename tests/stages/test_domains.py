@@ -124,9 +124,9 @@ def test_nothing_to_score(models: list[str], labels: list[str], said: str) -> No
 def test_the_rows_and_columns_of_the_notebook(own_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given: dict[str, Any] = {}
     monkeypatch.setattr(trials, "data_for", lambda p: data_of(p.dataset))
-    chosen = SimpleNamespace(source=lambda: source_of("trained"))
+    chosen = SimpleNamespace(source=lambda: source_of("trained", digest="latest"))
     monkeypatch.setattr(trials, "choose_model", lambda data, p: given.update(recipe=p) or chosen)
-    monkeypatch.setattr(trials, "named_model", lambda data, name: source_of(name))
+    monkeypatch.setattr(trials, "named_model", lambda data, name: source_of(name, digest=name))
 
     def kept(models: Any, tests: Any, **options: Any) -> None:
         given.update(models=[each.label for each in models], tests=[each.label for each in tests])
@@ -137,5 +137,7 @@ def test_the_rows_and_columns_of_the_notebook(own_data: Path, monkeypatch: pytes
     assert given["models"] == ["trained", "small", "histogram"]
     assert given["tests"] == ["pedestrians", "pedestrians (seed 1)"]
     assert (given["recipe"].recipe, given["recipe"].seed, given["recipe"].val_share) == ("demo", 5, 0.1)
+    stages.cross_domain_for(CrossDomain.from_values({"models": "latest,small"}))
+    assert given["models"] == ["trained", "small"], "the recipe's training once"
     stages.cross_domain_for(CrossDomain.from_values({"recipe": "", "tests": [], "models": "small"}))
     assert given["models"] == ["small"] and given["tests"] == ["pedestrians"], "all that is at hand"
