@@ -75,7 +75,7 @@ def test_the_shipped_model_is_found_by_its_name() -> None:
     assert source.label == "small"
     assert source.digest == saved_digest(shipped_folder("small"))
     assert source.facts["trained_on"] == "market1501 and cuhk03"
-    assert source.facts["epochs"] == 70
+    assert source.facts["epochs"] == 134
     assert "was trained on market1501 and cuhk03" in source.notes[0]
     assert source.load().dim == 512
 
