@@ -109,6 +109,9 @@ class Retrieval(DataParams):
     flip_test: bool = Field(False, description="add the embedding of the mirrored image")
     multi_query: bool = Field(False, description="search with the mean of a person's images in a camera")
     rerank: str = Field("", description="re-ranking method; `reidlab rerankings` names them; empty: none")
+    maps: list[Literal["pca", "tsne", "umap"]] = Field(
+        ["tsne"], description="maps of embeddings: pca, tsne, umap (half a minute the first time)"
+    )
 
     @field_validator("rerank")
     @classmethod

@@ -17,7 +17,7 @@ Make = Callable[..., Path]
 ROOT = Path(__file__).resolve().parents[2]
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 MAX_LINES, MAX_BYTES = 12, 200_000
-MAX_PARAMETERS = 16  # a line a parameter
+MAX_PARAMETERS = 18
 MACHINE_PATH = re.compile(r"(?<![\w.:/])/(?:home|Users|root|work|mnt|tmp|media|data)/\w|[A-Z]:\\\\")
 
 
