@@ -246,7 +246,7 @@ def test_describe_rows() -> None:
 @pytest.mark.parametrize("model", NOTEBOOKS.values(), ids=list(NOTEBOOKS))
 def test_each_notebook_model(model: type[NotebookParams]) -> None:
     made = model()
-    assert len(model.model_fields) <= 16 and made.changed() == {}
+    assert len(model.model_fields) <= 18 and made.changed() == {}
     assert all(row.description for row in describe(model))
     assert model.from_values(made.model_dump()) == made
     # what a shell can say for each default is read back as the default
