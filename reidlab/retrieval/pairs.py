@@ -14,7 +14,8 @@ from reidlab.retrieval.vectors import Embeddings, Labels
 
 __all__ = ["sample_pairs", "valid_matches"]
 
-MOST = 10_000_000  # pairs: their vectors are held
+MOST = 10_000_000  # pairs
+BLOCK = 8192  # pairs whose vectors are held at a time
 
 Ints = npt.NDArray[np.int64]
 
@@ -57,7 +58,10 @@ def sample_pairs(
         raise UserError(f"There is no valid pair of {kind} among the queries and the gallery.")
     q, g = np.append(rows, other_rows), np.append(columns, other_columns)
     scorer = Scorer(problem)
-    dots = np.einsum("ij,ij->i", problem.query[q], problem.gallery[g])
+    dots = np.empty(len(q), scorer.dtype)
+    for begin in range(0, len(q), BLOCK):
+        part = slice(begin, begin + BLOCK)
+        dots[part] = np.einsum("ij,ij->i", problem.query[q[part]], problem.gallery[g[part]])
     score = dots * scorer.factor[g] if scorer.metric.scales else dots - scorer.factor[g]
     found = pd.DataFrame({"query": q, "gallery": problem.gallery_rows[g]})
     found["query_pid"], found["gallery_pid"] = problem.query_ids[q], problem.gallery_ids[g]
