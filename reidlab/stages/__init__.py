@@ -1,5 +1,6 @@
 """The stages of the notebooks: data, triplets, training, embeddings, evaluation. Each is found in the store or made."""
 
+from reidlab.stages.analysis import Analysis, calibrate_for, compare_rerankings, top_k_for
 from reidlab.stages.calibration import calibration_of, calibration_stage
 from reidlab.stages.chosen import Choice, choose_model, evaluation_line
 from reidlab.stages.data import audit_of, data_stage
@@ -28,13 +29,16 @@ from reidlab.stages.trials import cross_domain_for, domain_table, drop_table, pe
 from reidlab.stages.triplets import triplet_stage
 
 __all__ = [
+    "Analysis",
     "Choice",
     "DataRun",
     "ModelSource",
     "audit_of",
+    "calibrate_for",
     "calibration_of",
     "calibration_stage",
     "choose_model",
+    "compare_rerankings",
     "cross_domain",
     "cross_domain_for",
     "data_for",
@@ -58,6 +62,7 @@ __all__ = [
     "recipe_for",
     "robustness_for",
     "robustness_grid",
+    "top_k_for",
     "train_for",
     "trained_model",
     "training_figures",

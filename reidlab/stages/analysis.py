@@ -21,13 +21,14 @@ from reidlab.retrieval.calibrated import Calibration
 from reidlab.retrieval.comparison import compare_results
 from reidlab.retrieval.metrics import evaluate
 from reidlab.retrieval.outcome import RetrievalResult
+from reidlab.retrieval.top_k import top_k_table
 from reidlab.retrieval.vectors import Embeddings
 from reidlab.stages.calibration import calibration_stage
 from reidlab.stages.data_run import DataRun
 from reidlab.stages.models import ModelSource
 from reidlab.store.runs import Run
 
-__all__ = ["Analysis", "calibrate_for", "compare_rerankings"]
+__all__ = ["Analysis", "calibrate_for", "compare_rerankings", "top_k_for"]
 
 METHODS = ("alpha_qe", "dba", "k_reciprocal")
 _MOST = 1_000_000_000  # pairs of images up to which all methods are tried; above, k_reciprocal takes minutes
@@ -93,6 +94,17 @@ def calibrate_for(data: DataRun, source: ModelSource, p: Retrieval) -> Calibrati
         return str(error)
 
 
+def top_k_for(query: Embeddings, gallery: Embeddings, p: Retrieval) -> pd.DataFrame:
+    """Return CMC, precision and recall of the first 1, 3, 5 and 10 images in per cent, each with its 95 % interval."""
+    found = top_k_table(query, gallery, metric=p.metric, bootstrap=1000, seed=p.seed)
+    shown = pd.DataFrame({"first k": found["k"]})
+    for name, title in (("cmc", "CMC"), ("precision", "precision"), ("recall", "recall")):
+        shown[f"{title} (%)"] = (100 * found[name]).round(1)
+        ends = zip(100 * found[f"{name}_low"], 100 * found[f"{name}_high"])
+        shown[f"95 % of {title}"] = [f"{low:.1f} to {high:.1f}" for low, high in ends]
+    return shown
+
+
 def compare_rerankings(
     query: Embeddings, gallery: Embeddings, p: Retrieval, *, methods: Sequence[str] = METHODS
 ) -> pd.DataFrame:
@@ -114,7 +126,7 @@ def compare_rerankings(
         more = {
             "difference": round(100 * of_map["difference"], 1),
             "95 % interval": span,
-            "chance": bool(of_map["noise"]),
+            "chance": "yes" if of_map["noise"] else "no",
         }
         rows.append(_row(method, found) | more)
     return pd.DataFrame(rows)

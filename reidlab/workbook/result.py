@@ -67,8 +67,14 @@ class Table:
 
 
 _SCORES = {f"rank{k}": f"rank-{k} (%)" for k in (1, 5, 10, 20)}
-_SCORES |= {"mAP": "mAP (%)", "mINP": "mINP (%)", "mAP_excess": "mAP above the first row (points)"}
-_TITLES = {"n_valid": "queries", "what": "what is different", "macs": "multiply-adds", "dim": "embedding size"}
+_SCORES |= {"mAP": "mAP (%)", "mINP": "mINP (%)", "mAP_excess": "above the first row (points)"}
+_TITLES = {
+    "n_valid": "queries",
+    "what": "what is different",
+    "used_by": "who is scored so",
+    "macs": "multiply-adds",
+    "dim": "embedding size",
+}
 
 
 def _per_cent(value: float) -> str:

@@ -13,7 +13,7 @@ from reidlab import plots
 from reidlab.errors import UserError
 from reidlab.params import Retrieval
 from reidlab.retrieval import Embeddings, evaluate
-from reidlab.stages import Analysis, calibrate_for, compare_rerankings
+from reidlab.stages import Analysis, calibrate_for, compare_rerankings, top_k_for
 from reidlab.stages.data_run import DataRun
 
 
@@ -79,7 +79,16 @@ def test_re_rankings_are_compared_with_none(sides: tuple[Embeddings, Embeddings]
             assert row["difference"] == pytest.approx(100 * (found.mean_ap - plain.mean_ap), abs=0.06)
             low, high = map(float, row["95 % interval"].split(" to "))
             assert low <= row["difference"] <= high
-            assert isinstance(row["chance"], bool)
+            assert row["chance"] in ("yes", "no")
+
+
+def test_the_first_k_images_in_per_cent(sides: tuple[Embeddings, Embeddings]) -> None:
+    frame = top_k_for(*sides, Retrieval())
+    result = evaluate(*sides)
+    assert frame["first k"].tolist() == [1, 3, 5, 10]
+    assert frame["CMC (%)"].tolist() == pytest.approx([100 * result.cmc[k - 1] for k in (1, 3, 5, 10)], abs=0.06)
+    low, high = map(float, frame["95 % of CMC"][0].split(" to "))
+    assert low <= frame["CMC (%)"][0] <= high and (frame["recall (%)"].diff().dropna() >= 0).all()
 
 
 def test_where_a_gallery_is_too_large_none_is_tried(
