@@ -1,6 +1,6 @@
 """The stages of the notebooks: data, triplets, training, embeddings, evaluation. Each is found in the store or made."""
 
-from reidlab.stages.analysis import Analysis, calibrate_for, compare_rerankings, top_k_for
+from reidlab.stages.analysis import Analysis, calibrate_for, causes_of, compare_rerankings, top_k_for
 from reidlab.stages.calibration import calibration_of, calibration_stage
 from reidlab.stages.chosen import Choice, choose_model, evaluation_line
 from reidlab.stages.data import audit_of, data_stage
@@ -37,6 +37,7 @@ __all__ = [
     "calibrate_for",
     "calibration_of",
     "calibration_stage",
+    "causes_of",
     "choose_model",
     "compare_rerankings",
     "cross_domain",

@@ -18,6 +18,7 @@ from reidlab.failures import explained
 from reidlab.params import Retrieval
 from reidlab.paths import reports_root
 from reidlab.retrieval.calibrated import Calibration
+from reidlab.retrieval.causes import FailureCauses
 from reidlab.retrieval.comparison import compare_results
 from reidlab.retrieval.metrics import evaluate
 from reidlab.retrieval.outcome import RetrievalResult
@@ -28,7 +29,7 @@ from reidlab.stages.data_run import DataRun
 from reidlab.stages.models import ModelSource
 from reidlab.store.runs import Run
 
-__all__ = ["Analysis", "calibrate_for", "compare_rerankings", "top_k_for"]
+__all__ = ["Analysis", "calibrate_for", "causes_of", "compare_rerankings", "top_k_for"]
 
 METHODS = ("alpha_qe", "dba", "k_reciprocal")
 _MOST = 1_000_000_000  # pairs of images up to which all methods are tried; above, k_reciprocal takes minutes
@@ -103,6 +104,22 @@ def top_k_for(query: Embeddings, gallery: Embeddings, p: Retrieval) -> pd.DataFr
         ends = zip(100 * found[f"{name}_low"], 100 * found[f"{name}_high"])
         shown[f"95 % of {title}"] = [f"{low:.1f} to {high:.1f}" for low, high in ends]
     return shown
+
+
+def causes_of(causes: FailureCauses) -> pd.DataFrame:
+    """Return the summary of `failure_causes` in words and per cent."""
+    found = causes.summary
+    shares = {name: (100 * found[name]).round(1) for name in ("share_failed", "share_all")}
+    return pd.DataFrame(
+        {
+            "cause": found["cause"].str.replace("_", " "),
+            "failures that have it": found["failed"],
+            "of failures (%)": shares["share_failed"],
+            "of all queries (%)": shares["share_all"],
+            "first cause of": found["named"],
+            "limit": found["what"],
+        }
+    )
 
 
 def compare_rerankings(
