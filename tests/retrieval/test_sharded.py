@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import pickle
 from typing import Any
 
 import numpy as np
@@ -145,6 +147,21 @@ def test_plain_counting_is_that_of_the_kernel(scales: bool) -> None:
             count(*arguments, nearer, wrong)
             results.append((nearer.tolist(), wrong.tolist()))
         assert results[0] == results[1]
+
+
+def test_what_arrives_at_odd_addresses_is_aligned() -> None:
+    problem = drawn(2, 5, 200, 90, "cosine")
+    (shard,) = cut(problem, Scorer(problem), "drop_same_camera", shard_starts(len(problem.gallery), 1))
+    buffers: list[pickle.PickleBuffer] = []
+    sent = pickle.dumps(shard, protocol=5, buffer_callback=buffers.append)
+    assert len(buffers) > 3
+    odd = [memoryview(b"x" + bytes(buffer.raw()))[1:] for buffer in buffers]
+    found = pickle.loads(sent, buffers=odd)
+    for field in dataclasses.fields(shard):
+        value, wanted = getattr(found, field.name), getattr(shard, field.name)
+        np.testing.assert_array_equal(value, wanted)
+        if isinstance(wanted, np.ndarray):
+            assert value.flags.aligned and (value.flags.writeable or field.name == "vectors")
 
 
 def test_junk_and_the_query_itself() -> None:
