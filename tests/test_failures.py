@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from reidlab import failures, store
-from reidlab.cli import commands, doctor, main
+from reidlab.cli import doctor, main, notebooks
 from reidlab.errors import UserError
 from reidlab.failures import explained
 from reidlab.store import runs
@@ -128,7 +128,7 @@ def test_a_notebook_without_memory_is_told_the_remedy(capsys: Capture) -> None:
     from reidlab.workbook import runner
 
     failure = runner.Failure("MemoryError", "", "x = 1")
-    commands._tell(runner.Outcome(Path("a.ipynb"), Path("a.ipynb"), "failed", 1.0, failure))
+    notebooks._tell(runner.Outcome(Path("a.ipynb"), Path("a.ipynb"), "failed", 1.0, failure))
     assert "MemoryError: \nClose other programs, raise the limit" in capsys.readouterr().err
     assert failures.remedy_in("ValueError: memory is a word") == ""
 

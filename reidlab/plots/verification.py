@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullFormatter
 
 from reidlab.errors import UserError
 from reidlab.figure_text import plain
@@ -105,6 +106,8 @@ def roc_curve(
         rates = ", ".join(f"{100 * found.tpr_at(rate):.1f} % at {rate:g}" for rate in marks)
         alt.append(f"{name + ': ' if name else ''}AUC {found.auc:.4f}{', true positives ' + rates if rates else ''}")
     ax.set_xscale("log")
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set(xlabel="different people accepted (share of pairs)", ylabel="pairs of one person accepted (%)")
     ax.set(xlim=(begin, 1), ylim=(0, 101))
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1))  # above: a curve may run anywhere

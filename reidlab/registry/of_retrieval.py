@@ -23,7 +23,7 @@ INDEXES = Registry(
         Entry("flat", f"{_INDEX}.base:Flat", "exact: every vector is compared, in blocks; they can stay in a file"),
         Entry("hnsw", f"{_INDEX}.hnsw:HNSW", "a graph of near neighbours: fast to search, slow to build"),
         Entry("ivf", f"{_INDEX}.ivf:IVF", "lists around k-means centres: the lists nearest to a query are searched"),
-        Entry("ivf_pq", f"{_INDEX}.ivf:IVFPQ", "such lists of vectors compressed to a few bytes, compared again exactly"),
+        Entry("ivf_pq", f"{_INDEX}.ivf:IVFPQ", "such lists of vectors in a few bytes each, compared again exactly"),
         Entry("binary", f"{_INDEX}.binary:Binary", "signs as bits, by Hamming distance, compared again exactly"),
     ],
 )

@@ -7,25 +7,28 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float32, UInt8
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 
 from reidlab.data.contents import is_settled, state_of
 from reidlab.data.images import Bad, open_bytes, read_file, to_rgb
 from reidlab.data.transforms import Preprocess
 from reidlab.devices import ComputePlan
 from reidlab.errors import UserError
+from reidlab.models.engines import Job, Prepared, ready
 from reidlab.progress import bar
 from reidlab.search.memory import Memory, Remembered, as_vector
 
 __all__ = ["EmbeddedFiles", "embed_files"]
 
 BATCH = 64  # images at once: bounds what is held, also where much memory is free
+SAMPLE = 16  # images by which engines are compared
 _DECODERS = 4  # threads
 
 
@@ -66,6 +69,7 @@ def embed_files(
     memory: Memory,
     *,
     check_contents: bool = False,
+    engine: str = "torch",
     batch_size: int | None = None,
     progress: bool = True,
 ) -> EmbeddedFiles:
@@ -80,6 +84,7 @@ def embed_files(
         compute: device and precision.
         memory: of this model and precision.
         check_contents: read every file and compare its digest, instead of trusting size, times and inode.
+        engine: torch, auto or another one of `reidlab engines`; what is remembered does not know by which it was made.
         batch_size: images at once; None: 64.
         progress: show a bar.
 
@@ -93,7 +98,7 @@ def embed_files(
     wanted = [path for path in files if path not in kept]
     if wanted:
         size = batch_size or BATCH
-        for found in _computed(wanted, model(), compute, states, size, len(files), progress):
+        for found in _computed(wanted, model(), compute, states, engine, size, len(files), progress):
             memory.keep([each for each in found if each.state])
             kept |= {each.path: each for each in found}
     good = [path for path in files if not kept[path].problem]
@@ -108,13 +113,14 @@ def _computed(
     model: nn.Module,
     compute: ComputePlan,
     states: dict[str, str],
+    engine: str,
     size: int,
     total: int,
     progress: bool,
 ) -> Iterator[list[Remembered]]:
     """Embed batch by batch, the next one being decoded meanwhile."""
     preprocess = preprocess_of(model)
-    placed = compute.place(model).eval()
+    prepared = _prepared(model.eval(), compute, engine, size, wanted)
     batches = [wanted[at : at + size] for at in range(0, len(wanted), size)]
     done = total - len(wanted)
     with (
@@ -130,7 +136,7 @@ def _computed(
             decoded = [each.result() for each in ahead]
             ahead = begin(batches[number + 1]) if number + 1 < len(batches) else []
             good = [each.pixels for each in decoded if each.pixels is not None]
-            vectors = iter(_vectors(placed, compute, np.stack(good)) if good else ())
+            vectors = iter(_vectors(prepared, good) if good else ())
             yield [
                 Remembered(*each[:4], b"" if each.problem else next(vectors).astype("<f4").tobytes())
                 for each in decoded
@@ -151,13 +157,28 @@ def preprocess_of(model: nn.Module) -> Preprocess:
     return preprocess
 
 
-def _vectors(
-    model: nn.Module, compute: ComputePlan, pixels: UInt8[np.ndarray, "batch height width 3"]
-) -> Float32[np.ndarray, "batch dim"]:
+def _prepared(model: nn.Module, compute: ComputePlan, engine: str, size: int, wanted: Sequence[str]) -> Prepared:
+    """Make the model ready by an engine; auto chooses by some of the files that are to be embedded."""
+    preprocess = preprocess_of(model)
+
+    def sample() -> UInt8[Tensor, "image 3 height width"]:
+        step = max(1, len(wanted) // SAMPLE)
+        decoded = (_decoded(path, "0 0 0 0", preprocess).pixels for path in wanted[::step])
+        good = list(islice((each for each in decoded if each is not None), SAMPLE))
+        return _batch(good or [np.zeros((preprocess.height, preprocess.width, 3), np.uint8)])
+
+    job = Job(compute.device.type, compute.precision, size, sample)
+    return ready(compute.place(model), engine, job, len(wanted)).prepared
+
+
+def _batch(images: Sequence[np.ndarray]) -> UInt8[Tensor, "batch 3 height width"]:
+    """Return images as one batch in channels_last memory."""
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+
+
+def _vectors(prepared: Prepared, pixels: Sequence[np.ndarray]) -> Float32[np.ndarray, "batch dim"]:
     """Embed one batch."""
-    with torch.inference_mode(), compute.autocast():
-        images = preprocess_of(model)(compute.place(torch.from_numpy(pixels).permute(0, 3, 1, 2)))
-        found = model(images.contiguous(memory_format=compute.memory_format)).float().cpu().numpy()
+    found = prepared.embed(_batch(pixels)).numpy()
     if not np.isfinite(found).all():
         raise UserError("The model gives NaN or infinite values; its weights are damaged.")
     return np.asarray(found)

@@ -12,6 +12,7 @@ import pandas as pd
 
 from reidlab.devices import ComputePlan, describe_device, plan
 from reidlab.errors import UserError
+from reidlab.models.engines import check_engine
 from reidlab.registry import INDEXES, RERANKINGS
 from reidlab.retrieval.checks import check_real, check_whole
 from reidlab.search.embedded import EmbeddedFiles, embed_files
@@ -92,6 +93,7 @@ def opened(
     *,
     device: str = "auto",
     precision: str = "float32",
+    engine: str = "auto",
     check_contents: bool = False,
     batch_size: int | None = None,
     progress: bool = True,
@@ -102,6 +104,7 @@ def opened(
         model: small, a training run, the folder of a saved model or NAME:FILE, as in notebooks.
         device: cpu, cuda, mps or auto.
         precision: float32, bfloat16 or auto.
+        engine: auto, torch or another one of `reidlab engines`; auto stays with torch for few images.
         check_contents: compare the bytes of all files with what is remembered.
         batch_size: images at once; None: 64.
         progress: show bars.
@@ -113,7 +116,8 @@ def opened(
     if batch_size is not None:
         batch_size = check_whole("batch_size", batch_size, 1, 2**31)
     source = model_from(model)
-    options = {"check_contents": check_contents, "batch_size": batch_size, "progress": progress}
+    check_engine(engine, compute.precision, compute.device.type)
+    options = {"check_contents": check_contents, "engine": engine, "batch_size": batch_size, "progress": progress}
     return Opened(source, compute, options)
 
 
@@ -131,6 +135,7 @@ def search(
     prior: float | None = None,
     device: str = "auto",
     precision: str = "float32",
+    engine: str = "auto",
     check_contents: bool = False,
     batch_size: int | None = None,
     progress: bool = True,
@@ -154,6 +159,7 @@ def search(
         prior: share of the gallery images that show the person, for the probabilities; None: one image of all.
         device: cpu, cuda, mps or auto.
         precision: of the embedding.
+        engine: auto (the fastest that is installed, for many images), torch or another one of `reidlab engines`.
         check_contents: read all files and compare their bytes with what is remembered.
         batch_size: images embedded at once; None: 64.
         progress: show bars.
@@ -171,7 +177,7 @@ def search(
     if rerank:
         RERANKINGS.find(rerank)
     use = opened(
-        model, device=device, precision=precision, check_contents=check_contents, batch_size=batch_size,
+        model, device=device, precision=precision, engine=engine, check_contents=check_contents, batch_size=batch_size,
         progress=progress,
     )  # fmt: skip
     sides = {side: check_readable(side, use.embed(files)) for side, files in found.items()}

@@ -39,7 +39,7 @@ __all__ = [
     "triplets_for",
 ]
 
-_QUERIES_SHOWN = 4  # in each picture of rankings
+_QUERIES_SHOWN = {"best": 2}  # in a picture of rankings; 3 in others: a notebook stays below 2 MB
 
 
 def data_for(p: DataParams) -> DataRun:
@@ -146,7 +146,7 @@ def evaluate_for(data: DataRun, source: ModelSource, p: Retrieval) -> tuple[Run,
 
 def ranking_for(embeddings: Embeddings, result: RetrievalResult, p: Retrieval, *, choose: str) -> Figure:
     """Draw the nearest gallery images of the worst, best or random queries."""
-    queries = plots.choose_queries(result, choose, _QUERIES_SHOWN, seed=p.seed)
+    queries = plots.choose_queries(result, choose, _QUERIES_SHOWN.get(choose, 3), seed=p.seed)
     query, gallery = embeddings.split("query"), embeddings.split("gallery")
     listing = rank_gallery(query, gallery, queries=queries, k=10, metric=p.metric, rerank=p.rerank)
     title = f"{choose} queries and their nearest gallery images"

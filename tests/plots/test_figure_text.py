@@ -5,6 +5,7 @@ Before, `$\frac{$x_c0_0.jpg` broke notebooks 01 and 04: Matplotlib took it for a
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,6 +29,7 @@ from reidlab.figure_text import block, cut, plain, printable
 from reidlab.plots.pictures import draw_image
 from reidlab.plots.style import axes_or_new, describe, new_figure, save_figure, set_alt
 from reidlab.plots.triplets import triplet_rows
+from reidlab.retrieval import Embeddings, reliability_table, verification
 from reidlab.retrieval.metrics import evaluate
 from reidlab.retrieval.top import rank_gallery
 
@@ -135,7 +137,67 @@ def history(name: str) -> pd.DataFrame:
     return pd.DataFrame({"epoch": [1, 2], "loss": [3.0, 1.5], "val_map": [0.2, 0.3], **names})
 
 
+def cameras(name: str) -> pd.DataFrame:
+    rows = [(f"{name}{i}", f"{name}{j}", 5, 9, 0.5, 0.4) for i in range(2) for j in range(2)]
+    return pd.DataFrame(rows, columns=["query_camid", "gallery_camid", "queries", "gallery", "rank1", "mAP"])
+
+
+def confused(name: str) -> pd.DataFrame:
+    row = {"pid": f"{name}1", "taken_for": f"{name}2", "times": 2, "queries": 3, "share": 0.5, "query": 0, "gallery": 1}
+    return pd.DataFrame([row])
+
+
+def suspicious(name: str) -> pd.DataFrame:
+    row = {"kind": "label", "score": 0.5, "pid": f"{name}1", "other_pid": f"{name}2", "row": 0, "other_row": 1}
+    return pd.DataFrame([row | {"reason": f"of its 10 nearest images 9 are of {name}2, 0 of {name}1"}])
+
+
+def curves(name: str) -> dict[str, Any]:
+    pids = np.arange(20) % 5
+    vectors = np.random.default_rng(0).normal(size=(5, 4))[pids] + 0.1
+    return {f"{name}{i}": verification(vectors, vectors, query_pids=pids, gallery_pids=pids) for i in range(2)}
+
+
+def reliabilities(name: str) -> dict[str, Any]:
+    stated = np.linspace(0, 1, 50)
+    return {f"{name}{i}": reliability_table(stated, stated > 0.5) for i in range(2)}
+
+
+def on_corrupted(name: str) -> pd.DataFrame:
+    rows = [(f"{name}{i}", part, severity) for i in range(2) for part, severity in (("", 0), ("fog", 1), ("fog", 5))]
+    frame = pd.DataFrame(rows, columns=["model", "corruption", "severity"])
+    return frame.assign(mAP=0.5, low=0.4, high=0.6, rank1=0.5, run=name)
+
+
+def across_domains(name: str) -> pd.DataFrame:
+    frame = pd.DataFrame({"model": [f"{name}1"], "test_set": [f"{name}2"], "in_domain": [True]})
+    scores = {f"{score}{end}": 0.5 for score in ("rank1", "mAP") for end in ("", "_low", "_high")}
+    return frame.assign(**scores)
+
+
+def mapped(name: str) -> Figure:
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"{i}.png" for i in range(8)]
+        for path, pixels in zip(paths, people(8)):
+            Image.fromarray(pixels).save(path)
+        pids = [f"{name}{i % 2}" for i in range(8)]
+        table = pd.DataFrame({"path": list(map(str, paths)), "pid": pids, "split": "query"})
+        vectors = np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)
+        return plots.embedding_map(Embeddings(vectors, table), method="pca")
+
+
 FIGURES: dict[str, Callable[[str], Any]] = {
+    "camera_matrix": lambda name: plots.camera_matrix(cameras(name)),
+    "confused_identities": lambda name: plots.confused_identities(
+        confused(name), query_images=people(2), gallery_images=people(2)
+    ),
+    "corruption_figure": lambda name: plots.corruption_figure(people(1), ["fog"]),  # no name of a user is in it
+    "domain_heatmaps": lambda name: plots.domain_heatmaps(across_domains(name)),
+    "embedding_map": mapped,
+    "reliability": lambda name: plots.reliability(reliabilities(name)),
+    "robustness_figure": lambda name: plots.robustness_figure(on_corrupted(name)),
+    "roc_curve": lambda name: plots.roc_curve(curves(name)),
+    "suspicious_labels": lambda name: plots.suspicious_labels(suspicious(name), images=people(2)),
     "images_by_identity": lambda name: plots.images_by_identity(frame(name)),
     "images_by_camera": lambda name: plots.images_by_camera(frame(name)),
     "images_by_split": lambda name: plots.images_by_split(frame(name)),

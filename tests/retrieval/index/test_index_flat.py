@@ -89,10 +89,10 @@ def test_its_own_vector_has_cosine_one_at_any_length() -> None:
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 def test_vectors_of_a_mapped_file_stay_there(metric: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    np.save(tmp_path / "v.npy", draw(4000, 64))
+    np.save(tmp_path / "v.npy", draw(4000, 256))  # the vectors are much larger than their names
     mapped = np.load(tmp_path / "v.npy", mmap_mode="r")
-    queries, ids = draw(3, 64, seed=1), names(4000)
-    monkeypatch.setattr(rows, "BLOCK_BYTES", 4 * 64 * 100)
+    queries, ids = draw(3, 256, seed=1), names(4000)
+    monkeypatch.setattr(rows, "BLOCK_BYTES", 4 * 256 * 100)
     wanted = Index.build(np.array(mapped), ids, metric=metric)
     tracemalloc.start()
     index = Index.build(mapped, ids, metric=metric)
