@@ -188,9 +188,12 @@ def _call(method: str, shard: Shard, lines: npt.NDArray[Any], given: _Given) -> 
 
 def _kind() -> tuple[str, str]:
     """Return the version of reidlab, and what NumPy multiplies with."""
-    libraries = [each for each in threadpool_info() if each["user_api"] == "blas"]
-    blas = libraries[0] if libraries else {}  # NumPy's is loaded first
-    return reidlab.__version__, " ".join(str(blas.get(name)) for name in ("internal_api", "version", "architecture"))
+    built: Any = np.show_config("dicts")
+    own = built["Build Dependencies"]["blas"]
+    # other packages (faiss) bring libraries of their own, which can be loaded before
+    loaded = [each for each in threadpool_info() if each["user_api"] == "blas" and each["version"] == own["version"]]
+    architecture = loaded[0].get("architecture") if loaded else ""
+    return reidlab.__version__, f"{own['name']} {own['version']} {architecture}".strip()
 
 
 def _ranked(client: Client, problem: Problem, rule: str, *, direct: bool) -> tuple[Matches, tuple[str, ...]]:
