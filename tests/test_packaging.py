@@ -92,7 +92,11 @@ def imported() -> set[str]:
 
 def test_imports_and_dependencies_agree() -> None:
     extras = project()["optional-dependencies"]
-    optional = [*extras["tracking"], *extras["export"], *extras["fast"]]  # imported where they are used, with a clear error
+    optional = [
+        *extras["tracking"],
+        *extras["export"],
+        *extras["fast"],
+    ]  # imported where they are used, with a clear error
     required = {Requirement(text).name for text in [*project()["dependencies"], *optional]}
     names = {IMPORT_NAMES.get(name, name): name for name in required}
     missing = imported() - set(names) - {part for part, whole in COME_WITH.items() if whole in required}
