@@ -91,21 +91,52 @@ def embed_files(
     Raises:
         UserError: a file is missing, or the model's weights are damaged.
     """
-    states = {path: state_of(path) for path in files}
-    kept = {each.path: each for each in memory.known(files) if each.state == states[each.path]}
-    if check_contents:
-        kept = {path: each for path, each in kept.items() if each.digest == _digest(path)}
-    wanted = [path for path in files if path not in kept]
+    found = _Found(files, {path: state_of(path) for path in files})
+    for each in memory.known(files):
+        if each.state == found.states[each.path] and not (check_contents and each.digest != _digest(each.path)):
+            found.put(each)
+    wanted = [path for path in files if path not in found.digests]
     if wanted:
         size = batch_size or BATCH
-        for found in _computed(wanted, model(), compute, states, engine, size, len(files), progress):
-            memory.keep([each for each in found if each.state])
-            kept |= {each.path: each for each in found}
-    good = [path for path in files if not kept[path].problem]
-    vectors = np.stack([as_vector(kept[path].vector) for path in good]) if good else np.zeros((0, 0), np.float32)
-    digests = [kept[path].digest for path in good]
-    skipped = [(path, kept[path].problem) for path in files if kept[path].problem]
-    return EmbeddedFiles(good, vectors, digests, skipped, len(wanted))
+        for batch in _computed(wanted, model(), compute, found.states, engine, size, len(files), progress):
+            memory.keep([each for each in batch if each.state])
+            for each in batch:
+                found.put(each)
+    return found.gathered(len(wanted))
+
+
+class _Found:
+    """What is known of some files: vectors are put into one array as they come, so that they are held once."""
+
+    def __init__(self, files: Sequence[str], states: dict[str, str]) -> None:
+        self.files, self.states = files, states
+        self.row_of = {path: row for row, path in enumerate(files)}
+        self.digests: dict[str, str] = {}
+        self.problems: dict[str, str] = {}
+        self.vectors = np.zeros((0, 0), np.float32)
+
+    def put(self, each: Remembered) -> None:
+        """Take what is remembered or was computed; a vector that is damaged or of another length is not known."""
+        if each.problem:
+            self.problems[each.path] = each.problem
+        else:
+            if not len(each.vector) or len(each.vector) % 4:
+                return
+            vector = as_vector(each.vector)
+            if not len(self.vectors):
+                self.vectors = np.zeros((len(self.files), len(vector)), np.float32)
+            if len(vector) != self.vectors.shape[1]:
+                return
+            self.vectors[self.row_of[each.path]] = vector
+        self.digests[each.path] = each.digest
+
+    def gathered(self, n_computed: int) -> EmbeddedFiles:
+        """Return the files that are images, with their vectors, and the others with their reasons."""
+        good = [path for path in self.files if path not in self.problems]
+        rows = [self.row_of[path] for path in good]
+        vectors = self.vectors if len(good) == len(self.files) else self.vectors[rows] if rows else self.vectors[:0]
+        skipped = [(path, self.problems[path]) for path in self.files if path in self.problems]
+        return EmbeddedFiles(good, vectors, [self.digests[path] for path in good], skipped, n_computed)
 
 
 def _computed(

@@ -152,3 +152,16 @@ def test_a_file_written_just_now_is_not_remembered(
     file = str(draw(tmp_path / "a.png", 1))
     for _ in range(2):
         assert embed_files([file], lambda: model, compute, memory, progress=False).n_computed == 1
+
+
+def test_a_vector_that_was_damaged_is_computed_again(
+    crops: Callable[[int, int], Path], model: Colours, compute: ComputePlan, memory: Memory
+) -> None:
+    files = files_of(crops(3, 1))
+    first = embed_files(files, lambda: model, compute, memory, progress=False)
+    for file, cut in zip(files[1:], (b"", b"\0" * 7)):
+        (kept,) = memory.known([file])
+        memory.keep([kept._replace(vector=cut)])
+    again = embed_files(files, lambda: model, compute, memory, progress=False)
+    assert again.n_computed == 2
+    np.testing.assert_array_equal(again.vectors, first.vectors)
