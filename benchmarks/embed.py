@@ -80,7 +80,7 @@ def of_torchreid(checkout: Path, name: str, size: int) -> Loop:
     """Return the loop over torchreid's FeatureExtractor, which takes a list of files as one batch."""
     sys.path.insert(0, str(checkout))
     for module in ("cv2", "gdown", "h5py"):  # imported for figures, downloads and CUHK03: nothing of this
-        if importlib.util.find_spec(module) is None:
+        if module not in sys.modules and importlib.util.find_spec(module) is None:
             sys.modules.setdefault(module, types.ModuleType(module))
     from torchreid.models import build_model
     from torchreid.utils import FeatureExtractor
