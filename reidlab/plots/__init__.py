@@ -15,7 +15,7 @@ from reidlab.plots.distribution import (
 from reidlab.plots.galleries import choose_queries, ranking_figure
 from reidlab.plots.losses import loss_forces, loss_progress, loss_shares
 from reidlab.plots.pictures import contact_sheet
-from reidlab.plots.retrieval import cmc_curve, distance_histogram
+from reidlab.plots.retrieval import cmc_curve, distance_histogram, score_bars
 from reidlab.plots.style import describe, reidlab_style, save_figure
 from reidlab.plots.training import history_table, training_history
 from reidlab.plots.triplet_tables import triplet_balance, triplet_figure
@@ -71,6 +71,7 @@ __all__ = [
     "robustness_figure",
     "roc_curve",
     "save_figure",
+    "score_bars",
     "suspicious_labels",
     "training_history",
     "triplet_balance",

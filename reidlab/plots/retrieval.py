@@ -14,7 +14,7 @@ from reidlab.figure_text import plain
 from reidlab.plots.style import PALETTE, RIGHT, WRONG, axes_or_new, set_alt, styled
 from reidlab.retrieval.outcome import RetrievalResult
 
-__all__ = ["cmc_curve", "distance_histogram"]
+__all__ = ["cmc_curve", "distance_histogram", "score_bars"]
 
 _LINES = ("-", "--", ":", "-.")
 _MARKERS = ("o", "s", "^", "D", "v", "P")
@@ -59,6 +59,30 @@ def cmc_curve(
     ax.set_xticks(ticks) if max_rank <= 50 else ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     ax.legend(loc="lower right")
     set_alt(ax, f"CMC curves to rank {max_rank}: " + "; ".join(alt) + ".")
+    return ax
+
+
+@styled
+def score_bars(result: RetrievalResult, *, ax: Axes | None = None) -> Axes:
+    """Draw the scores of a result as bars, with their 95 % intervals where it has some."""
+    frame = result.to_frame()
+    ax = axes_or_new(ax)
+    values = 100 * frame["value"].to_numpy()
+    places = np.arange(len(frame))
+    ax.bar(places, values, color=PALETTE[0], width=0.6)
+    known = frame["low"].notna().to_numpy()
+    if known.any():
+        ends = 100 * frame.loc[known, ["low", "high"]].to_numpy().T
+        spread = np.abs(ends - values[known])
+        ax.errorbar(places[known], values[known], spread, fmt="none", ecolor="#1A1A1A", capsize=5, linewidth=1.5)
+    tops = np.where(known, 100 * frame["high"].fillna(0), values)
+    for place, value, top in zip(places.tolist(), values, tops):
+        ax.text(place, top + 1.5, f"{value:.1f}", ha="center")
+    ax.set_xticks(places, frame["measure"].tolist())
+    ax.set(xlabel="measure", ylabel="score (%)", ylim=(0, 108))
+    ax.grid(False, axis="x")
+    told = ", ".join(f"{name} {value:.1f} %" for name, value in zip(frame["measure"], values))
+    set_alt(ax, f"Scores as bars: {told}.")
     return ax
 
 

@@ -65,10 +65,12 @@ class Analysis:
         return text
 
     def scores(self, result: RetrievalResult) -> None:
-        """Keep all scores of a result, its CMC curve and a row per query as tables."""
-        self.table("scores", result.to_frame())
-        self.table("cmc", pd.DataFrame({"rank": np.arange(1, len(result.cmc) + 1), "cmc": result.cmc}))
+        """Keep all scores of a result, its CMC curve and a row per query as tables, and a summary in words."""
+        self.table("comprehensive_metrics", result.to_frame())
+        self.table("cmc_curve_data", pd.DataFrame({"rank": np.arange(1, len(result.cmc) + 1), "cmc": result.cmc}))
         self.table("per_query", result.per_query)
+        scores = [f"{name}: {value:.2%}" for name, value in result.scores().items()]
+        self.text("analysis_summary", [*scores, result.sentence()])
 
     def told(self) -> str:
         """Return a sentence on what is kept, and where below the folder of reports."""

@@ -197,6 +197,7 @@ FIGURES: dict[str, Callable[[str], Any]] = {
     "reliability": lambda name: plots.reliability(reliabilities(name)),
     "robustness_figure": lambda name: plots.robustness_figure(on_corrupted(name)),
     "roc_curve": lambda name: plots.roc_curve(curves(name)),
+    "score_bars": lambda name: plots.score_bars(evaluate(**data())),  # no name of a user is in it
     "suspicious_labels": lambda name: plots.suspicious_labels(suspicious(name), images=people(2)),
     "images_by_identity": lambda name: plots.images_by_identity(frame(name)),
     "images_by_camera": lambda name: plots.images_by_camera(frame(name)),

@@ -11,7 +11,7 @@ from plot_cases import check_axes, check_figure, people
 
 from reidlab.errors import UserError
 from reidlab.plots.galleries import choose_queries, ranking_figure
-from reidlab.plots.retrieval import cmc_curve, distance_histogram
+from reidlab.plots.retrieval import cmc_curve, distance_histogram, score_bars
 from reidlab.plots.style import describe
 from reidlab.retrieval.metrics import evaluate
 from reidlab.retrieval.pairs import sample_pairs
@@ -154,3 +154,13 @@ def test_ranking_figure(metric: str, cameras: bool) -> None:
         ranking_figure(listing.iloc[:0], *tables, query_images=people(12), gallery_images=people(60))
     with pytest.raises(UserError, match="only 2 images"):
         ranking_figure(listing, *tables, query_images=people(2), gallery_images=people(60))
+
+
+def test_score_bars() -> None:
+    result = evaluate(**data(), bootstrap=50)
+    ax = score_bars(result)
+    check_axes(ax)
+    heights = [patch.get_height() for patch in ax.patches]
+    assert heights == pytest.approx([100 * value for value in result.scores().values()])
+    assert f"mAP {100 * result.mean_ap:.1f} %" in describe(ax)
+    check_axes(score_bars(evaluate(**data())))

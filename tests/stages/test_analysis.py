@@ -54,11 +54,15 @@ def test_everything_is_kept_in_the_folder_of_the_run(
     keep.text("summary", ["three"])
     folder = run.path / "analysis"
     assert sorted(path.name for path in folder.iterdir()) == sorted(keep.names)
-    assert pd.read_csv(folder / "cmc.csv")["cmc"].tolist() == pytest.approx(result.cmc.tolist())
+    assert pd.read_csv(folder / "cmc_curve_data.csv")["cmc"].tolist() == pytest.approx(result.cmc.tolist())
     assert len(pd.read_csv(folder / "per_query.csv")) == 40
     assert (folder / "summary.txt").read_text() == "three\n"
+    words = (folder / "analysis_summary.txt").read_text()
+    assert f"mAP: {result.mean_ap:.2%}" in words and "same identity and camera ignored" in words
     assert (folder / "cmc.png").read_bytes().startswith(b"\x89PNG")
-    assert keep.told().startswith("Kept in reports/runs/evaluation/x/analysis: scores.csv, cmc.csv")
+    assert keep.told().startswith(
+        "Kept in reports/runs/evaluation/x/analysis: comprehensive_metrics.csv, cmc_curve_data.csv"
+    )
 
 
 def test_a_run_that_is_gone(tmp_path: Path) -> None:
