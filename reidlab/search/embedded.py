@@ -21,7 +21,7 @@ from reidlab.data.images import Bad, open_bytes, read_file, to_rgb
 from reidlab.data.transforms import Preprocess
 from reidlab.devices import ComputePlan
 from reidlab.errors import UserError
-from reidlab.models.engines import Job, Prepared, ready
+from reidlab.models.engines import Job, Prepared, of_model, ready
 from reidlab.progress import bar
 from reidlab.search.memory import Memory, Remembered, as_vector
 
@@ -150,7 +150,7 @@ def _computed(
     progress: bool,
 ) -> Iterator[list[Remembered]]:
     """Embed batch by batch, the next one being decoded meanwhile."""
-    preprocess = preprocess_of(model)
+    preprocess = of_model(model)
     prepared = _prepared(model.eval(), compute, engine, size, wanted)
     batches = [wanted[at : at + size] for at in range(0, len(wanted), size)]
     done = total - len(wanted)
@@ -175,22 +175,9 @@ def _computed(
             shown.update(len(batch))
 
 
-def preprocess_of(model: nn.Module) -> Preprocess:
-    """Return how pixels become the model's input.
-
-    Raises:
-        UserError: the model does not say.
-    """
-    preprocess = getattr(model, "preprocess", None)
-    if not isinstance(preprocess, Preprocess):
-        kind = type(model).__name__
-        raise UserError(f"{kind} has no `preprocess` (a Preprocess): how would pixels become its input?")
-    return preprocess
-
-
 def _prepared(model: nn.Module, compute: ComputePlan, engine: str, size: int, wanted: Sequence[str]) -> Prepared:
     """Make the model ready by an engine; auto chooses by some of the files that are to be embedded."""
-    preprocess = preprocess_of(model)
+    preprocess = of_model(model)
 
     def sample() -> UInt8[Tensor, "image 3 height width"]:
         step = max(1, len(wanted) // SAMPLE)

@@ -170,12 +170,7 @@ def search(
     began = time.perf_counter()
     top = check_whole("top", top, 1, 100_000)
     found = {"query": find_images(query, "query"), "gallery": find_images(gallery, "gallery")}
-    if prior is not None:
-        prior = check_real("prior", prior, 0, 1, open_ends=True)
-    known_people((), pattern)  # refused before anything is embedded, as the next
-    INDEXES.find(kind)
-    if rerank:
-        RERANKINGS.find(rerank)
+    _check_choices(prior, pattern, kind, rerank)
     use = opened(
         model, device=device, precision=precision, engine=engine, check_contents=check_contents, batch_size=batch_size,
         progress=progress,
@@ -196,16 +191,25 @@ def search(
         "seconds to embed": round(ready - began, 2),
         "seconds to search": round(time.perf_counter() - ready, 2),
     }
-    notes = (*said, sure, *use.source.notes)
+    return _result(hits, sides, facts, (*said, sure, *use.source.notes))
+
+
+def _check_choices(prior: float | None, pattern: str, kind: str, rerank: str) -> None:
+    """Refuse what cannot be used before anything is embedded."""
+    if prior is not None:
+        check_real("prior", prior, 0, 1, open_ends=True)
+    known_people((), pattern)
+    INDEXES.find(kind)
+    if rerank:
+        RERANKINGS.find(rerank)
+
+
+def _result(
+    hits: pd.DataFrame, sides: dict[str, EmbeddedFiles], facts: dict[str, Any], notes: tuple[str, ...]
+) -> SearchResult:
     skipped = [(side, *row) for side, part in sides.items() for row in part.skipped]
-    return SearchResult(
-        hits[COLUMNS],
-        sides["query"].files,
-        pd.DataFrame(skipped, columns=["side", "file", "reason"]),
-        len(sides["gallery"]),
-        facts,
-        notes,
-    )
+    frame = pd.DataFrame(skipped, columns=["side", "file", "reason"])
+    return SearchResult(hits[COLUMNS], sides["query"].files, frame, len(sides["gallery"]), facts, notes)
 
 
 def _add_probability(hits: pd.DataFrame, source: ModelSource, prior: float | None, n_gallery: int) -> str:
