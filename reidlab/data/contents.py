@@ -23,7 +23,7 @@ from reidlab.errors import UserError
 from reidlab.paths import data_root
 from reidlab.progress import bar
 
-__all__ = ["RANGE", "content_digests", "is_settled", "shared_folder", "state_of"]
+__all__ = ["RANGE", "content_digests", "is_damaged", "is_settled", "shared_folder", "state_of"]
 
 RANGE = "value_range"  # the column of an image table that says which value becomes 255 (reidlab.data.scales)
 # Files changed so lately are not remembered: a second change within the clock's tick (2 s on FAT) would not be seen.
@@ -133,10 +133,15 @@ def _keep(rows: Sequence[tuple[str, str, str]]) -> None:
             logging.getLogger(__name__).warning("Digests of files are not kept in %s (%s).", _cache(), error)
 
 
+def is_damaged(error: Exception) -> bool:
+    """Return whether an error says that a cache of SQLite holds no such table as it should, or no database at all."""
+    damaged = not isinstance(error, OSError) and getattr(error, "sqlite_errorcode", 1) & 0xFF in _DAMAGED
+    return damaged and "no such table" not in str(error)  # which is not made yet
+
+
 def _discard(error: Exception) -> bool:
     """Take a damaged cache away, for it is made again; one that is locked, unreadable or not made yet stays."""
-    damaged = not isinstance(error, OSError) and getattr(error, "sqlite_errorcode", 1) & 0xFF in _DAMAGED
-    if not damaged or "no such table" in str(error):
+    if not is_damaged(error):
         return False
     logging.getLogger(__name__).warning("%s is damaged (%s) and is made again.", _cache(), error)
     with suppress(OSError):

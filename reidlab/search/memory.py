@@ -17,12 +17,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from reidlab.data.contents import shared_folder
+from reidlab.data.contents import is_damaged, shared_folder
 from reidlab.paths import data_root
 
 __all__ = ["Memory", "Remembered"]
 
-_DAMAGED = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _TABLE = (
     "CREATE TABLE IF NOT EXISTS vectors "
     "(path BLOB PRIMARY KEY, state TEXT, digest TEXT, problem TEXT, vector BLOB) WITHOUT ROWID"
@@ -93,8 +92,7 @@ class Memory:
     def _failed(self, error: Exception) -> None:
         """Take a damaged file away, for it is made again; one that is locked or cannot be written stays."""
         log = logging.getLogger(__name__)
-        code = getattr(error, "sqlite_errorcode", 1 if not isinstance(error, OSError) else 0) & 0xFF
-        if code in _DAMAGED and "no such table" not in str(error):
+        if is_damaged(error):
             log.warning("%s is damaged (%s) and is made again.", self.file, error)
             with suppress(OSError):
                 self.file.unlink()

@@ -12,7 +12,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reidlab import plots
-from reidlab.data.schema import is_distractor, is_junk
 from reidlab.errors import UserError
 from reidlab.failures import explained
 from reidlab.params import Retrieval
@@ -24,7 +23,7 @@ from reidlab.retrieval.metrics import evaluate
 from reidlab.retrieval.outcome import RetrievalResult
 from reidlab.retrieval.top_k import top_k_table
 from reidlab.retrieval.vectors import Embeddings
-from reidlab.stages.calibration import calibration_stage
+from reidlab.stages.calibration import NoCalibration, calibration_stage
 from reidlab.stages.data_run import DataRun
 from reidlab.stages.models import ModelSource
 from reidlab.store.runs import Run
@@ -88,12 +87,9 @@ class Analysis:
 
 def calibrate_for(data: DataRun, source: ModelSource, p: Retrieval) -> Calibration | str:
     """Fit (or find) what the model's cosines mean on the validation identities; or say why that cannot be done."""
-    table = data.table[(data.table["split"] == "val") & ~is_junk(data.table) & ~is_distractor(data.table)]
-    if table["pid"].nunique() < 2:
-        return "The data set has no two validation identities (val_share), on which a calibration is fitted."
     try:
         return calibration_stage(data, source, seed=p.seed, device=p.device)[1]
-    except UserError as error:  # too few pairs, or a model that does not tell people apart
+    except NoCalibration as error:
         return str(error)
 
 

@@ -16,7 +16,11 @@ from reidlab.stages.models import CALIBRATION, ModelSource
 from reidlab.stages.retrieval import embedding_stage, labelled
 from reidlab.store.runs import Run
 
-__all__ = ["calibration_of", "calibration_stage"]
+__all__ = ["NoCalibration", "calibration_of", "calibration_stage"]
+
+
+class NoCalibration(UserError):
+    """No calibration can be fitted on this data by this model; whatever else goes wrong is another UserError."""
 
 
 def calibration_stage(
@@ -39,11 +43,13 @@ def calibration_stage(
         progress: show bars.
 
     Raises:
-        UserError: there are no two validation identities, or no pair of one kind among them.
+        NoCalibration: there are no two validation identities, too few pairs of one kind among them, or a model that
+            does not tell people apart.
+        UserError: an image or a model cannot be used.
     """
     table = data.table[(data.table["split"] == "val") & ~is_junk(data.table) & ~is_distractor(data.table)]
     if table["pid"].nunique() < 2:
-        raise UserError("A calibration is fitted on validation identities, and there are no two. Raise val_share.")
+        raise NoCalibration("A calibration is fitted on validation identities, and there are no two. Raise val_share.")
     dataset = str(data.run.params["dataset"])
     run, found = embedding_stage(
         table.reset_index(drop=True), data.digest, source, dataset=dataset, part="validation", device=device,
@@ -52,7 +58,10 @@ def calibration_stage(
     told = f"{source.label}, validation identities of {dataset}"
 
     def make(folder: Path) -> Mapping[str, Any]:
-        made = fit_calibration(found, seed=seed, source=told)
+        try:
+            made = fit_calibration(found, seed=seed, source=told)
+        except UserError as error:
+            raise NoCalibration(*error.args) from error
         made.save(folder / CALIBRATION)
         return {"model": source.digest, "said": made.sentence(), "ece": made.ece}
 

@@ -106,4 +106,15 @@ def test_without_validation_identities_it_is_said(sides: tuple[Embeddings, Embed
     data: Any = DataRun.__new__(DataRun)
     object.__setattr__(data, "table", sides[0].table.assign(distractor=False))
     told = calibrate_for(data, None, Retrieval())  # type: ignore[arg-type]
-    assert told == "The data set has no two validation identities (val_share), on which a calibration is fitted."
+    assert told == "A calibration is fitted on validation identities, and there are no two. Raise val_share."
+
+
+def test_what_is_no_matter_of_calibration_is_raised(
+    sides: tuple[Embeddings, Embeddings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: object, **options: object) -> None:
+        raise UserError("the code was edited")
+
+    monkeypatch.setattr("reidlab.stages.analysis.calibration_stage", broken)
+    with pytest.raises(UserError, match="the code was edited"):
+        calibrate_for(None, None, Retrieval())  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ from reidlab.errors import UserError
 from reidlab.models import build
 from reidlab.models.saved import save_model, shipped_folder
 from reidlab.stages import calibration_of, calibration_stage
+from reidlab.stages.calibration import NoCalibration
 from reidlab.stages.data_run import DataRun
 from reidlab.stages.models import CALIBRATION, model_from
 
@@ -55,6 +56,16 @@ def test_one_that_lies_beside_the_model_comes_first(data: DataRun, saved: Path) 
     calibration_stage(data, model_from(str(saved)), device="cpu", progress=False)
     shutil.copy(shipped_folder("small") / CALIBRATION, saved / "model" / CALIBRATION)
     assert calibration_of(model_from(str(saved))) == calibration_of(model_from("small"))
+
+
+def test_a_model_that_tells_nobody_apart_has_none(data: DataRun, saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refusing(*args: object, **options: object) -> None:
+        raise UserError("this network does not tell people apart")
+
+    monkeypatch.setattr("reidlab.stages.calibration.fit_calibration", refusing)
+    with pytest.raises(NoCalibration, match="does not tell people apart"):
+        calibration_stage(data, model_from(str(saved)), device="cpu", progress=False)
+    assert calibration_of(model_from(str(saved))) is None
 
 
 def test_without_validation_identities_there_is_none(data: DataRun, saved: Path, tmp_path: Path) -> None:
