@@ -23,7 +23,7 @@ IMPORT_NAMES = {
     "huggingface-hub": "huggingface_hub",
     "beautifulsoup4": "bs4", "faiss-cpu": "faiss", "pillow": "PIL", "pytorch-metric-learning": "pytorch_metric_learning",
     "pyyaml": "yaml", "scikit-learn": "sklearn", "umap-learn": "umap", "jupyter-client": "jupyter_client",
-    "mlflow-skinny": "mlflow",
+    "mlflow-skinny": "mlflow", "grad-cam": "pytorch_grad_cam", "jupyter-scatter": "jscatter",
 }  # fmt: skip
 COME_WITH = {"cycler": "matplotlib", "threadpoolctl": "scikit-learn"}  # parts of what is required
 
@@ -63,7 +63,7 @@ def test_constraints_pin_what_is_required_within_its_floors() -> None:
 
 def test_conda_has_the_same_packages_and_floors() -> None:
     packages, pip = conda()
-    assert pip == ["-e .[dev,tracking,export,fast]"]
+    assert pip == ["-e .[dev,tracking,export,fast,explore,docs]"]
     for text in project()["dependencies"]:
         requirement = Requirement(text)
         name = CONDA_NAMES.get(requirement.name, requirement.name)

@@ -1,0 +1,1 @@
+"""Views to click through, in JupyterLab and Voila: each has a static twin."""
