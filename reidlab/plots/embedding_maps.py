@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -12,17 +11,16 @@ from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from PIL import Image
 
 from reidlab.data.schema import is_distractor, is_junk
-from reidlab.errors import UserError, nearest
+from reidlab.errors import UserError
 from reidlab.figure_text import cut, plain
 from reidlab.plots.pictures import image_of
 from reidlab.plots.style import PALETTE, Chart, new_figure, set_alt, styled
-from reidlab.retrieval.checks import check_seed, check_whole
+from reidlab.retrieval.checks import check_choice, check_seed, check_whole
+from reidlab.retrieval.planes import PLANE_NAMES, PLANES, plane, unit_rows
 from reidlab.retrieval.vectors import Embeddings
 
-__all__ = ["MAPS", "embedding_map"]
+__all__ = ["embedding_map"]
 
-MAPS = ("pca", "tsne", "umap")
-_NAMES = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 _MOST = 10_000  # images of a map
 _PIXELS = (32, 16)  # height and width at which raw pixels are compared
 _TALL = 34  # pixels of a thumbnail
@@ -58,30 +56,28 @@ def embedding_map(
     Raises:
         UserError: an unknown method, fewer than two identities or five images, or an image that is not there.
     """
-    if method not in MAPS:
-        raise UserError(f"method={method!r} is not one of {', '.join(MAPS)}.{nearest(str(method), MAPS)}")
+    check_choice("method", method, PLANES)
     seed = check_seed(seed)
     chosen = _chosen(
         embeddings, check_whole("n_people", n_people, 2, 8), check_whole("n_images", n_images, 5, _MOST), seed
     )
     table = embeddings.table.iloc[chosen].reset_index(drop=True)
     images = [image_of(table, row) for row in range(len(table))]
-    vectors = embeddings.vectors[chosen].astype(np.float64)
-    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    vectors = unit_rows(embeddings.vectors[chosen])
     raw = np.stack([_shrunk(image, _PIXELS).reshape(-1) for image in images]) / 255.0
     figure = new_figure(11, 5.6)
     panels = figure.subplots(1, 2)
     people = list(dict.fromkeys(sorted(table["pid"].tolist())))
     for ax, values, title in zip(panels, (vectors, raw), ("embeddings", "raw pixels")):
-        points = _plane(values, method, seed)
+        points = plane(values, method, seed=seed)
         _draw(ax, points, table["pid"].tolist(), people, images if thumbnails else None)
-        ax.set_title(f"{_NAMES[method]} of {title}")
+        ax.set_title(f"{PLANE_NAMES[method]} of {title}")
     kept = [_kept(values, table["pid"].to_numpy()) for values in (vectors, raw)]
     figure.legend(*_entries(people), loc="outside lower center", ncols=min(len(people), 8), title="identity")
     set_alt(
         figure,
-        f"{_NAMES[method]} of {len(table)} images of {len(people)} identities. The nearest neighbour is of the same "
-        f"identity for {kept[0]:.0%} of them by embedding and for {kept[1]:.0%} by raw pixels.",
+        f"{PLANE_NAMES[method]} of {len(table)} images of {len(people)} identities. The nearest neighbour is of the "
+        f"same identity for {kept[0]:.0%} of them by embedding and for {kept[1]:.0%} by raw pixels.",
     )
     return figure
 
@@ -103,25 +99,6 @@ def _chosen(embeddings: Embeddings, n_people: int, n_images: int, seed: int) -> 
     if len(found) < 5:
         raise UserError(f"A map needs five images of identities with two each; there are {len(found)}.")
     return found
-
-
-def _plane(values: Points, method: str, seed: int) -> Points:
-    """Bring [image, dim] to [image, 2]."""
-    if method == "umap":
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of its own imports, and of few images
-            from umap import UMAP
-
-            made = UMAP(n_neighbors=min(15, len(values) - 1), random_state=seed, n_jobs=1, init="pca")
-            return np.asarray(made.fit_transform(values), np.float64)
-    from sklearn.decomposition import PCA
-
-    if method == "pca":
-        return np.asarray(PCA(2, random_state=seed).fit_transform(values), np.float64)
-    from sklearn.manifold import TSNE
-
-    perplexity = min(30.0, (len(values) - 1) / 4)
-    return np.asarray(TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(values), np.float64)
 
 
 def _draw(ax: Axes, points: Points, pids: list[Any], people: list[Any], images: list[Any] | None) -> None:
