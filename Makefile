@@ -66,6 +66,12 @@ lab: env ## open JupyterLab on the notebooks; LAB_ARGS="--ip=0.0.0.0 --port=9000
 	$(BIN)/jupyter lab --ContentsManager.post_save_hook=reidlab.workbook.after_save.settle \
 	  $(ROOT_ARGS) $(REMOTE_ARGS) $(LAB_ARGS) notebooks
 
+docs: env ## execute the notebooks on the built-in data and build the documentation site in reports/site
+	$(BIN)/python docs/site/make_site.py
+
+pictures: env ## draw the README's pictures anew, from the built-in data
+	$(BIN)/python docs/make_pictures.py
+
 notebooks-clean: env ## strip notebooks of what does not belong into git
 	$(BIN)/python -m reidlab.workbook.clean
 
@@ -76,4 +82,4 @@ clean: ## remove caches and builds; runs, pages and .venv stay
 clean-env: ## remove .venv
 	rm -rf $(VENV)
 
-.PHONY: help env demo test lint lab notebooks-clean clean clean-env
+.PHONY: help env demo test lint lab docs pictures notebooks-clean clean clean-env
