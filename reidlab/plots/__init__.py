@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from reidlab.plots.breakdown import camera_matrix, confused_identities, suspicious_labels
     from reidlab.plots.domains import domain_heatmaps
     from reidlab.plots.embedding_maps import embedding_map
+    from reidlab.plots.findings import findings_sheet
     from reidlab.plots.robustness import corruption_figure, robustness_figure
     from reidlab.plots.verification import reliability, roc_curve
 
@@ -36,6 +37,7 @@ _HOMES = {
     "corruption_figure": "robustness",
     "domain_heatmaps": "domains",
     "embedding_map": "embedding_maps",
+    "findings_sheet": "findings",
     "reliability": "verification",
     "robustness_figure": "robustness",
     "roc_curve": "verification",
@@ -56,6 +58,7 @@ __all__ = [
     "distribution_overview",
     "domain_heatmaps",
     "embedding_map",
+    "findings_sheet",
     "history_table",
     "identity_camera_map",
     "image_sizes",

@@ -12,12 +12,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from reidlab.data.audit import KINDS, Audit, audit, findings_sheet, measure
+from reidlab.data.audit import KINDS, Audit, audit, measure
 from reidlab.data.datasets import read
 from reidlab.data.pixels import PixelStore, decode
 from reidlab.data.schema import notes_of
 from reidlab.errors import UserError
 from reidlab.paths import data_root
+from reidlab.plots import findings_sheet
 from reidlab.plots.pictures import image_of
 
 

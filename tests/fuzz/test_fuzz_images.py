@@ -19,12 +19,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from reidlab.data import images
-from reidlab.data.audit import Audit, audit, findings_sheet
+from reidlab.data.audit import Audit, audit
 from reidlab.data.contents import content_digests
 from reidlab.data.datasets import read
 from reidlab.data.images import decode, decode_mask
 from reidlab.data.pixels import PixelStore
 from reidlab.errors import UserError, printable
+from reidlab.plots import findings_sheet
 
 
 def seeds() -> dict[str, bytes]:

@@ -186,6 +186,13 @@ def mapped(name: str) -> Figure:
         return plots.embedding_map(Embeddings(vectors, table), method="pca")
 
 
+def audited(name: str) -> auditing.Audit:
+    """Return an audit of two files that are gone, of one person."""
+    table = pd.DataFrame({"path": ["gone.png", "away.png"], "pid": [name, name], "split": ["train", "query"]})
+    issues = pd.DataFrame([("leak_exact", 0, 1), ("unreadable", 1, -1)], columns=["kind", "row", "other"])
+    return auditing.Audit(table, pd.DataFrame({"value_range": [255.0, 255.0]}), issues, pd.DataFrame())
+
+
 FIGURES: dict[str, Callable[[str], Any]] = {
     "camera_matrix": lambda name: plots.camera_matrix(cameras(name)),
     "confused_identities": lambda name: plots.confused_identities(
@@ -199,6 +206,7 @@ FIGURES: dict[str, Callable[[str], Any]] = {
     "roc_curve": lambda name: plots.roc_curve(curves(name)),
     "score_bars": lambda name: plots.score_bars(evaluate(**data())),  # no name of a user is in it
     "suspicious_labels": lambda name: plots.suspicious_labels(suspicious(name), images=people(2)),
+    "findings_sheet": lambda name: plots.findings_sheet(audited(name)),
     "images_by_identity": lambda name: plots.images_by_identity(frame(name)),
     "images_by_camera": lambda name: plots.images_by_camera(frame(name)),
     "images_by_split": lambda name: plots.images_by_split(frame(name)),
@@ -250,6 +258,8 @@ def test_figures_draw_hostile_names(figure: str, kind: str, tmp_path: Path) -> N
         assert len(max(text.get_text().split("\n"), key=len)) < 200, "a long name is cut"
     alt = describe(made)
     assert alt.isprintable(), alt
+    shown = made._repr_mimebundle_()  # a bare Figure of matplotlib is a line of text in a notebook without pyplot
+    assert "image/png" in (shown[0] if isinstance(shown, tuple) else shown)
 
 
 @pytest.mark.parametrize("suffix", ["svg", "pdf"])
@@ -285,6 +295,6 @@ def test_the_sheet_of_an_audit(tmp_path: Path, name: str) -> None:
             "split": ["train", "train", "query", "gallery"],
         }
     )
-    figure = auditing.findings_sheet(auditing.audit(table, workers=1))
+    figure = plots.findings_sheet(auditing.audit(table, workers=1))
     figure.savefig(tmp_path / "sheet.png")
     assert not any(is_math_text(text.get_text()) for text in figure.findobj(Text))

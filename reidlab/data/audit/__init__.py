@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -22,10 +21,7 @@ from reidlab.data.scales import notes_of_ranges
 from reidlab.data.schema import check_table, notes_of
 from reidlab.errors import UserError
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-__all__ = ["KINDS", "Audit", "audit", "findings_sheet"]
+__all__ = ["KINDS", "Audit", "audit"]
 
 # Kind of finding -> what to do about it, the serious ones first.
 KINDS = {
@@ -202,31 +198,3 @@ def _issues(table: pd.DataFrame, found: list[pd.DataFrame]) -> pd.DataFrame:
     issues.insert(4, "other_path", others)
     order = issues["kind"].map({kind: number for number, kind in enumerate(KINDS)})
     return issues.iloc[np.argsort(order.to_numpy(dtype=np.int64), kind="stable")].reset_index(drop=True)
-
-
-def findings_sheet(audited: Audit, kind: str | None = None, *, n: int = 24, columns: int = 8) -> Figure:
-    """Show the first images of one kind of finding, or of every kind in turn; pairs stand side by side.
-
-    Files that do not decode are shown as a crossed-out frame with their name.
-
-    Args:
-        audited: what `audit` gave.
-        kind: a name of `KINDS`; None takes some of each kind.
-        n: number of findings shown.
-        columns: findings in a row.
-    """
-    from reidlab.data.audit.sheet import draw_sheet
-
-    if kind is not None and kind not in KINDS:
-        from reidlab.errors import nearest
-
-        raise UserError(f"There is no kind of finding {kind!r}.{nearest(kind, KINDS)} Kinds: {', '.join(KINDS)}.")
-    if n < 1 or columns < 1:
-        raise UserError(f"n={n} and columns={columns} should be at least 1.")
-    issues = audited.issues
-    if kind is not None:
-        chosen = issues[issues["kind"] == kind].head(n)
-    else:
-        turn = issues.groupby("kind", sort=False).cumcount()
-        chosen = issues.loc[turn.sort_values(kind="stable").index[:n]].sort_index()
-    return draw_sheet(audited.table, audited.images, chosen, columns)
