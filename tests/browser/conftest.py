@@ -1,8 +1,8 @@
 """Pages in a real browser, Debian's Chromium without a network: what runs, what is asked for, what is said.
 
-`visit(path)` opens a page of a folder and gives a `Visit`. Nothing leaves the machine: pages come from their folder,
-every other request is recorded and aborted, and no name is resolved. Without Chromium the tests are skipped, and say
-so; where CI is "true" they fail.
+`visit(path)` opens a page of a folder and gives a `Visit`; `voila(notebook)` and `lab(notebook)` open a notebook that is
+executed and give a `Served` (served.py). Nothing leaves the machine: every request beyond it is recorded and aborted, and
+no name is resolved. Without Chromium the tests are skipped, and say so; where CI is "true" they fail.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from served import Lab, Served, Server
 
 ORIGIN = "https://page.test"
 ARGUMENTS = [
@@ -30,7 +31,14 @@ ARGUMENTS = [
     "--disable-sync",
     "--disable-dev-shm-usage",
 ]
-NO_NAMES = "--host-resolver-rules=MAP * ~NOTFOUND"  # should a request get past the recorder
+NO_NAMES = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"  # should a request get past the recorder
+RENDER_SECONDS = 60  # of a notebook, on a machine that does other things as well
+
+# the kernel counts the cells that it ran; a star is a cell that waits
+LAST_RAN = """
+    () => { const all = [...document.querySelectorAll('.jp-CodeCell .jp-InputArea-prompt')].map(e => e.textContent);
+    return all.length && /\\d/.test(all[all.length - 1]) && !all.some(text => text.includes('*')); }
+"""
 
 TOUCH = """
     () => { for (const e of document.querySelectorAll('body *')) {
@@ -152,3 +160,102 @@ def _answer(route: Any, made: Visit) -> None:
         return
     made.requests.append(route.request.url)
     route.abort()
+
+
+@pytest.fixture(scope="module")
+def voila_server(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Return Voila on the notebooks of a folder, one for all tests of a module."""
+    pytest.importorskip("voila", reason="voila is missing (pip install reidlab[explore]): explorers were not driven")
+    yield from _served(Server, tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def lab_server(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Return JupyterLab on the notebooks of a folder, one for all tests of a module."""
+    yield from _served(Lab, tmp_path_factory)
+
+
+def _served(kind: type[Server], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = kind(tmp_path_factory.mktemp("served"))
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+Opening = Callable[..., Served]
+
+
+@pytest.fixture
+def voila(browser: Any, voila_server: Server) -> Iterator[Opening]:
+    """Return a function that executes a notebook as a page: `(notebook file or cells, *, width, dark, height)`.
+
+    When the test ends, each page must have raised, printed and asked for nothing; `forget()` where that was the test.
+    """
+    with opened(browser, voila_server) as go:
+        yield go
+
+
+@pytest.fixture(scope="module")
+def voila_pages(browser: Any, voila_server: Server) -> Iterator[Opening]:
+    """Return the same for pages that several tests of a module share: fixtures of the module open them."""
+    with opened(browser, voila_server) as go:
+        yield go
+
+
+@pytest.fixture
+def lab(browser: Any, lab_server: Server) -> Iterator[Opening]:
+    """Return a function that opens a notebook in JupyterLab and runs all its cells by the menu."""
+    with opened(browser, lab_server) as go:
+        yield go
+
+
+@contextlib.contextmanager
+def opened(browser: Any, server: Server) -> Iterator[Opening]:
+    """Give a function that opens notebooks of a server, and close what it opened."""
+    from playwright.sync_api import Error
+
+    contexts, pages = [], []
+
+    def go(
+        notebook: Path | Sequence[str], *, width: int = 1000, height: int = 900, dark: bool = False, run: bool = True
+    ) -> Served:
+        context = browser.new_context(
+            color_scheme="dark" if dark else "light", viewport={"width": width, "height": height}
+        )
+        contexts.append(context)
+        made = Served(context, server)
+        pages.append(made)
+        made.page.set_default_timeout(RENDER_SECONDS * 1000)
+        name = server.place(notebook)
+        if isinstance(server, Lab):
+            _run_in_lab(made, server.url(name), run)
+        else:
+            made.page.goto(server.url(name) + "&theme=dark" * dark, wait_until="commit")
+            made.page.wait_for_selector("#rendered_cells", state="visible")
+        return made
+
+    try:
+        yield go
+        noisy = [made.happened() for made in pages if not made.quiet]
+        assert not noisy, "\n".join(noisy)
+    finally:
+        for context in contexts:
+            for page in context.pages:
+                with contextlib.suppress(Error):
+                    # left, it tells Voila that its kernel can go; playwright, which records requests, would abort that one
+                    page.evaluate("() => { window.dispatchEvent(new Event('beforeunload')) }")
+                    page.wait_for_timeout(50)
+            context.close()
+
+
+def _run_in_lab(made: Served, address: str, run: bool) -> None:
+    """Open a notebook in JupyterLab; run all its cells and wait until none is left to run."""
+    page = made.page
+    page.goto(address)
+    page.wait_for_selector(".jp-Notebook .jp-Cell")
+    page.wait_for_selector(".jp-StatusBar-Widget >> text=/\\| Idle/")  # before, there is no kernel to run them
+    if run:
+        page.click('.lm-MenuBar-item:has-text("Run")')
+        page.click('.lm-Menu-item[data-command="runmenu:run-all"]')
+        page.wait_for_function(LAST_RAN)
