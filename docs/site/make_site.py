@@ -18,9 +18,11 @@ from execute import execute_all
 from notebook_pages import list_pages, write_notebooks
 from registered import write_registered
 
+from reidlab.paths import reports_root
+
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
-REPORTS = ROOT / "reports"
+REPORTS = reports_root()
 
 
 def main(arguments: list[str] | None = None) -> None:
