@@ -2,6 +2,7 @@
 
 from reidlab.registry.entries import Entry, Registry, names_code
 from reidlab.registry.of_data import CORRUPTIONS, DATASETS, SAMPLERS, TRANSFORMS
+from reidlab.registry.of_explain import MAPS
 from reidlab.registry.of_models import (
     ATTENTIONS,
     BACKBONES,
@@ -13,22 +14,27 @@ from reidlab.registry.of_models import (
     on_backbone,
 )
 from reidlab.registry.of_retrieval import INDEXES, METRICS, RERANKINGS
+from reidlab.registry.of_siamese import AUTOENCODERS, DECODERS, PAIR_HEADS
 from reidlab.registry.of_training import LOSSES, OPTIMIZERS, SCHEDULES, TRACKERS
 from reidlab.registry.options import Part, check_options, options_of
 
 __all__ = [
     "ATTENTIONS",
+    "AUTOENCODERS",
     "BACKBONES",
     "CLASSIFIERS",
     "CORRUPTIONS",
     "DATASETS",
+    "DECODERS",
     "ENGINES",
     "INDEXES",
     "LOSSES",
+    "MAPS",
     "METRICS",
     "MODELS",
     "NECKS",
     "OPTIMIZERS",
+    "PAIR_HEADS",
     "POOLINGS",
     "REGISTRIES",
     "RERANKINGS",
@@ -52,6 +58,9 @@ REGISTRIES: tuple[Registry, ...] = (
     POOLINGS,
     NECKS,
     CLASSIFIERS,
+    AUTOENCODERS,
+    DECODERS,
+    PAIR_HEADS,
     LOSSES,
     TRANSFORMS,
     CORRUPTIONS,
@@ -63,5 +72,6 @@ REGISTRIES: tuple[Registry, ...] = (
     RERANKINGS,
     INDEXES,
     ENGINES,
+    MAPS,
     DATASETS,
 )

@@ -146,6 +146,11 @@ MODELS = Registry(
             "reidlab.models.families.transreid:TransReID",
             "TransReID without camera ids: ViT-S on overlapping patches, four shuffled branches; 23.5 M parameters",
         ),
+        Entry(
+            "siamese_autoencoder",
+            "reidlab.models.families.siamese_autoencoder:SiameseAutoencoder",
+            "Siamese autoencoder: its code is the embedding; a decoder, a pair classifier; 66.8 M with ResNet-152",
+        ),
         *(on_backbone(entry.name, entry.description) for entry in BACKBONES.own()),
     ],
     given=("num_classes",),
