@@ -165,6 +165,7 @@ def test_only_the_registry_imports_by_name() -> None:
         others,
         "reidlab/data/__init__.py",
         "reidlab/explain/__init__.py",
+        "reidlab/explorers/__init__.py",
         "reidlab/models/__init__.py",
         "reidlab/models/engines/__init__.py",
         "reidlab/plots/__init__.py",
