@@ -44,6 +44,8 @@ MAPS = Registry(
         _cam("eigencam", "EigenCAM", "first principal component of the features, no target (Muhammad and Yeasin 2020)"),
         _cam("eigengradcam", "EigenGradCAM", "first principal component of features times slopes"),
         Entry("rollout", f"{_EXPLAIN}.rollout:Rollout", "attention followed through a ViT (Abnar and Zuidema 2020)"),
-        Entry("parts", f"{_EXPLAIN}.parts:Parts", "how strongly each horizontal stripe of a part model responds"),
+        Entry(
+            "part_stripes", f"{_EXPLAIN}.parts:Parts", "how strongly each horizontal stripe of a part model responds"
+        ),
     ],
 )
