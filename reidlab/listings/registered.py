@@ -14,16 +14,20 @@ from reidlab.listings.explained import Option, explain, options_of, written
 from reidlab.paths import RECIPES
 from reidlab.registry import (
     ATTENTIONS,
+    AUTOENCODERS,
     BACKBONES,
     CLASSIFIERS,
     CORRUPTIONS,
+    DECODERS,
     ENGINES,
     INDEXES,
     LOSSES,
+    MAPS,
     METRICS,
     MODELS,
     NECKS,
     OPTIMIZERS,
+    PAIR_HEADS,
     POOLINGS,
     RERANKINGS,
     SAMPLERS,
@@ -151,7 +155,14 @@ def _losses() -> dict[str, Listed]:
 
 
 def _loss(entry: Entry) -> Listed:
-    features = {"features": "before", "logits": "logits", "anchors": "triplets"}
+    features = {
+        "features": "before",
+        "logits": "logits",
+        "anchors": "triplets",
+        "reconstruction": "reconstruction",
+        "means": "distribution",
+        "pair logits": "pairs",
+    }
     takes = entry.facts.get("takes", ("features", "labels"))
     feature = features.get(takes[0].removeprefix("student "))
     usage = f"losses: [{{name: NAME, feature: {feature}}}]" if feature else ""
@@ -214,6 +225,10 @@ def _in_model(option: str) -> str:
     return f"model: {{name: resnet50, {option}: {{name: NAME}}}}"
 
 
+def _in_siamese(option: str) -> str:
+    return f"model: {{name: siamese_autoencoder, {option}: {{name: NAME}}}}"
+
+
 _ATTENTION = "model: {name: resnet50, attention: {name: NAME, places: [layer3.5, layer4.2]}}"
 KINDS: dict[str, Kind] = {
     "models": Kind("model", "models", _models),
@@ -222,6 +237,9 @@ KINDS: dict[str, Kind] = {
     "poolings": Kind("pooling", "poolings", _from(POOLINGS, _in_model("pooling"))),
     "necks": Kind("neck", "necks", _from(NECKS, _in_model("neck"))),
     "classifiers": Kind("classifier", "classifiers (softmax layers)", _from(CLASSIFIERS, _in_model("classifier"))),
+    "autoencoders": Kind("autoencoder", "autoencoders", _from(AUTOENCODERS, _in_siamese("autoencoder"))),
+    "decoders": Kind("decoder", "decoders of autoencoders", _from(DECODERS, _in_siamese("decoder"))),
+    "pair_heads": Kind("pair head", "classifiers of pairs", _from(PAIR_HEADS, _in_siamese("pair_head"))),
     "losses": Kind("loss", "losses", _losses),
     "transforms": Kind(
         "transform", "transforms of training images", _from(TRANSFORMS, "augment: {steps: [{name: NAME}]}")
@@ -239,6 +257,9 @@ KINDS: dict[str, Kind] = {
     ),
     "metrics": Kind(
         "metric", "distances between embeddings", _from(METRICS, "", "Chosen by `reidlab run 04 -p metric NAME`.")
+    ),
+    "maps": Kind(
+        "method of maps", "methods of attention maps", _from(MAPS, "", "Chosen by `reidlab run 05 -p methods NAME`.")
     ),
     "engines": Kind(
         "engine", "engines of embeddings", _from(ENGINES, "", "Chosen by `embed(model, images, engine=NAME)`.")

@@ -20,7 +20,8 @@ from reidlab.losses.center import CenterLoss
 
 __all__ = ["Probe", "ProbeBatch", "probe", "probe_all", "probe_table", "toy_batch"]
 
-PROBED = tuple(entry.name for entry in LOSSES.own() if takes_of(entry.name)[0] != "maps")
+_NOT_PROBED = ("maps", "reconstruction", "means", "pair logits")  # what they take first is not made of features
+PROBED = tuple(entry.name for entry in LOSSES.own() if takes_of(entry.name)[0] not in _NOT_PROBED)
 SCALE = 8.0  # of the cosines that stand for a classifier's logits
 
 
@@ -136,7 +137,7 @@ def probe(name: str, batch: ProbeBatch, **options: Any) -> Probe:
         UserError: as `reidlab.losses.build`.
     """
     if name in LOSSES and name not in PROBED:
-        raise UserError(f"loss {name!r} sees maps, not features; choose from {', '.join(PROBED)}.")
+        raise UserError(f"loss {name!r} sees {takes_of(name)[0]}, not features; choose from {', '.join(PROBED)}.")
     if name == "center":
         options = {"num_classes": len(batch.prototypes), "dim": batch.features.shape[1], **options}
     loss = build(name, **options)

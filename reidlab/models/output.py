@@ -7,7 +7,7 @@ from typing import NamedTuple
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["Branch", "Output"]
+__all__ = ["Branch", "Output", "Siamese"]
 
 
 class Branch(NamedTuple):
@@ -24,6 +24,27 @@ class Branch(NamedTuple):
     logits: Float[Tensor, "batch class"] | None = None
 
 
+class Siamese(NamedTuple):
+    """The output of a Siamese autoencoder for one training batch; what a model leaves out is None.
+
+    Attributes:
+        features: what the autoencoder sees, shared by all terms of the loss [batch, n_in].
+        code: [batch, code].
+        mean, log_variance: of the distributions that codes were drawn from [batch, code].
+        reconstruction: images that the decoder made of the codes, in [0, 1] [batch, 3, height, width].
+        pixels: the images, in [0, 1], which it is to make.
+        pairs: logits of the pair head for all pairs of the batch, symmetric [batch, batch].
+    """
+
+    features: Float[Tensor, "batch n_in"]
+    code: Float[Tensor, "batch code"]
+    mean: Float[Tensor, "batch code"] | None = None
+    log_variance: Float[Tensor, "batch code"] | None = None
+    reconstruction: Float[Tensor, "batch 3 height width"] | None = None
+    pixels: Float[Tensor, "batch 3 height width"] | None = None
+    pairs: Float[Tensor, "batch batch"] | None = None
+
+
 class Output(NamedTuple):
     """Features of one training batch.
 
@@ -33,6 +54,7 @@ class Output(NamedTuple):
         logits: one [batch, class] tensor a classifier; empty without identities.
         parts: part embeddings before their necks [batch, part, dim], or None.
         branches: of models with several branches, by name; a loss may ask for some of them. None: one branch.
+        siamese: of Siamese autoencoders; None for others.
     """
 
     before: Float[Tensor, "batch dim"]
@@ -40,3 +62,4 @@ class Output(NamedTuple):
     logits: tuple[Float[Tensor, "batch class"], ...] = ()
     parts: Float[Tensor, "batch part dim"] | None = None
     branches: dict[str, Branch] | None = None
+    siamese: Siamese | None = None

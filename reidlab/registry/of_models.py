@@ -198,6 +198,7 @@ POOLINGS = Registry(
         _pooling("avg_max", "AvgMaxPooling", "mean plus maximum over positions"),
         _pooling("gem", "gem", "generalised mean with a fixed exponent, 3 by default"),
         _pooling("gem_learnable", "gem_learnable", "generalised mean whose exponent is trained, starting from 3"),
+        _pooling("grid", "GridPooling", "the mean of each cell of a grid, as behind VGG-16: [batch, channels, cell]"),
         _pooling("stripes", "StripePooling", "horizontal stripes pooled apart, as in PCB: [batch, channels, part]"),
     ],
 )

@@ -53,6 +53,30 @@ LOSSES = Registry(
             "FPB's penalty on maps (branch cross): channels at right angles and equally strong",
             ("maps", "labels (not used)"),
         ),
+        _loss(
+            "reconstruction",
+            "reconstruction:ReconstructionLoss",
+            "autoencoders: decoded pixels against those of the image",
+            ("reconstruction", "pixels"),
+        ),
+        _loss(
+            "vae_kl",
+            "vae_kl:VAEKLLoss",
+            "variational autoencoders: codes near a normal distribution, with free bits",
+            ("means", "log variances"),
+        ),
+        _loss(
+            "sparsity",
+            "sparsity:SparsityLoss",
+            "autoencoders: most numbers of a code near 0",
+            ("features", "labels (not used)"),
+        ),
+        _loss(
+            "pair_bce",
+            "pair_bce:PairBCELoss",
+            "Siamese models: the pair head's logits of one person against two",
+            ("pair logits", "labels"),
+        ),
     ],
 )
 

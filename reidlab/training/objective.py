@@ -15,6 +15,14 @@ from reidlab.training.recipes import LossTerm
 
 __all__ = ["Objective"]
 
+# what a loss takes first -> the feature of its term, and where a Siamese autoencoder has it
+_SIAMESE = {
+    "reconstruction": ("reconstruction", "reconstruction"),
+    "means": ("distribution", "mean"),
+    "pair logits": ("pairs", "pairs"),
+}
+_PLACES = dict(_SIAMESE.values())
+
 
 class Objective(nn.Module):
     """Sum the weighted terms of a recipe on one batch.
@@ -65,7 +73,13 @@ def _check_feature(term: LossTerm) -> None:
     takes = losses.takes_of(term.name)
     if (term.name == "ehtm") != (term.feature == "triplets"):
         raise UserError(f"loss {term.name!r} cannot see feature {term.feature!r}: ehtm needs given triplets.")
-    if takes[0].endswith("logits") != (term.feature == "logits"):
+    wanted = _SIAMESE.get(takes[0], ("",))[0]
+    if (wanted or term.feature in _PLACES) and wanted != term.feature:
+        raise UserError(
+            f"loss {term.name!r} cannot see feature {term.feature!r}: reconstruction goes with reconstruction, vae_kl "
+            "with distribution, pair_bce with pairs."
+        )
+    if not wanted and takes[0].endswith("logits") != (term.feature == "logits"):
         raise UserError(
             f"loss {term.name!r} cannot see feature {term.feature!r}: cross_entropy and other losses on logits (kl, "
             "js, kd) go with logits, ranking losses and relational_kd with before, after or parts."
@@ -97,7 +111,19 @@ def _seen(term: LossTerm, output: Output) -> tuple[Tensor, ...]:
         if output.parts is None:
             raise UserError(f"loss {term.name!r} needs parts, but the model has none; set parts: true.")
         return output.parts.unbind(1)
+    if term.feature in _PLACES:
+        return (_of_siamese(term, _PLACES[term.feature], output),)
     return (getattr(output, term.feature),)
+
+
+def _of_siamese(term: LossTerm, place: str, output: Output) -> Tensor:
+    found = getattr(output.siamese, place, None)
+    if found is None:
+        raise UserError(
+            f"loss {term.name!r} needs the {place.replace('_', ' ')} of a Siamese autoencoder, and the model has none: "
+            "take model siamese_autoencoder with a decoder, autoencoder vae or a pair head."
+        )
+    return found
 
 
 def _of_branch(term: LossTerm, name: str, output: Output) -> Tensor:
@@ -113,8 +139,10 @@ def _of_branch(term: LossTerm, name: str, output: Output) -> Tensor:
     return feature
 
 
-def _beside(term: LossTerm, labels: Tensor, lesson: Lesson | None) -> list[Tensor]:
-    """Return what a loss takes beside the feature: labels, or what a teacher says."""
+def _beside(term: LossTerm, output: Output, labels: Tensor, lesson: Lesson | None) -> list[Tensor]:
+    """Return what a loss takes beside the feature: labels, what a teacher says, or what else the model does."""
+    if term.feature in ("reconstruction", "distribution"):
+        return [_of_siamese(term, "pixels" if term.feature == "reconstruction" else "log_variance", output)]
     if not term.learns_from_teacher:
         return [labels]
     features, logits = lesson if lesson is not None else (None, None)
@@ -136,7 +164,7 @@ def _term(
         a, p, n = output.before.chunk(3)
         a_labels, _, n_labels = labels.chunk(3)
         return loss(a, p, n, a_labels, n_labels), dict(loss.stats)  # type: ignore[arg-type]
-    beside = _beside(term, labels, lesson)
+    beside = _beside(term, output, labels, lesson)
     values, reports = [], []
     for feature in _seen(term, output):
         values.append(loss(feature, *beside))

@@ -102,6 +102,9 @@ def inputs(name: str, features: Tensor, labels: Tensor, teacher: Tensor | None =
         "anchors": (features, features + 1, features - 1, labels, labels.flip(0)),
         "student logits": (features, teacher),
         "student features": (features, teacher),
+        "reconstruction": (features, teacher),
+        "means": (features, teacher),
+        "pair logits": (features @ features.T, labels),
     }
     given = kinds.get(takes_of(name)[0], (features, labels))
     return (*given, labels) if name == "kd" else given

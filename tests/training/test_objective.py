@@ -10,7 +10,7 @@ import torch
 from reidlab import losses
 from reidlab.errors import UserError
 from reidlab.models import Output
-from reidlab.models.output import Branch
+from reidlab.models.output import Branch, Siamese
 from reidlab.training.objective import Objective
 from reidlab.training.recipes import LossTerm
 
@@ -171,3 +171,50 @@ def test_the_active_share_is_that_of_the_ranking_loss_wherever_it_stands() -> No
     alone(output, LABELS)
     both(output, LABELS)
     assert both.stats["active_share"] == alone.stats["active_share"] and "accuracy" in both.stats
+
+
+def siamese_output() -> Output:
+    g = torch.Generator().manual_seed(3)
+    made = [torch.rand(6, 3, 4, 2, generator=g) for _ in range(2)]
+    mean, log_variance = (torch.randn(6, 8, generator=g) for _ in range(2))
+    pairs = torch.randn(6, 6, generator=g)
+    siamese = Siamese(mean, mean, mean, log_variance, made[0], made[1], pairs + pairs.T)
+    return make_output()._replace(siamese=siamese)
+
+
+def test_terms_of_an_autoencoder() -> None:
+    output = siamese_output()
+    siamese = output.siamese
+    assert siamese is not None
+    expected = {
+        "reconstruction": losses.build("reconstruction")(siamese.reconstruction, siamese.pixels),
+        "vae_kl": losses.build("vae_kl")(siamese.mean, siamese.log_variance),
+        "pair_bce": losses.build("pair_bce")(siamese.pairs, LABELS),
+        "sparsity": losses.build("sparsity")(output.before),
+    }
+    features = {"reconstruction": "reconstruction", "vae_kl": "distribution", "pair_bce": "pairs", "sparsity": "before"}
+    found = objective(*({"name": name, "feature": features[name], "weight": 2.0} for name in expected))
+    assert found(output, LABELS).item() == pytest.approx(2 * sum(value.item() for value in expected.values()), rel=1e-6)
+    for name, value in expected.items():
+        assert found.stats[f"loss_{name}"].item() == pytest.approx(value.item(), rel=1e-6)
+    assert {"psnr", "kl_nats", "pair_accuracy"} <= found.stats.keys()
+
+
+@pytest.mark.parametrize(
+    "name, feature", [("reconstruction", "before"), ("triplet", "pairs"), ("vae_kl", "pairs"), ("pair_bce", "logits")]
+)
+def test_features_of_an_autoencoder_go_with_their_losses(name: str, feature: str) -> None:
+    with pytest.raises(UserError, match=f"{name}.*{feature}"):
+        objective({"name": name, "feature": feature})
+
+
+@pytest.mark.parametrize(
+    "name, feature", [("reconstruction", "reconstruction"), ("vae_kl", "distribution"), ("pair_bce", "pairs")]
+)
+def test_models_that_are_no_autoencoders_are_told(name: str, feature: str) -> None:
+    found = objective({"name": name, "feature": feature})
+    with pytest.raises(UserError, match="siamese_autoencoder"):
+        found(make_output(), LABELS)
+    empty = make_output()._replace(siamese=Siamese(torch.rand(6, 8), torch.rand(6, 8)))
+    with pytest.raises(UserError, match="siamese_autoencoder"):
+        found(empty, LABELS)

@@ -12,7 +12,16 @@ from reidlab.errors import UserError, nearest
 from reidlab.models.parts.build import build_part
 from reidlab.registry import POOLINGS
 
-__all__ = ["POOLINGS", "AvgMaxPooling", "AvgPooling", "GeM", "MaxPooling", "StripePooling", "build_pooling"]
+__all__ = [
+    "POOLINGS",
+    "AvgMaxPooling",
+    "AvgPooling",
+    "GeM",
+    "GridPooling",
+    "MaxPooling",
+    "StripePooling",
+    "build_pooling",
+]
 
 MAX_PARTS = 256  # stripes; published models have 3 to 6, and maps of images 384 pixels high have 24 rows
 
@@ -39,6 +48,27 @@ class AvgMaxPooling(nn.Module):
     def forward(self, maps: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch channel"]:
         """Return [batch, channels]."""
         return maps.mean((2, 3)) + maps.amax((2, 3))
+
+
+class GridPooling(nn.Module):
+    """Mean over the cells of a grid: all of them, cell by cell, are the features (VGG-16 has 7 x 7).
+
+    Args:
+        rows, columns: of the grid; cells of maps that are smaller share positions.
+
+    Attributes:
+        parts: cells.
+    """
+
+    def __init__(self, rows: int = 7, columns: int = 7) -> None:
+        super().__init__()
+        if not (1 <= rows <= MAX_PARTS and 1 <= columns <= MAX_PARTS):
+            raise UserError(f"grid: rows={rows} and columns={columns} must be 1 to {MAX_PARTS}.")
+        self.rows, self.columns, self.parts = rows, columns, rows * columns
+
+    def forward(self, maps: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch channel cell"]:
+        """Return [batch, channels, rows * columns]."""
+        return torch.nn.functional.adaptive_avg_pool2d(maps, (self.rows, self.columns)).flatten(2)
 
 
 class GeM(nn.Module):

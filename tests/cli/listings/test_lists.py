@@ -20,7 +20,13 @@ from reidlab.params import MODELS as MODELS_OF_NOTEBOOKS
 from reidlab.training.objective import Objective
 from reidlab.training.recipes import LossTerm, Recipe, list_recipes, load_recipe
 
-PARAMETERS = ("corruptions", "metrics", "rerankings", "trackers")  # named by a notebook's parameter, not by a recipe
+PARAMETERS = (
+    "corruptions",
+    "maps",
+    "metrics",
+    "rerankings",
+    "trackers",
+)  # named by a notebook's parameter, not by a recipe
 ARGUMENTS = ("engines", "indexes")  # named by an argument of a function
 ALL = [(kind, name) for kind in KINDS for name in choose(kind)]
 

@@ -40,7 +40,7 @@ def test_against_loops(name: str, shape: tuple[int, ...]) -> None:
 
 
 def test_every_name_is_covered() -> None:
-    assert set(POOLINGS) == {*LOOPS, "stripes"}
+    assert set(POOLINGS) == {*LOOPS, "stripes", "grid"}
     assert all(entry.description for entry in POOLINGS.values())
 
 
@@ -49,6 +49,25 @@ def test_gradient(name: str) -> None:
     pooling = build_pooling(name, **({"parts": 2} if name == "stripes" else {})).double()
     maps = torch.rand((2, 2, 3, 2), dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
     assert torch.autograd.gradcheck(lambda x, *_: pooling(x), (maps, *pooling.parameters()))
+
+
+@pytest.mark.parametrize("rows, columns", [(7, 7), (2, 3), (1, 1)])
+def test_a_grid_is_torchs_adaptive_windows(rows: int, columns: int) -> None:
+    maps = maps_of((2, 4, 8, 4))
+    pooled = build_pooling("grid", rows=rows, columns=columns)(maps)
+    assert pooled.shape == (2, 4, rows * columns)
+    for row in range(rows):
+        for column in range(columns):
+            top, bottom = math.floor(row * 8 / rows), math.ceil((row + 1) * 8 / rows)
+            left, right = math.floor(column * 4 / columns), math.ceil((column + 1) * 4 / columns)
+            expected = maps[:, :, top:bottom, left:right].mean((2, 3))
+            torch.testing.assert_close(pooled[:, :, row * columns + column], expected)
+
+
+@pytest.mark.parametrize("rows, columns", [(0, 7), (7, 257)])
+def test_impossible_grids(rows: int, columns: int) -> None:
+    with pytest.raises(UserError, match="grid"):
+        build_pooling("grid", rows=rows, columns=columns)
 
 
 def test_parameters() -> None:
