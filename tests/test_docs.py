@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/guide.md", "data/README.md")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/guide.md", "docs/coming_from.md", "data/README.md")
 TOP = ("reidlab", "tests", "notebooks", "docs", "benchmarks")  # folders of the repository that no user fills
 PATH = re.compile(rf"(?:{'|'.join(TOP)})/[\w./*-]*")
 MODULE = re.compile(r"reidlab(?:\.[A-Za-z_]\w*)+")
