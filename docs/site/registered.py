@@ -113,29 +113,28 @@ def _write_datasets(target: Path) -> KindPage:
     folder = target / "by_name" / "datasets"
     folder.mkdir(parents=True, exist_ok=True)
     for name, entry in DATASETS.items():
-        text, meanings = explain(entry.factory)
-        types = {n: _type(p) for n, p in DATASETS.options(name).items()}
-        lines = [f"# {name}", "", f"*Data set:* {entry.description}.", "", text, ""]
-        place = entry.facts.get("folder")
-        lines += [f"Its usual place is `data/{place}`.", ""] if place else ["Its place is given as `root`.", ""]
-        lines += [f"Paper: {entry.facts['citation']}.", ""] if entry.facts.get("citation") else []
-        root = "" if place else ' -p root "$HOME/crops"'
-        lines += [
-            "```sh",
-            f"reidlab run 01 -p dataset {name}{root}",
-            "```",
-            "",
-            "```python",
-            "from reidlab import data",
-            "",
-        ]
-        given = f'"{name}"' if place else f'"{name}", "crops"'
-        lines += [f"table = data.read({given})", "```", ""]
-        lines += _table(options_of(DATASETS.options(name), meanings), types)
-        lines += ["How its folder must look: [Data](../../data.md).", ""]
-        (folder / f"{_file(name)}.md").write_text("\n".join(lines), encoding="utf-8")
+        (folder / f"{_file(name)}.md").write_text(_dataset(name, entry), encoding="utf-8")
     command = "`reidlab data list` lists them and says which ones are there."
     return _index(target, "datasets", "data sets", [(n, e.description) for n, e in DATASETS.items()], command)
+
+
+def _dataset(name: str, entry: Entry) -> str:
+    text, meanings = explain(entry.factory)
+    types = {n: _type(p) for n, p in DATASETS.options(name).items()}
+    own = "crops.csv" if name == "table" else "crops"
+    modules, root, place = "data", f'"{own}"', "Its place is given as `root`."
+    if entry.facts.get("maker"):
+        modules, root = "data, pedestrians", "pedestrians.built_in()"
+        place = "It is drawn below `data/cache` where it is missing."
+    elif entry.facts.get("folder"):
+        root, place = "", f"Its usual place is `data/{entry.facts['folder']}`."
+    lines = [f"# {name}", "", f"*Data set:* {entry.description}.", "", text, "", place, ""]
+    lines += [f"Paper: {entry.facts['citation']}.", ""] if entry.facts.get("citation") else []
+    command = f"reidlab run 01 -p dataset {name}" + ("" if entry.facts.get("folder") else f" -p root ~/{own}")
+    given = ", ".join(filter(None, [f'"{name}"', root]))
+    lines += ["```sh", command, "```", "", "```python", f"from reidlab import {modules}", ""]
+    lines += [f"table = data.read({given})", "```", "", *_table(options_of(DATASETS.options(name), meanings), types)]
+    return "\n".join([*lines, "How its folder must look: [Data sets](../../data.md).", ""])
 
 
 def _type(parameter: inspect.Parameter) -> str:
