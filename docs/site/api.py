@@ -16,10 +16,11 @@ from pathlib import Path
 from types import ModuleType
 
 import reidlab
+from reidlab.registry import Registry
 
 __all__ = ["ApiPage", "Public", "api_pages", "write_api"]
 
-HIDDEN = ("reidlab.__main__",)
+HIDDEN = ("reidlab.__main__", "reidlab.cli")  # users meet these as a command
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,16 @@ def _public(name: str, module: ModuleType) -> Public:
     home = getattr(value, "__module__", None)
     named = getattr(value, "__qualname__", "") == name and isinstance(home, str)
     target = f"{home}.{name}" if named and hasattr(importlib.import_module(home), name) else _assigned(name, module)
-    text = inspect.cleandoc(value.__doc__ or "") if named else ""
+    text = inspect.cleandoc(value.__doc__ or "") if named else _of_constant(value)
     return Public(name, module.__name__, target, text.split("\n\n")[0].replace("\n", " "))
+
+
+def _of_constant(value: object) -> str:
+    """Say what a constant is: which registry, or its value where that is short."""
+    if isinstance(value, Registry):
+        return f"The registry of {value.plural}."
+    text = repr(value)
+    return f"`{text}`" if len(text) < 60 and isinstance(value, (str, int, float, tuple)) else ""
 
 
 def _assigned(name: str, module: ModuleType) -> str:

@@ -66,7 +66,7 @@ def write_pages(target: Path, executed: Path | None) -> list[Any]:
                 *({kind.title: [kind.index, *({n: f} for n, f in kind.entries)]} for kind in kinds),
             ]
         },
-        {"Python": ["api/index.md", *({page.module: page.file} for page in api)]},
+        {"Python": ["api/index.md", *({page.module.removeprefix("reidlab."): page.file} for page in api)]},
         {
             "Results": [
                 "results/index.md",

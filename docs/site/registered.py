@@ -87,10 +87,11 @@ def _entry(one: str, name: str, listed: Listed, types: Mapping[str, str], entry:
 def _table(options: list[Option] | Any, types: Mapping[str, str]) -> list[str]:
     if not options:
         return []
-    lines = ["| option | type | default | meaning |", "|---|---|---|---|"]
+    lines = ['<div class="options" markdown>', "", "| option | type | default | meaning |", "|---|---|---|---|"]
     for each in options:
         default = f"`{_cell(each.default)}`" if each.default else "must be given"
         lines.append(f"| `{each.name}` | {_cell(types.get(each.name, ''))} | {default} | {_cell(each.meaning)} |")
+    lines += ["", "</div>"]
     return [*lines, ""]
 
 
