@@ -86,7 +86,8 @@ class Scorer:
 
     def _queries(self, rows: Ints) -> Floats:
         query = self.problem.query
-        dense = rows[-1] - rows[0] + 1 == len(rows)  # nothing is copied where queries differ, as they do
+        # nothing is copied where queries differ, as they do
+        dense = len(rows) > 0 and rows[-1] - rows[0] + 1 == len(rows) and bool((rows[1:] > rows[:-1]).all())
         return query[rows[0] : rows[-1] + 1] if dense else query[rows]
 
     def _tied(self, found: Floats) -> Floats:

@@ -14,17 +14,18 @@ import numpy.typing as npt
 from jaxtyping import Float, Int64
 
 from reidlab.retrieval.checks import check_choice, check_real, check_whole
+from reidlab.retrieval.counting import LARGE
 from reidlab.retrieval.distance_rows import BLOCK_MIB, Distances
 from reidlab.retrieval.inputs import Problem, as_vectors
 from reidlab.retrieval.reranking.neighbours import Neighbours, nearest_neighbours, unit
-from reidlab.retrieval.scoring import Scorer
+from reidlab.retrieval.reranking.overlap import compiled_mixer, mix_with_numpy
+from reidlab.retrieval.scoring import ROWS, Scorer
 
 __all__ = ["MOST", "KReciprocal", "encoding"]
 
 MOST = 10_000  # neighbours
 INPUTS = ("euclidean", "cosine")
 PAIRS = 4096  # images that are multiplied at a time
-FEW = 16  # queries whose weights are compared at a time: what is found stays in the cache
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[Any]
@@ -80,36 +81,48 @@ class KReciprocal(Distances):
             query, gallery = (unit(as_vectors(*side, "cosine")) for side in (("query", query), ("gallery", gallery)))
         self.scorer = Scorer(replace(problem, query=query, gallery=gallery, metric="euclidean"))
         self.shape, self.dtype = (len(query), len(gallery)), query.dtype
+        self.dots: Floats | None = None
         self.columns = self._near_any(block_mib)
         vectors = np.concatenate([query, gallery if self.columns is None else gallery[self.columns]])
-        found = nearest_neighbours(vectors, max(k1 + 1, k2), block_mib=block_mib, farthest=True)
+        keep = len(query) if self.columns is None else 0
+        found = nearest_neighbours(vectors, max(k1 + 1, k2), block_mib=block_mib, farthest=True, keep=keep)
         weights = encoding(vectors, found, k1=k1, k2=k2, power=self.power)
-        self.farthest = _divisors(found)[: len(query)]
-        self.of_queries, self.lists = weights[: len(query)], weights[len(query) :].tocsc()
+        self.farthest, self.dots = _divisors(found)[: len(query)], found.dots
+        self.of_queries, lists = weights[: len(query)], weights[len(query) :].tocsc()
+        images = lists.indices if self.columns is None else self.columns.astype(lists.indices.dtype)[lists.indices]
+        self.lists = lists.indptr, images, lists.data  # of each image: the gallery images that have a weight of it
+        self.mix = (compiled_mixer() if len(query) * len(gallery) >= LARGE else None) or mix_with_numpy
 
     def rows(self, queries: Int64[np.ndarray, " row"]) -> Float[np.ndarray, "row gallery"]:
         """Return the distances of queries, given by their rows, to the whole gallery."""
-        found = np.empty((len(queries), self.shape[1]), self.dtype)
-        for begin in range(0, len(queries), FEW):
-            few = queries[begin : begin + FEW]
-            square = self._squares(few)
-            jaccard = self._jaccard(few)
-            if self.top is not None and self.top < self.shape[1]:
-                jaccard[square > self._limits(square)] = 1
-            plain = (square / self.farthest[few, None]) ** self.power
-            found[begin : begin + FEW] = (1 - self.share) * jaccard + self.share * plain
+        found = self._plain(queries, self.farthest[queries])
+        part = self.of_queries[queries]
+        limit = np.full(len(queries), np.inf, self.dtype)
+        if self.top is not None and self.top < self.shape[1]:
+            limit = self._limits(found)
+        self.mix(found, limit, self.share, part.indptr, part.indices, part.data, *self.lists)
         return found
 
-    def _squares(self, queries: Ints) -> Floats:
-        """Return squared Euclidean distances [query, gallery]."""
-        dots = self.scorer.multiply(queries)
-        score = self.scorer.finish(dots, dots)
-        return np.maximum(self.scorer.query_squares[queries, None].astype(self.dtype) - 2 * score, 0)
+    def _plain(self, queries: Ints, farthest: Floats) -> Floats:
+        """Return plain distances [query, gallery], divided by the farthest of each query."""
+        found = np.empty((len(queries), self.shape[1]), self.dtype)
+        for begin in range(0, len(queries), ROWS):
+            few = queries[begin : begin + ROWS]
+            square = found[begin : begin + ROWS]
+            dots = self.scorer.tiled(few, square) if self.dots is None else self.dots[few]
+            self.scorer.finish(dots, square)
+            square *= -2
+            square += self.scorer.query_squares[few, None].astype(self.dtype)
+            np.maximum(square, 0, out=square)
+            square /= farthest[begin : begin + ROWS, None]
+            if self.power == 2:
+                square *= square
+        return found
 
-    def _limits(self, square: Floats) -> Floats:
-        """Return how far the last image is that is re-ranked [query, 1]."""
+    def _limits(self, plain: Floats) -> Floats:
+        """Return how far the last image is that is re-ranked [query]."""
         assert self.top is not None
-        return np.partition(square, self.top - 1, axis=1)[:, self.top - 1 : self.top]
+        return np.partition(plain, self.top - 1, axis=1)[:, self.top - 1]
 
     def _near_any(self, block_mib: float) -> Ints | None:
         """Return the gallery images that are re-ranked for any query, or None for all."""
@@ -118,28 +131,10 @@ class KReciprocal(Distances):
         near = np.zeros(self.shape[1], bool)
         step = max(1, int(block_mib * 2**20 / (4 * self.shape[1] * self.dtype.itemsize)))
         for begin in range(0, self.shape[0], step):
-            square = self._squares(np.arange(begin, min(begin + step, self.shape[0])))
-            near |= (square <= self._limits(square)).any(axis=0)
+            queries = np.arange(begin, min(begin + step, self.shape[0]))
+            plain = self._plain(queries, np.ones(len(queries), self.dtype))
+            near |= (plain <= self._limits(plain)[:, None]).any(axis=0)
         return None if near.all() else np.flatnonzero(near)
-
-    def _jaccard(self, queries: Ints) -> Floats:
-        """Return Jaccard distances [query, gallery]: only images that share a neighbour are looked at."""
-        part, lists = self.of_queries[queries], self.lists
-        n_images = lists.shape[0]
-        begins = lists.indptr[part.indices].astype(np.int64)
-        counts = lists.indptr[part.indices + 1] - begins
-        shift = begins - (np.cumsum(counts) - counts)
-        at = np.arange(counts.sum()) + np.repeat(shift, counts)
-        smaller = np.minimum(np.repeat(part.data, counts), lists.data[at])
-        line = np.repeat(np.arange(len(queries)) * n_images, np.diff(part.indptr))
-        place = np.repeat(line, counts) + lists.indices[at]
-        shared = np.bincount(place, smaller, minlength=len(queries) * n_images).reshape(len(queries), n_images)
-        jaccard = 1 - shared / (2 - shared)
-        if self.columns is None:
-            return np.asarray(jaccard)
-        found = np.ones((len(queries), self.shape[1]))
-        found[:, self.columns] = jaccard
-        return found
 
 
 def encoding(vectors: Float[np.ndarray, "image dim"], found: Neighbours, *, k1: int, k2: int, power: int = 1) -> Sparse:

@@ -1,4 +1,4 @@
-"""Find the nearest neighbours of every image among all images, in blocks of rows and on several threads."""
+"""Find the nearest neighbours of every image among all images, in blocks and on several threads."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ import numpy.typing as npt
 from jaxtyping import Float, Int64
 
 from reidlab.retrieval.blas import one_blas_thread
+from reidlab.retrieval.counting import LARGE
 from reidlab.retrieval.equal import first_equal
 from reidlab.retrieval.ranking import n_threads
+from reidlab.retrieval.reranking.all_pairs import MOST, compiled_keeper, nearest_of_pairs
 from reidlab.retrieval.scoring import Scorer
 
 __all__ = ["Neighbours", "nearest_in_gallery", "nearest_neighbours", "unit"]
 
+PAIRS = 2**20  # of images, that are listed and sorted at a time
 SHARES = 16  # a row is cut into so many shares a neighbour
 ROOM = 2.0  # what a block takes beside its scores: differences, masks, what is found
 
@@ -28,12 +31,14 @@ Floats = npt.NDArray[Any]
 class Neighbours:
     """The images nearest to each image, itself among them; equal distances stand in the order of the images.
 
-    `square` are squared Euclidean distances, `farthest` is the squared distance of the farthest of all images.
+    `square` are squared Euclidean distances, `farthest` is the squared distance of the farthest of all images. `dots`
+    are the dot products of the first images with all others, where they were kept.
     """
 
     index: Int64[np.ndarray, "image rank"]
     square: Float[np.ndarray, "image rank"]
     farthest: Float[np.ndarray, " image"]
+    dots: Float[np.ndarray, "first other"] | None = None
 
 
 def unit(vectors: Float[np.ndarray, "image dim"]) -> Float[np.ndarray, "image dim"]:
@@ -44,32 +49,51 @@ def unit(vectors: Float[np.ndarray, "image dim"]) -> Float[np.ndarray, "image di
 
 
 def nearest_neighbours(
-    vectors: Float[np.ndarray, "image dim"], k: int, *, block_mib: float, farthest: bool = False
+    vectors: Float[np.ndarray, "image dim"], k: int, *, block_mib: float, farthest: bool = False, keep: int = 0
 ) -> Neighbours:
     """Return the `k` nearest of all images for each image (all of them where there are fewer), by Euclidean distance.
 
     Equal vectors have equal distances to everything, and 0 to each other, on every machine: each is compared once.
+    Many images are compared by half of the products (`all_pairs`).
 
     Args:
         vectors: finite floats.
         k: how many, the image itself included; 1 or more.
         block_mib: memory for scores, over all threads.
         farthest: look for the farthest image too; else that is 0 for all.
+        keep: so many images' products with those after them are kept, if all vectors differ, there are many, and half
+            of `block_mib` has room; 0 keeps none.
     """
     k = min(k, len(vectors))
     first = first_equal(vectors)
     rows, of_row = np.unique(first, return_inverse=True)
-    held = vectors if len(rows) == len(vectors) else vectors[rows]
+    if len(rows) == len(vectors):
+        return _search(vectors, k, None, block_mib, farthest, keep)
+    found = _search(vectors[rows], k, _Copies(of_row, k), block_mib, farthest, 0)
+    return Neighbours(found.index[of_row], found.square[of_row], found.farthest[of_row])
+
+
+def _search(held: Floats, k: int, copies: _Copies | None, block_mib: float, farthest: bool, keep: int) -> Neighbours:
+    """Return the neighbours of vectors that all differ, by the quicker of two ways."""
+    threads = min(n_threads(), len(held))
+    keeper = compiled_keeper() if len(held) ** 2 >= LARGE and k <= MOST else None
+    if keeper is not None:
+        dots, room = None, keep * (len(held) - keep) * held.itemsize / 2**20
+        if 0 < room <= block_mib / 2:
+            dots = np.empty((keep, len(held) - keep), held.dtype)
+            block_mib /= 2
+        count = min(k, len(held))
+        index, square, far = nearest_of_pairs(keeper, held, count, threads=threads, block_mib=block_mib, dots=dots)
+        if copies is not None:
+            index, square = copies.listed(index, square, k)
+        return Neighbours(index, square, far if farthest else np.zeros_like(far), dots)
     half = np.einsum("ij,ij->i", held, held) / 2
-    copies = _Copies(of_row, k) if len(rows) < len(vectors) else None
-    threads = min(n_threads(), len(rows))
-    step = max(1, int(block_mib * 2**20 / (threads * ROOM * len(rows) * held.itemsize)))
+    step = max(1, int(block_mib * 2**20 / (threads * ROOM * len(held) * held.itemsize)))
     # BLAS threads would go on spinning while the others search
     with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
-        begins = range(0, len(rows), step)
+        begins = range(0, len(held), step)
         parts = list(pool.map(lambda begin: _block(held, half, begin, step, k, copies, farthest), begins))
-    index, square, far = (np.concatenate(part) for part in zip(*parts))
-    return Neighbours(index, square, far) if copies is None else Neighbours(index[of_row], square[of_row], far[of_row])
+    return Neighbours(*(np.concatenate(part) for part in zip(*parts)))
 
 
 class _Copies:
@@ -87,6 +111,17 @@ class _Copies:
         images = self.order[np.repeat(self.begin[column], counts) + within]
         return np.repeat(row, counts), images, np.repeat(square, counts)
 
+    def listed(self, index: Ints, square: Floats, k: int) -> tuple[Ints, Floats]:
+        """Put in the place of each row's neighbours [row, rank] their images, and keep the nearest `k`."""
+        step = max(1, PAIRS // (index.shape[1] * int(self.counts.max())))
+        parts = []
+        for begin in range(0, len(index), step):
+            part = index[begin : begin + step]
+            row = np.repeat(np.arange(len(part)), part.shape[1])
+            pairs = self.spread(row, part.ravel(), square[begin : begin + step].ravel())
+            parts.append(_nearest_of(len(part), *pairs, k))
+        return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+
 
 def _block(
     held: Floats, half: Floats, begin: int, step: int, k: int, copies: _Copies | None, farthest: bool
@@ -103,9 +138,14 @@ def _block(
     square = np.maximum(2 * (half[part][row] - scores[row, column]), 0)
     if copies is not None:
         row, column, square = copies.spread(row, column, square)
+    return *_nearest_of(count, row, column, square, k), np.maximum(far, 0)
+
+
+def _nearest_of(count: int, row: Ints, column: Ints, square: Floats, k: int) -> tuple[Ints, Floats]:
+    """Return the `k` nearest columns of each of `count` rows and their squared distances, of pairs in any order."""
     order = np.lexsort((column, square, row))
-    at = np.searchsorted(row[order], own)[:, None] + np.arange(k)
-    return column[order[at]], square[order[at]], np.maximum(far, 0)
+    at = np.searchsorted(row[order], np.arange(count))[:, None] + np.arange(k)
+    return column[order[at]], square[order[at]]
 
 
 def _largest(scores: Floats, k: int) -> tuple[Ints, Ints]:

@@ -13,6 +13,8 @@ from retrieval_cases import golden, random_data
 
 from reidlab.errors import UserError
 from reidlab.retrieval import evaluate, ranking, rerank
+from reidlab.retrieval.reranking import k_reciprocal as k_reciprocal_module
+from reidlab.retrieval.reranking import neighbours
 
 GOLDEN = [
     ({"k1": 4, "k2": 2}, [0.292996, 0.992935, 0.968071, 0.898529], 116.1335, 0.826587, 0.863095),
@@ -91,6 +93,34 @@ def test_lambda_one_is_the_plain_ranking() -> None:
     plain = evaluate(**data)
     found = evaluate(**data, rerank="k_reciprocal", rerank_options={"lambda_value": 1.0})
     assert found.mean_ap == pytest.approx(plain.mean_ap) and found.mean_inp == pytest.approx(plain.mean_inp)
+
+
+@pytest.mark.parametrize("distance", ["euclidean", "cosine"])
+@pytest.mark.parametrize("options", [{}, {"top": 20}, {"k1": 3, "k2": 1, "lambda_value": 0.0}])
+def test_compiled_and_plain_ways_agree(options: dict[str, Any], distance: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = random_data(23, n_query=80, n_gallery=700, dim=5)
+    plain = rerank(data["query"], data["gallery"], distance=distance, **options).dense()
+    for module in (k_reciprocal_module, neighbours):
+        monkeypatch.setattr(module, "LARGE", 0)
+    compiled = rerank(data["query"], data["gallery"], distance=distance, **options)
+    np.testing.assert_allclose(compiled.dense(), plain, atol=1e-12)
+    np.testing.assert_allclose(compiled.rows(np.arange(70)), plain[:70], atol=1e-12)
+
+
+def test_without_numba_the_same_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = random_data(29)
+    expected = rerank(data["query"], data["gallery"]).dense()
+    for module, name in ((k_reciprocal_module, "compiled_mixer"), (neighbours, "compiled_keeper")):
+        monkeypatch.setattr(module, "LARGE", 0)
+        monkeypatch.setattr(module, name, lambda: None)
+    np.testing.assert_array_equal(rerank(data["query"], data["gallery"]).dense(), expected)
+
+
+@pytest.mark.parametrize("at", [[2, 1, 4], [3, 3, 5], [0], slice(0, 0), [5, 4, 3]])
+def test_rows_in_any_order(at: Any) -> None:
+    data = random_data(31)
+    found = rerank(data["query"], data["gallery"])
+    np.testing.assert_allclose(found[at], found.dense()[at], atol=1e-12)
 
 
 @pytest.mark.parametrize("rule", ranking.RULES)
