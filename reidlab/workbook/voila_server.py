@@ -17,6 +17,7 @@ from typing import Any
 
 from reidlab.errors import UserError
 from reidlab.paths import CALLED_FROM
+from reidlab.progress import PROGRESS
 from reidlab.workbook.frugal import forgo
 
 __all__ = ["HOST", "check_voila", "main", "voila_command", "voila_environment"]
@@ -60,7 +61,8 @@ def voila_environment(token: str) -> dict[str, str]:
     Args:
         token: without which no page is given out.
     """
-    return {**os.environ, "JUPYTER_TOKEN": token, "TQDM_DISABLE": "1", CALLED_FROM: str(Path.cwd())}
+    quiet = {"TQDM_DISABLE": "1", PROGRESS: os.devnull}  # bars that have vanished would leave errors in the page
+    return {**os.environ, **quiet, "JUPYTER_TOKEN": token, CALLED_FROM: str(Path.cwd())}
 
 
 def main() -> None:
