@@ -73,9 +73,7 @@ def similarity_elsewhere(problem: Problem, vectors: Any, image: Ints, code: Ints
     own = problem.query_codes
     cells, cell = np.unique(own * (int(cams.max()) + 1) + cams, return_inverse=True)
     n_codes = int(own.max()) + 1
-    of_code, of_cell = np.zeros((n_codes, vectors.shape[1])), np.zeros((len(cells), vectors.shape[1]))
-    np.add.at(of_code, own, vectors)
-    np.add.at(of_cell, cell, vectors)
+    of_code, of_cell = _sums(own, n_codes, vectors), _sums(cell, len(cells), vectors)
     size, cell_size = np.bincount(own, minlength=n_codes), np.bincount(cell)
     wanted = code * (int(cams.max()) + 1) + cams[image]
     place = np.minimum(np.searchsorted(cells, wanted), len(cells) - 1)
@@ -88,3 +86,11 @@ def similarity_elsewhere(problem: Problem, vectors: Any, image: Ints, code: Ints
         total = np.einsum("ij,ij->i", vectors[image[part]], sums)
         found[part] = np.where(count > 0, total / np.maximum(count, 1), np.nan)
     return found
+
+
+def _sums(code: Ints, count: int, vectors: Any) -> Floats:
+    """Add up the vectors of each code [code, dim], in their order (`np.add.at` takes four times as long)."""
+    from scipy.sparse import csr_array
+
+    member = csr_array((np.ones(len(code)), (code, np.arange(len(code)))), shape=(count, len(code)))
+    return np.asarray(member @ vectors)
