@@ -16,6 +16,7 @@ from reidlab.registry import (
     ATTENTIONS,
     AUTOENCODERS,
     BACKBONES,
+    BALANCES,
     CLASSIFIERS,
     CORRUPTIONS,
     DECODERS,
@@ -241,6 +242,7 @@ KINDS: dict[str, Kind] = {
     "decoders": Kind("decoder", "decoders of autoencoders", _from(DECODERS, _in_siamese("decoder"))),
     "pair_heads": Kind("pair head", "classifiers of pairs", _from(PAIR_HEADS, _in_siamese("pair_head"))),
     "losses": Kind("loss", "losses", _losses),
+    "balances": Kind("balance", "balances of several losses", _from(BALANCES, "balance: {name: NAME}")),
     "transforms": Kind(
         "transform", "transforms of training images", _from(TRANSFORMS, "augment: {steps: [{name: NAME}]}")
     ),

@@ -1,6 +1,7 @@
 """What is chosen by name: models and their parts, losses, transforms, samplers, schedules, optimisers, data sets."""
 
 from reidlab.registry.entries import Entry, Registry, names_code
+from reidlab.registry.of_balance import BALANCES
 from reidlab.registry.of_data import CORRUPTIONS, DATASETS, SAMPLERS, TRANSFORMS
 from reidlab.registry.of_explain import MAPS
 from reidlab.registry.of_models import (
@@ -22,6 +23,7 @@ __all__ = [
     "ATTENTIONS",
     "AUTOENCODERS",
     "BACKBONES",
+    "BALANCES",
     "CLASSIFIERS",
     "CORRUPTIONS",
     "DATASETS",
@@ -62,6 +64,7 @@ REGISTRIES: tuple[Registry, ...] = (
     DECODERS,
     PAIR_HEADS,
     LOSSES,
+    BALANCES,
     TRANSFORMS,
     CORRUPTIONS,
     SAMPLERS,

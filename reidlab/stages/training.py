@@ -89,7 +89,9 @@ def _weights_digests(recipe: Recipe) -> list[str]:
     files = [find(given)] if isinstance(given, str) and given else []
     if recipe.start:
         return [saved_digest(saved_model(recipe.start)), *teacher_digests(recipe.teachers)]
-    return [file_digest(path) for path in files if exists(path) and path.is_file()] + teacher_digests(recipe.teachers)
+    begun = [file_digest(path) for path in files if exists(path) and path.is_file()]
+    begun += [saved_digest(saved_model(run, option)) for option, run in recipe.parts_from.items()]
+    return begun + teacher_digests(recipe.teachers)
 
 
 def trained_model(run: Run) -> nn.Module:

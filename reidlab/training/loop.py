@@ -31,7 +31,7 @@ from reidlab.training.objective import Objective
 from reidlab.training.optimizers import described
 from reidlab.training.recipes import Recipe
 from reidlab.training.run import TrainingRun, facts_of, read_finished, summarise, write_finished
-from reidlab.training.start import begin_from
+from reidlab.training.start import begin_from, begin_parts
 from reidlab.training.task import make_task
 from reidlab.training.telling import Telling
 from reidlab.training.tracking import Tracking, check_tracking
@@ -115,9 +115,10 @@ class _Training:
         self.config = {"spec": recipe.model, "num_classes": n_classes, "recipe": recipe.name}
         model = build(without_weights(recipe.model) if recipe.start else recipe.model, n_classes)
         self.started = begin_from(model, recipe.start, self.task) if recipe.start else ""
+        self.started = begin_parts(model, recipe.parts_from) or self.started
         check_student(recipe, model)
         give_class_counts(model, self.task.labels)
-        objective = Objective(complete_terms(recipe.losses, model, self.task.n_identities))
+        objective = Objective(complete_terms(recipe.losses, model, self.task.n_identities), recipe.balance)
         augment = Augment(**recipe.augment.model_dump())
         self.batch = BatchMaker(pixels, augment, model.preprocess, self.compute, seed)  # type: ignore[arg-type]
         self.validator = make_validator(table, pixels, self.compute, seed=seed)

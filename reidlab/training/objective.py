@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +12,7 @@ from torch import Tensor, nn
 from reidlab import losses
 from reidlab.errors import UserError, nearest
 from reidlab.models import Output
+from reidlab.training.balancing import build_balance
 from reidlab.training.distill import Lesson
 from reidlab.training.recipes import LossTerm
 
@@ -25,7 +28,7 @@ _PLACES = dict(_SIAMESE.values())
 
 
 class Objective(nn.Module):
-    """Sum the weighted terms of a recipe on one batch.
+    """Put the terms of a recipe together on one batch: their weighted sum, or as its balance says.
 
     Attributes:
         stats: after a call, `loss_<name>` of every term (`loss_<name>_<feature>` where two terms share a name) and what
@@ -33,13 +36,15 @@ class Objective(nn.Module):
             report the same figure, that of the first ranking loss, or else of the first term.
     """
 
-    def __init__(self, terms: tuple[LossTerm, ...]) -> None:
+    def __init__(self, terms: tuple[LossTerm, ...], balance: Mapping[str, Any] | None = None) -> None:
         super().__init__()
         self.terms = terms
         self.losses = nn.ModuleList(losses.build(term.name, **term.options) for term in terms)
         for term in terms:
             _check_feature(term)
         self.labels = _labels(terms)
+        given = dict(balance or {"name": "fixed"})
+        self.balance = build_balance(str(given.pop("name", "")), len(terms), **given)
         self.stats: dict[str, Tensor] = {}
 
     @property
@@ -55,16 +60,18 @@ class Objective(nn.Module):
             labels: of the batch.
             lesson: what its teachers say of the batch, for losses that learn from it.
         """
-        total = output.before.new_zeros(())
+        values: list[Tensor] = []
         self.stats = {}
         later: dict[str, Tensor] = {}
         for label, term, loss in zip(self.labels, self.terms, self.losses):
             value, reported = _term(term, loss, output, labels, lesson)
-            total = total + term.weight * value
+            values.append(value)
             self.stats[label] = value.detach()
             for name, figure in reported.items():
                 (later if term.feature == "logits" or term.learns_from_teacher else self.stats).setdefault(name, figure)
-        self.stats = {**later, **self.stats}  # active_share is that of triplets wherever there are some
+        shared = output.before if output.siamese is None else output.siamese.features
+        total, figures = self.balance(values, [term.weight for term in self.terms], shared, self.labels)
+        self.stats = {**later, **self.stats, **figures}  # active_share is that of triplets wherever there are some
         return total
 
 

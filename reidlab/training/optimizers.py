@@ -89,12 +89,15 @@ def _groups(part: OptimizerPart, model: nn.Module) -> list[dict[str, Any]]:
 
 
 def build_loss_optimizer(part: OptimizerPart, objective: Objective) -> torch.optim.Optimizer | None:
-    """Build the optimiser of what losses learn (centres): plain SGD at `loss_lr`, not scheduled; None without any."""
+    """Build the optimiser of what losses and their balance learn: plain SGD, not scheduled; None if nothing does."""
     groups: list[dict[str, Any]] = []
     for label, loss in zip(objective.labels, objective.losses):
         parameters = [p for p in loss.parameters() if p.requires_grad]
         if parameters:
             groups.append({"params": parameters, "name": label})
+    learned = list(objective.balance.parameters())
+    if learned:
+        groups.append({"params": learned, "name": "balance", "lr": objective.balance.lr})
     return torch.optim.SGD(groups, lr=part.loss_lr) if groups else None
 
 

@@ -46,6 +46,10 @@ class Recipe(Part):
     sampler: SamplerPart = SamplerPart()
     augment: AugmentPart = AugmentPart()
     losses: tuple[LossTerm, ...] = Field(min_length=1)
+    balance: dict[str, Any] = Field(
+        default={"name": "fixed"},
+        description="how losses are put together: a name of `reidlab balances`, its options",
+    )
     optimizer: OptimizerPart = OptimizerPart()
     schedule: dict[str, Any] = Field(default={"name": "constant"})
     epochs: int = Field(default=10, ge=1)
@@ -60,6 +64,11 @@ class Recipe(Part):
     start: str = Field(
         default="", description="training run or folder of a saved model whose weights the training starts from"
     )
+    pre_backbone: str = Field(
+        default="", description="training run or saved model whose backbone the training starts from"
+    )
+    pre_autoencoder: str = Field(default="", description="the same for autoencoder and decoder")
+    pre_classifier: str = Field(default="", description="the same for the pair head")
     teachers: Names = Field(
         default=(), description="training runs or saved models that its distillation losses learn from, averaged"
     )
@@ -73,6 +82,18 @@ class Recipe(Part):
     def experiment(self) -> dict[str, Any]:
         """Return everything that decides the result as plain data: all fields but the descriptions."""
         return self.model_dump(mode="json", exclude={"source", "expected"})
+
+    @property
+    def parts_from(self) -> dict[str, str]:
+        """Return the parts of the model that start from another one: pre_<part> and what was given for it."""
+        given = {name: getattr(self, name) for name in ("pre_backbone", "pre_autoencoder", "pre_classifier")}
+        return {name: run for name, run in given.items() if run}
+
+    @model_validator(mode="after")
+    def _one_beginning(self) -> Self:
+        if self.start and self.parts_from:
+            raise ValueError(f"start takes the whole model over: leave out {' and '.join(self.parts_from)}")
+        return self
 
     @model_validator(mode="after")
     def _averages_fit(self) -> Self:
