@@ -15,7 +15,7 @@ from importlib.resources import files
 from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
 import ipywidgets
-from traitlets import HasTraits
+from traitlets import HasTraits, link
 
 from reidlab.errors import UserError, printable
 
@@ -26,6 +26,7 @@ ERRORS_SWITCH = "REIDLAB_EXPLORER_ERRORS"  # "raise": handlers raise what they h
 P = ParamSpec("P")
 R = TypeVar("R")
 Self = TypeVar("Self", bound="Explorer")
+Control = TypeVar("Control", bound=ipywidgets.Widget)
 
 
 @functools.cache
@@ -119,6 +120,11 @@ class Explorer:
     def fill(self, *children: ipywidgets.Widget) -> None:
         """Put controls and views into the widget, the status line below them."""
         self.widget.children = (self.style, *children, self.status)
+
+    def bind(self, trait: str, control: Control, attribute: str = "value") -> Control:
+        """Let a control show and change a trait of the state; return the control."""
+        self.owns(link((self.state, trait), (control, attribute)))
+        return control
 
     def owns(self, *things: Any) -> None:
         """Let `close` close these too: widgets outside the root box, links, whatever has `close` or `unlink`."""

@@ -109,7 +109,7 @@ function render({ model, el }) {
     held.words.textContent = item.caption;
     held.detail.textContent = item.detail;
     held.picture.setAttribute("alt", item.alt || item.caption);
-    held.card.setAttribute("title", [item.caption, item.detail].filter(Boolean).join("\n"));
+    held.card.setAttribute("title", [item.alt || item.caption, item.detail].filter(Boolean).join("\n"));
     held.card.setAttribute("aria-label", [item.sign, item.alt || item.caption, item.detail].filter(Boolean).join(", "));
     held.card.setAttribute("data-key", item.key);
     held.card.setAttribute("data-number", String(number));

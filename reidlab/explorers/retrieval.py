@@ -1,0 +1,222 @@
+"""Rankings one by one: a strip of queries, and what a gallery gives for the chosen one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import traitlets
+
+from reidlab.errors import UserError
+from reidlab.explorers import twins
+from reidlab.explorers.base import Explorer, shown_errors
+from reidlab.explorers.grid import Grid, item
+from reidlab.explorers.pictures import Picture
+from reidlab.explorers.rankings import Ranked, Rankings
+from reidlab.explorers.retrieval_views import RetrievalControls, about, file_of, hits, thumbnails_of, told, who
+from reidlab.explorers.strip import ORDERS, Queries
+from reidlab.explorers.uploads import Uploads, embedder_of, read_upload
+from reidlab.retrieval.vectors import Embeddings
+
+if TYPE_CHECKING:
+    from reidlab.data.pixels import PixelStore
+    from reidlab.retrieval.calibrated import Calibration
+    from reidlab.retrieval.outcome import RetrievalResult
+
+__all__ = ["RetrievalExplorer"]
+
+STRIP = 24  # queries in the strip at once
+PAST = 50  # steps back
+
+
+class RetrievalState(traitlets.HasTraits):
+    """What is chosen: whose ranking ("q3": query 3, "g3": gallery image 3, "u1": the first upload), and what of it."""
+
+    subject = traitlets.Unicode("q0")
+    history = traitlets.List(traitlets.Unicode())
+    order = traitlets.Enum(tuple(ORDERS), "table")
+    pid = traitlets.Unicode("")
+    only_wrong = traitlets.Bool(False)
+    seed = traitlets.Int(0)
+    k = traitlets.Int(20, min=1, max=100)
+    camera = traitlets.Unicode("")  # "": all, "others": not the query's, "camera:NAME"
+    rerank = traitlets.Unicode("")
+    show_ignored = traitlets.Bool(True)
+
+
+class RetrievalExplorer(Explorer):
+    """Look through rankings; each is the one that `retrieval` scores.
+
+    Args:
+        query: embeddings of the queries.
+        gallery: embeddings of the gallery, by the same model.
+        result: scores of the queries; None: they are computed when an order needs them.
+        store: decoded pixels of the query table followed by the gallery table; or (store, table) of any table that has
+            all of their paths; None: files are read.
+        calibration: turns cosines into probabilities that a pair shows one person; without it cosines are shown.
+        prior: share of pairs that show one person, for these probabilities.
+        model: embeds uploaded images: what made the embeddings, or a function from pixels, uint8 [height, width, 3], to
+            an embedding [dim]; None: nothing can be uploaded.
+        metric: "cosine" or "euclidean"; None: that of the result, or cosine.
+
+    Raises:
+        UserError: as `retrieval.evaluate`, scores of other queries, or a store without these images.
+    """
+
+    name: ClassVar[str] = "retrieval"
+    title: ClassVar[str] = "Retrieval"
+    state: RetrievalState
+
+    def __init__(
+        self,
+        query: Embeddings,
+        gallery: Embeddings,
+        result: RetrievalResult | None = None,
+        *,
+        store: PixelStore | tuple[PixelStore, pd.DataFrame] | None = None,
+        calibration: Calibration | None = None,
+        prior: float = 0.5,
+        model: Any = None,
+        metric: str | None = None,
+    ) -> None:
+        super().__init__(RetrievalState())
+        metric = metric or (result.metric if result is not None else "cosine")
+        self.rankings = Rankings(query, gallery, metric)
+        self.queries = Queries(query, gallery, result, metric, self.rankings.problem)
+        self.tables = {"q": query.table, "g": gallery.table}
+        self.thumbnails = thumbnails_of(query.table, gallery.table, store)
+        self.calibration, self.prior = calibration, prior
+        self._embed = None if model is None else embedder_of(model)
+        self._uploads = Uploads()
+        self._rows: npt.NDArray[np.int64] = np.arange(len(query))
+        self._returning = False
+        self.strip = Grid(self._picture, label="Queries", size=80)
+        self.strip.add_class("reid-strip")
+        self.grid = Grid(self._picture, label="The query and its nearest gallery images")
+        self.controls = RetrievalControls(self)
+        self.fill(*self.controls.above, self.strip, *self.controls.below, self.grid, self.controls.legend)
+        self.strip.on_choose(self.go)
+        self.grid.on_choose(self.go)
+        self.state.observe(self._filter, ["order", "pid", "only_wrong", "seed"])
+        self.state.observe(self._turn, "subject")
+        self.state.observe(self._show, ["k", "camera", "rerank", "show_ignored"])
+        self._show_strip()
+        self._draw()
+
+    @shown_errors
+    def go(self, key: str) -> None:
+        """Make a query ("q3"), a gallery image ("g3") or an upload ("u1") the one whose ranking is shown."""
+        self.state.subject = key
+
+    @shown_errors
+    def back(self, *_: Any) -> None:
+        """Return to what was shown before."""
+        if self.state.history:
+            *rest, last = self.state.history
+            self._returning = True
+            try:
+                self.state.subject = last
+            finally:
+                self._returning = False
+            self.state.history = rest
+
+    @shown_errors
+    def step(self, by: int) -> None:
+        """Go on in the chosen order, by 1 or -1; after the last query comes the first."""
+        if len(self._rows):
+            place = {f"q{row}": at for at, row in enumerate(self._rows)}
+            at = place.get(self.state.subject, -by if by > 0 else 0)
+            self.state.subject = f"q{self._rows[(at + by) % len(self._rows)]}"
+
+    @shown_errors
+    def upload(self, name: str, content: bytes) -> None:
+        """Rank the gallery for an image file of the user's own."""
+        if self._embed is None:
+            raise UserError("Nothing can be uploaded: this explorer was made without model=.")
+        image = read_upload(name, content)
+        ranked = self.rankings.of_vector(self._embed(image.pixels))
+        self.state.subject = self._uploads.add(image, ranked)
+
+    def ranked(self) -> Ranked:
+        """Return the ranking that is shown, whole.
+
+        Raises:
+            UserError: there is no such query or image, or the upload is not kept any more.
+        """
+        kind, number = self.state.subject[:1], self.state.subject[1:]
+        if self.state.subject in self._uploads:
+            return self._uploads[self.state.subject].ranked
+        if kind not in self.tables or not number.isdecimal() or int(number) >= len(self.tables[kind]):
+            raise UserError(f"{self.state.subject!r} is no query, no gallery image and no upload that is still kept.")
+        if kind == "g":
+            return self.rankings.of_gallery(int(number))
+        if not self.rankings.is_made(self.state.rerank):
+            self.tell("Re-ranking all queries: this is done once …")
+        return self.rankings.of_query(int(number), self.state.rerank)
+
+    def twin(self) -> str:
+        """Return the query and its nearest images, with what is known of the query."""
+        known = about(self.state.subject, self.tables, self._uploads)
+        return twins.gallery(self.grid.items, self._picture) + twins.legend() + twins.facts(known)
+
+    def _picture(self, key: str) -> Picture:
+        if key in self._uploads:
+            return self._uploads[key].picture
+        return self.thumbnails[key[0]].get(int(key[1:]))
+
+    @shown_errors
+    def _filter(self, change: Any) -> None:
+        """Choose other queries, and go to the first of them where it is the order that changed or this one is none."""
+        state = self.state
+        if not self.queries.is_scored and (state.order in ("worst", "best") or state.only_wrong):
+            self.tell("Scoring all queries: this is done once …")
+        self._rows = self.queries.rows(order=state.order, pid=state.pid, only_wrong=state.only_wrong, seed=state.seed)
+        stays = change.name not in ("order", "seed") and state.subject in {f"q{row}" for row in self._rows}
+        if len(self._rows) and not stays:
+            state.subject = f"q{self._rows[0]}"
+        self._show_strip()
+        self._tell()
+
+    @shown_errors
+    def _turn(self, change: Any) -> None:
+        if not self._returning:
+            self.state.history = [*self.state.history, change.old][-PAST:]
+        self._draw()
+        self._show_strip()
+
+    @shown_errors
+    def _show(self, _: Any) -> None:
+        self._draw()
+
+    def _draw(self) -> None:
+        ranked, subject = self.ranked(), self.state.subject
+        own = item(subject, who(subject, self.tables, self._uploads), "query", "query", self._file(subject))
+        listed = hits(ranked, self.state, self.tables, self.rankings, self.calibration, self.prior)
+        self.grid.show([own, *listed])
+        self._ranked = ranked
+        self._tell()
+
+    def _tell(self) -> None:
+        form = self.queries.form
+        self.tell(told(self.state, self._ranked, len(self._rows), form, self.tables, self._uploads))
+
+    def _file(self, key: str) -> str:
+        return file_of(key, self.tables, self._uploads)
+
+    def _show_strip(self) -> None:
+        """Show the part of the chosen queries that holds the current one."""
+        row = int(self.state.subject[1:]) if self.state.subject[0] == "q" else -1
+        at = int(np.argmax(self._rows == row)) if row in self._rows else 0
+        page = self._rows[at // STRIP * STRIP :][:STRIP].tolist()
+        selected = page.index(row) if row in page else -1
+        keys = [f"q{each}" for each in page]
+        if keys == self.strip.keys_shown:
+            self.strip.selected = selected
+            return
+        names = self.tables["q"]["pid"]
+        self.strip.show(
+            [item(f"q{n}", f"id {names.iloc[n]}", f"no. {n}", self.queries.sign(n), self._file(f"q{n}")) for n in page],
+            selected,
+        )
