@@ -163,6 +163,7 @@ def _loss(entry: Entry) -> Listed:
         "reconstruction": "reconstruction",
         "means": "distribution",
         "pair logits": "pairs",
+        "gates": "gates",
     }
     takes = entry.facts.get("takes", ("features", "labels"))
     feature = features.get(takes[0].removeprefix("student "))

@@ -20,7 +20,7 @@ from reidlab.losses.center import CenterLoss
 
 __all__ = ["Probe", "ProbeBatch", "probe", "probe_all", "probe_table", "toy_batch"]
 
-_NOT_PROBED = ("maps", "reconstruction", "means", "pair logits")  # what they take first is not made of features
+_NOT_PROBED = ("maps", "reconstruction", "means", "pair logits", "gates")  # not made of features
 PROBED = tuple(entry.name for entry in LOSSES.own() if takes_of(entry.name)[0] not in _NOT_PROBED)
 SCALE = 8.0  # of the cosines that stand for a classifier's logits
 

@@ -55,6 +55,7 @@ class Output(NamedTuple):
         parts: part embeddings before their necks [batch, part, dim], or None.
         branches: of models with several branches, by name; a loss may ask for some of them. None: one branch.
         siamese: of Siamese autoencoders; None for others.
+        gates: of mixtures of experts, how much each counts for each image; None for others.
     """
 
     before: Float[Tensor, "batch dim"]
@@ -63,3 +64,4 @@ class Output(NamedTuple):
     parts: Float[Tensor, "batch part dim"] | None = None
     branches: dict[str, Branch] | None = None
     siamese: Siamese | None = None
+    gates: Float[Tensor, "batch expert"] | None = None

@@ -151,6 +151,11 @@ MODELS = Registry(
             "reidlab.models.families.siamese_autoencoder:SiameseAutoencoder",
             "Siamese autoencoder: its code is the embedding; a decoder, a pair classifier; 66.8 M with ResNet-152",
         ),
+        Entry(
+            "experts",
+            "reidlab.models.families.experts:Experts",
+            "mixture of experts: backbones that a gate mixes; 110.8 M with ResNet-50 and ViT-B/16",
+        ),
         *(on_backbone(entry.name, entry.description) for entry in BACKBONES.own()),
     ],
     given=("num_classes",),
@@ -248,7 +253,10 @@ CLASSIFIERS = Registry(
 )
 
 
-def _graph_engine(name: str, module: str, precisions: tuple[str, ...], description: str) -> Entry:
+def _graph_engine(name: str, module: str, description: str, *others: str) -> Entry:
+    """`others` are the precisions beside float32."""
+    precisions = ("float32", *others)
+    description = f"{description}: {', '.join(precisions)}"
     facts = {"packages": ("onnx", "onnxscript", name), "precisions": precisions, "devices": ("cpu",), "preparation": 15}
     return Entry(name, f"reidlab.models.engines.{module}:prepare_{name}", description, facts=facts)
 
@@ -264,8 +272,8 @@ ENGINES = Registry(
             "reidlab.models.engines.plain:prepare_torch",
             "the model as it is: what the others are compared with",
         ),
-        _graph_engine("openvino", "open_vino", ("float32", "bfloat16"), "Intel's runtime, for CPUs of any maker"),
-        _graph_engine("onnxruntime", "onnx_runtime", ("float32",), "Microsoft's runtime for ONNX graphs, on CPUs"),
+        _graph_engine("openvino", "open_vino", "Intel's runtime, for CPUs of any maker", "bfloat16", "int8"),
+        _graph_engine("onnxruntime", "onnx_runtime", "Microsoft's runtime for ONNX graphs, on CPUs", "int8"),
         Entry(
             "compiled",
             "reidlab.models.engines.compiled:prepare_compiled",

@@ -72,6 +72,12 @@ LOSSES = Registry(
             ("features", "labels (not used)"),
         ),
         _loss(
+            "load_balance",
+            "load_balance:LoadBalanceLoss",
+            "mixtures of experts: all experts are used, none for all images",
+            ("gates", "labels (not used)"),
+        ),
+        _loss(
             "pair_bce",
             "pair_bce:PairBCELoss",
             "Siamese models: the pair head's logits of one person against two",

@@ -18,13 +18,14 @@ from reidlab.training.recipes import LossTerm
 
 __all__ = ["Objective"]
 
-# what a loss takes first -> the feature of its term, and where a Siamese autoencoder has it
-_SIAMESE = {
+# what a loss takes first -> the feature of its term, and where models of one kind have it
+_OF_A_KIND = {
     "reconstruction": ("reconstruction", "reconstruction"),
     "means": ("distribution", "mean"),
     "pair logits": ("pairs", "pairs"),
+    "gates": ("gates", "gates"),
 }
-_PLACES = dict(_SIAMESE.values())
+_PLACES = dict(_OF_A_KIND.values())
 
 
 class Objective(nn.Module):
@@ -80,11 +81,11 @@ def _check_feature(term: LossTerm) -> None:
     takes = losses.takes_of(term.name)
     if (term.name == "ehtm") != (term.feature == "triplets"):
         raise UserError(f"loss {term.name!r} cannot see feature {term.feature!r}: ehtm needs given triplets.")
-    wanted = _SIAMESE.get(takes[0], ("",))[0]
+    wanted = _OF_A_KIND.get(takes[0], ("",))[0]
     if (wanted or term.feature in _PLACES) and wanted != term.feature:
         raise UserError(
             f"loss {term.name!r} cannot see feature {term.feature!r}: reconstruction goes with reconstruction, vae_kl "
-            "with distribution, pair_bce with pairs."
+            "with distribution, pair_bce with pairs, load_balance with gates."
         )
     if not wanted and takes[0].endswith("logits") != (term.feature == "logits"):
         raise UserError(
@@ -119,16 +120,18 @@ def _seen(term: LossTerm, output: Output) -> tuple[Tensor, ...]:
             raise UserError(f"loss {term.name!r} needs parts, but the model has none; set parts: true.")
         return output.parts.unbind(1)
     if term.feature in _PLACES:
-        return (_of_siamese(term, _PLACES[term.feature], output),)
+        return (_of_a_kind(term, _PLACES[term.feature], output),)
     return (getattr(output, term.feature),)
 
 
-def _of_siamese(term: LossTerm, place: str, output: Output) -> Tensor:
-    found = getattr(output.siamese, place, None)
+def _of_a_kind(term: LossTerm, place: str, output: Output) -> Tensor:
+    """Return what only Siamese autoencoders or mixtures of experts have."""
+    found = output.gates if place == "gates" else getattr(output.siamese, place, None)
     if found is None:
+        remedy = "siamese_autoencoder with a decoder, autoencoder vae or a pair head"
         raise UserError(
-            f"loss {term.name!r} needs the {place.replace('_', ' ')} of a Siamese autoencoder, and the model has none: "
-            "take model siamese_autoencoder with a decoder, autoencoder vae or a pair head."
+            f"loss {term.name!r} needs {place.replace('_', ' ')}, and the model gives none: take model "
+            f"{'experts' if place == 'gates' else remedy}."
         )
     return found
 
@@ -149,7 +152,7 @@ def _of_branch(term: LossTerm, name: str, output: Output) -> Tensor:
 def _beside(term: LossTerm, output: Output, labels: Tensor, lesson: Lesson | None) -> list[Tensor]:
     """Return what a loss takes beside the feature: labels, what a teacher says, or what else the model does."""
     if term.feature in ("reconstruction", "distribution"):
-        return [_of_siamese(term, "pixels" if term.feature == "reconstruction" else "log_variance", output)]
+        return [_of_a_kind(term, "pixels" if term.feature == "reconstruction" else "log_variance", output)]
     if not term.learns_from_teacher:
         return [labels]
     features, logits = lesson if lesson is not None else (None, None)

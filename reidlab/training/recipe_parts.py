@@ -44,13 +44,15 @@ class LossTerm(Part):
 
     `feature` says what it sees: before or after the neck, logits (the mean over all classifiers), parts (the mean over
     part embeddings), or triplets (given triplets, for ehtm); of a Siamese autoencoder also reconstruction (its images),
-    distribution (what codes are drawn from) or pairs (the pair head's logits). `branch` names branches of a model that
-    has several; the term is then the mean over them.
+    distribution (what codes are drawn from) or pairs (the pair head's logits); of a mixture of experts its gates.
+    `branch` names branches of a model that has several; the term is then the mean over them.
     """
 
     name: str
     weight: float = Field(default=1.0, gt=0)
-    feature: Literal["before", "after", "logits", "parts", "triplets", "reconstruction", "distribution", "pairs"]
+    feature: Literal[
+        "before", "after", "logits", "parts", "triplets", "reconstruction", "distribution", "pairs", "gates"
+    ]
     branch: Names = ()
     options: dict[str, Any] = {}
 

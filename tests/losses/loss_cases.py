@@ -98,13 +98,16 @@ def made(name: str, dim: int = 6, **options: Any) -> nn.Module:
 def inputs(name: str, features: Tensor, labels: Tensor, teacher: Tensor | None = None) -> tuple[Tensor, ...]:
     """Make what a registered loss takes of square features [batch, dim]: `features` comes first and learns."""
     teacher = features.detach().flip(1) * 0.7 if teacher is None else teacher
+    if takes_of(name)[0] == "gates":
+        return (features.softmax(1) if features.is_floating_point() else features, labels)
+    if takes_of(name)[0] == "pair logits":
+        return (features @ features.T, labels)
     kinds: dict[str, tuple[Tensor, ...]] = {
         "anchors": (features, features + 1, features - 1, labels, labels.flip(0)),
         "student logits": (features, teacher),
         "student features": (features, teacher),
         "reconstruction": (features, teacher),
         "means": (features, teacher),
-        "pair logits": (features @ features.T, labels),
     }
     given = kinds.get(takes_of(name)[0], (features, labels))
     return (*given, labels) if name == "kd" else given

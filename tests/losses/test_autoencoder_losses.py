@@ -137,3 +137,26 @@ def test_shapes_that_do_not_fit() -> None:
         build("vae_kl")(torch.rand(2, 3), torch.rand(2, 4))
     with pytest.raises(UserError, match="pair_bce"):
         build("pair_bce")(torch.rand(2, 3), torch.tensor([0, 1]))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_load_balance_against_loops(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    gates = rng.dirichlet(np.ones(3), size=7)
+    total = 0.0
+    for expert in range(3):
+        mean = sum(gates[:, expert]) / 7
+        first = sum(1 for row in gates if max(row) == row[expert]) / 7
+        total += 3 * mean * first
+    loss = build("load_balance")
+    assert loss(torch.from_numpy(gates)).item() == pytest.approx(total)
+    assert loss.stats["gate_1"].item() == pytest.approx(gates[:, 1].mean())  # type: ignore[index]
+
+
+def test_load_balance_of_even_and_of_one_sided_gates() -> None:
+    even = torch.tensor([[0.6, 0.4], [0.4, 0.6]])
+    one_sided = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+    assert build("load_balance")(even).item() == pytest.approx(1.0)
+    assert build("load_balance")(one_sided).item() == pytest.approx(2.0)
+    with pytest.raises(UserError, match="two experts or more"):
+        build("load_balance")(torch.ones(4, 1))

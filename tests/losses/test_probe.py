@@ -12,7 +12,7 @@ from reidlab.errors import UserError
 from reidlab.losses import LOSSES, build
 from reidlab.losses.probe import PROBED, ProbeBatch, probe, probe_all, probe_table, toy_batch
 
-UNSEEN = ("cross_orthogonality", "reconstruction", "vae_kl", "pair_bce")  # they see no features
+UNSEEN = ("cross_orthogonality", "reconstruction", "vae_kl", "load_balance", "pair_bce")  # they see no features
 
 
 def test_the_toy_batch() -> None:
