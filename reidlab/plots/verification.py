@@ -71,7 +71,8 @@ def roc_curve(
 ) -> Axes:
     """Draw the share of pairs of one person that is accepted against that of different people, which is on a log axis.
 
-    The signs stand at false-positive rates of 1e-4, 1e-3 and 1e-2, by the step rule.
+    The signs stand at false-positive rates of 1e-4, 1e-3 and 1e-2, by the step rule; where a result has bootstrap
+    intervals they stand as bars there, and that of the AUC in the legend.
 
     Args:
         results: one, or several by name, of `retrieval.verification`.
@@ -95,7 +96,9 @@ def roc_curve(
         fpr = fpr[fpr >= begin] if len(fpr) < 3000 else np.geomspace(begin, 1, 1500)
         tpr = 100 * np.array([found.tpr_at(min(rate, 1.0)) for rate in fpr])
         label = f"{plain(name)}: " if name else ""
-        label += f"AUC {found.auc:.4f}, equal error rate {100 * found.eer:.1f} %"
+        low, high = found.interval()
+        span = f" ({low:.4f} to {high:.4f})" if low <= high else ""
+        label += f"AUC {found.auc:.4f}{span}, equal error rate {100 * found.eer:.1f} %"
         style: dict[str, Any] = {"color": PALETTE[at % len(PALETTE)], "linestyle": _LINES[at % len(_LINES)]}
         ax.plot(fpr, tpr, drawstyle="steps-post", label=label, **style)
         marks = [rate for rate in RATES if rate >= begin]
@@ -103,8 +106,12 @@ def roc_curve(
             marks, [100 * found.tpr_at(rate) for rate in marks], linestyle="", color=style["color"],
             marker=_MARKERS[at % len(_MARKERS)], markersize=6,
         )  # fmt: skip
-        rates = ", ".join(f"{100 * found.tpr_at(rate):.1f} % at {rate:g}" for rate in marks)
-        alt.append(f"{name + ': ' if name else ''}AUC {found.auc:.4f}{', true positives ' + rates if rates else ''}")
+        for rate in marks if found.intervals else ():
+            ends = [100 * end for end in found.interval(rate)]
+            ax.plot([rate, rate], ends, color=style["color"], linewidth=5, alpha=0.3, solid_capstyle="butt")
+        rates = ", ".join(f"{100 * found.tpr_at(rate):.1f} %{_to(found, rate)} at {rate:g}" for rate in marks)
+        of_auc = f"AUC {found.auc:.4f}{span}"
+        alt.append(f"{name + ': ' if name else ''}{of_auc}{', true positives ' + rates if rates else ''}")
     ax.set_xscale("log")
     ax.xaxis.set_major_formatter("{x:g}")
     ax.xaxis.set_minor_formatter(NullFormatter())
@@ -113,3 +120,9 @@ def roc_curve(
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1))  # above: a curve may run anywhere
     set_alt(ax, f"ROC curve from a false-positive rate of {begin:.1g} up; {'; '.join(alt)}.")
     return ax
+
+
+def _to(found: Verification, rate: float) -> str:
+    """Write the interval of a true-positive rate, where there is one."""
+    low, high = found.interval(rate)
+    return f" ({100 * low:.1f} to {100 * high:.1f} %)" if low <= high else ""

@@ -9,8 +9,7 @@ There the far end is the exact one of Clopper and Pearson (Biometrika 26, 1934),
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +24,9 @@ __all__ = [
     "MOST_DRAWS",
     "bootstrap_intervals",
     "drawn_means",
+    "drawn_times",
     "few_identities",
+    "percentile_interval",
     "share_intervals",
 ]
 
@@ -84,7 +85,7 @@ def drawn_means(
     n_groups = int(group.max()) + 1
     sums = np.column_stack([np.bincount(group, column, minlength=n_groups) for column in columns])
     sizes = np.bincount(group, minlength=n_groups).astype(np.float64)
-    return _draw(sums, sizes, count, np.random.default_rng(seed))
+    return np.concatenate([(times @ sums) / (times @ sizes)[:, None] for times in drawn_times(n_groups, count, seed)])
 
 
 def share_intervals(
@@ -112,14 +113,36 @@ def share_intervals(
     """
     found = bootstrap_intervals(values, groups, count=count, seed=seed, level=level)
     n_groups = int(codes(groups, name="groups")[0].max()) + 1
-    far = ((1 - level) / 2) ** (1 / n_groups)
     for name, given in values.items():
         column = np.asarray(given)
-        if (column == 1).all():
-            found[name] = (far, 1.0)
-        elif (column == 0).all():
-            found[name] = (0.0, 1 - far)
+        if (column == 1).all() or (column == 0).all():
+            found[name] = percentile_interval(column, n_groups, level=level)
     return found
+
+
+def percentile_interval(drawn: npt.ArrayLike, n_groups: int, *, level: float = 0.95) -> tuple[float, float]:
+    """Return the percentile interval of a share, from its value in each draw; where all are 0 or 1, with a width.
+
+    Args:
+        drawn: a share in each draw of groups.
+        n_groups: the number of groups, on which the width rests where all draws give 0, or all give 1.
+        level: the share of samples whose interval holds the truth.
+    """
+    values = np.asarray(drawn, np.float64)
+    far = ((1 - level) / 2) ** (1 / n_groups)
+    if (values == 1).all():
+        return far, 1.0
+    if (values == 0).all():
+        return 0.0, 1 - far
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def drawn_times(n_groups: int, count: int, seed: int) -> Iterator[npt.NDArray[np.int64]]:
+    """Give how often each group is drawn, in draws of as many groups as there are: parts of [draw, group]."""
+    generator = np.random.default_rng(seed)
+    for begin in range(0, count, 256):  # 256 draws at a time bound the memory
+        yield generator.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=min(256, count - begin))
 
 
 def few_identities(count: int) -> str:
@@ -143,15 +166,3 @@ def _finite(name: str, given: npt.ArrayLike, length: int) -> npt.NDArray[np.floa
     if values.shape != (length,) or not np.isfinite(values).all():
         raise UserError(f"{name} must be {length:,} finite numbers, one for each group; got {shown(given)}.")
     return values
-
-
-def _draw(
-    sums: npt.NDArray[Any], sizes: npt.NDArray[Any], count: int, generator: np.random.Generator
-) -> npt.NDArray[np.float64]:
-    """Return the mean of every measure for each draw of as many groups as there are: [draw, measure]."""
-    n_groups = len(sizes)
-    parts = []
-    for begin in range(0, count, 256):  # 256 draws at a time bound the memory
-        draws = generator.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=min(256, count - begin))
-        parts.append((draws @ sums) / (draws @ sizes)[:, None])
-    return np.concatenate(parts)

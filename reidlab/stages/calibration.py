@@ -16,7 +16,9 @@ from reidlab.stages.models import CALIBRATION, ModelSource
 from reidlab.stages.retrieval import embedding_stage, labelled
 from reidlab.store.runs import Run
 
-__all__ = ["NoCalibration", "calibration_of", "calibration_stage"]
+__all__ = ["USED", "NoCalibration", "calibration_of", "calibration_stage"]
+
+USED = "logistic"  # the method of `reidlab search`: it needs fewer pairs, and its curve rises everywhere
 
 
 class NoCalibration(UserError):
@@ -27,6 +29,7 @@ def calibration_stage(
     data: DataRun,
     source: ModelSource,
     *,
+    method: str = USED,
     seed: int = 0,
     device: str = "auto",
     precision: str = "float32",
@@ -37,6 +40,7 @@ def calibration_stage(
     Args:
         data: prepared data set.
         source: the model.
+        method: logistic, which `reidlab search` looks for, or isotonic.
         seed: of the draw of pairs.
         device: cpu, cuda, mps or auto.
         precision: of the embedding.
@@ -59,13 +63,14 @@ def calibration_stage(
 
     def make(folder: Path) -> Mapping[str, Any]:
         try:
-            made = fit_calibration(found, seed=seed, source=told)
+            made = fit_calibration(found, method=method, seed=seed, source=told)
         except UserError as error:
             raise NoCalibration(*error.args) from error
         made.save(folder / CALIBRATION)
         return {"model": source.digest, "said": made.sentence(), "ece": made.ece}
 
     params = {"dataset": dataset, "model": source.digest, "seed": seed}
+    params |= {} if method == USED else {"method": method}
     kept = store.stage("calibration", labelled(dataset, source), params=params, inputs=[run], make=make)
     return kept, Calibration.load(kept.path / CALIBRATION)
 
@@ -75,6 +80,8 @@ def calibration_of(source: ModelSource) -> Calibration | None:
     if source.calibration is not None:
         return Calibration.load(source.calibration)
     for run in reversed(store.list_runs("calibration")):
-        if not run.problem and run.params.get("model") == source.digest:
+        if run.problem or run.params.get("method", USED) != USED:
+            continue
+        if run.params.get("model") == source.digest:
             return Calibration.load(run.path / CALIBRATION)
     return None

@@ -39,6 +39,13 @@ def test_roc_curve() -> None:
     at, height = (np.asarray(values) for values in curve.get_data())
     assert all(value == 100 * large.tpr_at(rate) for rate, value in zip(at[::50], height[::50]))
     assert f"{100 * large.tpr_at(1e-3):.1f} % at 0.001" in describe(ax)
+    sure = verification(vectors, vectors, query_pids=pids, gallery_pids=pids, bootstrap=100)
+    ax = plots.roc_curve({"a": large, "b": sure})
+    check_axes(ax)
+    low, high = sure.interval(1e-3)
+    bars = [line.get_ydata() for line in ax.get_lines() if list(line.get_xdata()) == [1e-3, 1e-3]]
+    assert len(bars) == 1 and list(np.asarray(bars[0])) == [100 * low, 100 * high]
+    assert f"({100 * low:.1f} to {100 * high:.1f} %) at 0.001" in describe(ax)
     for bad in ({"results": {}}, {"results": large, "lowest": 0}):
         with pytest.raises(UserError):
             plots.roc_curve(**bad)

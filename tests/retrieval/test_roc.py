@@ -14,6 +14,8 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 from reidlab.errors import UserError
 from reidlab.retrieval import verification
+from reidlab.retrieval.confidence import drawn_times
+from reidlab.retrieval.roc import RATES
 
 
 def pairs(data: dict[str, Any], metric: str = "cosine") -> tuple[np.ndarray, np.ndarray]:
@@ -144,3 +146,111 @@ def test_mistakes() -> None:
     for rate in (-0.1, 1.1, float("nan"), None, "0.1"):
         with pytest.raises(UserError, match="fpr="):
             found.tpr_at(rate)  # type: ignore[arg-type]
+
+
+def whose(data: dict[str, Any]) -> np.ndarray:
+    """Return the query's identity of each pair of `pairs`, by the same loop."""
+    return np.array(
+        [
+            pid
+            for pid, cam in zip(data["query_pids"], data["query_camids"])
+            for other, camera in zip(data["gallery_pids"], data["gallery_camids"])
+            if other != -1 and not (other == pid and camera == cam)
+        ]
+    )
+
+
+def naive_measures(distances: np.ndarray, same: np.ndarray, weight: np.ndarray) -> list[float]:
+    """Return AUC and TPR at `RATES` where each pair counts `weight` times: every threshold is tried."""
+    near, far = distances[same], distances[~same]
+    wins = (near[:, None] < far) + (near[:, None] == far) / 2
+    auc = weight[same] @ wins @ weight[~same] / (weight[same].sum() * weight[~same].sum())
+    found = [float(auc)]
+    for rate in RATES:
+        best = 0.0
+        for limit in np.unique(near):
+            if weight[~same & (distances <= limit)].sum() <= rate * weight[~same].sum():
+                best = max(best, float(weight[same & (distances <= limit)].sum() / weight[same].sum()))
+        found.append(best)
+    return found
+
+
+@pytest.mark.parametrize("grid", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+def test_intervals_against_loops(seed: int, grid: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each draw weighs the pairs of a query by how often its identity was drawn; the loop takes them one by one."""
+    data = random_data(seed, grid=grid)
+    for name in ("query", "gallery"):
+        data[name][~data[name].any(axis=1)] = 1
+    found = verification(**data, bootstrap=40, seed=seed, metric="euclidean")
+    distances, same = pairs(data, "euclidean")
+    distances, people_of = np.round(distances, 9), whose(data)
+    names = list(dict.fromkeys(data["query_pids"].tolist()))  # identities are drawn in the order of the queries
+    who = np.array([names.index(pid) for pid in people_of])
+    drawn = []
+    for times in np.concatenate(list(drawn_times(len(names), 40, seed))):
+        weight = times[who].astype(float)
+        if weight[same].sum() and weight[~same].sum():
+            drawn.append(naive_measures(distances, same, weight))
+    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+    assert found.auc == verification(**data, metric="euclidean").auc and found.bootstrap == 40
+    monkeypatch.setattr("reidlab.retrieval.roc_intervals.MOST_BINS", 60)
+    coarse = verification(**data, bootstrap=40, seed=seed, metric="euclidean")
+    for at, key in enumerate(["auc", *(f"tpr@{rate:g}" for rate in RATES)]):
+        if np.max(drawn, axis=0)[at] > 0:  # where all are 0 the interval has a width all the same
+            assert found.intervals[key] == pytest.approx((low[at], high[at]), abs=1e-9), key
+            assert coarse.intervals[key] == pytest.approx((low[at], high[at]), abs=0.01), key
+
+
+def test_one_mistake_among_many_pairs_is_not_lost_in_a_bin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 600 people one is far from its image: in some draws it is there several times, in others not at all."""
+    monkeypatch.setattr("reidlab.retrieval.roc_intervals.MOST_BINS", 40)
+    names = np.arange(600)
+    gallery = np.stack([10.0 * names, np.zeros(600)], axis=1)
+    query = gallery + np.stack([np.zeros(600), np.linspace(1, 2, 600)], axis=1)
+    query[17, 0] += 505
+    found = verification(query, gallery, query_pids=names, gallery_pids=names, metric="euclidean", bootstrap=200)
+    times = np.concatenate(list(drawn_times(600, 200, 0)))[:, 17]
+    wanted = np.quantile(1 - times / 600, [0.025, 0.975])
+    for rate in RATES[1:]:
+        assert found.tpr_at(rate) == pytest.approx(599 / 600)
+        assert found.interval(rate) == pytest.approx(tuple(wanted), abs=1e-9)
+
+
+def test_intervals_are_those_of_their_seed_and_need_draws() -> None:
+    data = golden()
+    one, again, other = (verification(**data, bootstrap=200, seed=seed) for seed in (1, 1, 2))
+    assert one.intervals == again.intervals != other.intervals
+    low, high = one.interval()
+    assert 0 < low < one.auc < high <= 1
+    frame = one.measures()
+    assert frame["measure"].tolist()[:2] == ["AUC", "TPR at FPR 0.0001"]
+    assert frame.loc[0, ["value", "low", "high"]].tolist() == [one.auc, low, high]
+    assert one.to_frame()["low"].tolist() == [one.interval(rate)[0] for rate in RATES]
+    assert one.to_frame((0.5,))[["low", "high"]].isna().all(axis=None)
+    none = verification(**data)
+    assert none.intervals == {} and none.measures()[["low", "high"]].isna().all(axis=None)
+    assert "low" in one._repr_html_() and "low" not in none._repr_html_()
+
+
+def test_an_interval_without_a_mistake_has_a_width() -> None:
+    """Of 3 people without a mistake the low end is that of Clopper and Pearson: 0.025 ** (1 / 3)."""
+    vectors = np.eye(3)
+    found = verification(vectors, vectors, query_pids=[1, 2, 3], gallery_pids=[1, 2, 3], bootstrap=50)
+    assert found.auc == 1 and found.interval() == pytest.approx((0.025 ** (1 / 3), 1))
+    assert found.interval(1e-4) == pytest.approx((0.025 ** (1 / 3), 1))
+    wrong = verification(vectors, vectors, query_pids=[1, 2, 3], gallery_pids=[2, 3, 1], bootstrap=50)
+    assert wrong.tpr_at(1e-4) == 0 and wrong.interval(1e-4) == pytest.approx((0, 1 - 0.025 ** (1 / 3)))
+
+
+def test_a_person_without_a_match_counts_as_a_wrong_one() -> None:
+    """A draw of that person alone has no pair of one person, and is left out."""
+    vectors = np.random.default_rng(0).normal(size=(12, 4))
+    found = verification(vectors[:2], vectors[2:], query_pids=[1, 2], gallery_pids=[1] * 3 + [3] * 7, bootstrap=60)
+    assert all(0 <= low <= high <= 1 for low, high in found.intervals.values())
+
+
+@pytest.mark.parametrize("options", [{"bootstrap": -1}, {"bootstrap": 1.5}, {"bootstrap": 1, "seed": -1}])
+def test_mistaken_draws(options: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=next(reversed(options))):
+        verification(**golden(), **options)
