@@ -31,7 +31,10 @@ def search(
     model: Model = "small",
     top: Annotated[int, typer.Option(min=1, help="Hits per query.")] = 10,
     index: Annotated[Path | None, typer.Option(help="Folder where the index is kept and brought up to date.")] = None,
-    kind: Annotated[str, typer.Option(help="Kind of the index; `reidlab indexes` lists them.")] = "flat",
+    kind: Annotated[
+        str | None,
+        typer.Option(help="Kind of the index (`reidlab indexes` lists them); default: the kept one's, else flat."),
+    ] = None,
     rerank: Annotated[str, typer.Option(help="Order hits by a re-ranking; `reidlab rerankings` lists them.")] = "",
     pattern: Annotated[str, typer.Option(help="Regular expression for names, with the groups pid and camid.")] = "",
     prior: Annotated[

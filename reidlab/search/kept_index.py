@@ -19,7 +19,7 @@ __all__ = ["gallery_index"]
 
 
 def gallery_index(
-    gallery: EmbeddedFiles, model: str, folder: str | os.PathLike[str] | None, kind: str
+    gallery: EmbeddedFiles, model: str, folder: str | os.PathLike[str] | None, kind: str | None
 ) -> tuple[Index, tuple[str, ...]]:
     """Return the index of these files and what there is to say of it.
 
@@ -28,23 +28,27 @@ def gallery_index(
         model: fingerprint of what made the vectors.
         folder: where the index is kept; None keeps none. One that is there loses the files that are gone, and takes new
             and changed ones; nothing else of it is computed again.
-        kind: of an index that is made; one that is kept has its own.
+        kind: of the index; None: that of the one that is kept, flat for one that is made.
 
     Raises:
-        UserError: the folder holds something else, an index of another model, or a damaged one.
+        UserError: the folder holds something else, an index of another model or kind, or a damaged one.
     """
     from reidlab.retrieval import Index
 
+    made_as = kind or "flat"
     if folder is None:
-        return Index.build(gallery.vectors, gallery.files, kind=kind, model=model), ()
+        return Index.build(gallery.vectors, gallery.files, kind=made_as, model=model), ()
     place = Path(expanded(folder, "index"))
     if not exists(place):
-        made = Index.build(gallery.vectors, gallery.files, kind=kind, model=model)
+        made = Index.build(gallery.vectors, gallery.files, kind=made_as, model=model)
         made.save(place)
         return made, (f"The index was made and is kept in {place}.", *made.said)
     kept = Index.load(place, model=model)
-    if kind not in ("flat", kept.kind):
-        raise UserError(f"{place} holds an index of kind {kept.kind}, not {kind}. Name another folder for {kind}.")
+    if kind not in (None, kept.kind):
+        raise UserError(
+            f"{place} holds an index of kind {kept.kind}, not {kind}. Name another folder for {kind}, or no kind: the "
+            f"{kept.kind} one is used then."
+        )
     gone, new = _differences(kept, gallery)
     if not gone and not new:
         return kept, ()

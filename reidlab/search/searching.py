@@ -130,7 +130,7 @@ def search(
     keep_self: bool = False,
     pattern: str = "",
     index: str | os.PathLike[str] | None = None,
-    kind: str = "flat",
+    kind: str | None = None,
     rerank: str = "",
     prior: float | None = None,
     device: str = "auto",
@@ -153,7 +153,7 @@ def search(
         keep_self: list gallery files that hold the very bytes of the query too.
         pattern: regular expression with the groups pid and camid, for the names of gallery files.
         index: folder of an index that is kept there, made where it is missing and brought up to date.
-        kind: of the index: flat (exact) or another of `reidlab indexes`.
+        kind: of the index: flat (exact) or another of `reidlab indexes`; None: that of the kept one, else flat.
         rerank: a method of `reidlab rerankings`, such as k_reciprocal or alpha_qe, by which hits are ordered; "" for
             none. It compares all vectors, whatever the index.
         prior: share of the gallery images that show the person, for the probabilities; None: one image of all.
@@ -165,7 +165,8 @@ def search(
         progress: show bars.
 
     Raises:
-        UserError: something is not there, no query or no gallery image can be read, or the index is of another model.
+        UserError: something is not there, no query or no gallery image can be read, or the index is of another model
+            or kind.
     """
     began = time.perf_counter()
     top = check_whole("top", top, 1, 100_000)
@@ -194,12 +195,13 @@ def search(
     return _result(hits, sides, facts, (*said, sure, *use.source.notes))
 
 
-def _check_choices(prior: float | None, pattern: str, kind: str, rerank: str) -> None:
+def _check_choices(prior: float | None, pattern: str, kind: str | None, rerank: str) -> None:
     """Refuse what cannot be used before anything is embedded."""
     if prior is not None:
         check_real("prior", prior, 0, 1, open_ends=True)
     known_people((), pattern)
-    INDEXES.find(kind)
+    if kind is not None:
+        INDEXES.find(kind)
     if rerank:
         RERANKINGS.find(rerank)
 

@@ -126,8 +126,19 @@ def test_an_index_of_another_model_is_refused(crops: Callable[[int, int], Path],
     run(query, gallery, index=tmp_path / "index")
     with pytest.raises(UserError, match="model"):
         run(query, gallery, index=tmp_path / "index", model="small")
-    with pytest.raises(UserError, match="holds an index of kind flat, not hnsw"):
+    with pytest.raises(UserError, match=r"holds an index of kind flat, not hnsw\. Name another folder for hnsw"):
         run(query, gallery, index=tmp_path / "index", kind="hnsw")
+
+
+def test_a_kept_index_of_another_kind_is_not_taken_for_flat(crops: Callable[[int, int], Path], tmp_path: Path) -> None:
+    gallery, query = crops(4, 3), draw(tmp_path / "q.png", 2, 9)
+    assert run(query, gallery, index=tmp_path / "index", kind="hnsw").facts["index"] == "hnsw"
+    assert run(query, gallery, index=tmp_path / "index").facts["index"] == "hnsw"
+    assert run(query, gallery, index=tmp_path / "index", kind="hnsw").facts["index"] == "hnsw"
+    with pytest.raises(UserError, match=r"holds an index of kind hnsw, not flat.* or no kind: the hnsw one is used"):
+        run(query, gallery, index=tmp_path / "index", kind="flat")
+    assert run(query, gallery).facts["index"] == "flat"
+    assert run(query, gallery, index=tmp_path / "other").facts["index"] == "flat"
 
 
 def test_the_shipped_model_and_its_probabilities(crops: Callable[[int, int], Path], tmp_path: Path) -> None:
