@@ -13,8 +13,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["PROGRESS", "bar", "duration", "say"]
+__all__ = ["BATCH", "PROGRESS", "bar", "duration", "say"]
 
+BATCH = "REIDLAB_BATCH"  # set for kernels by `reidlab run`: nobody looks on, and nobody clicks
 PROGRESS = "REIDLAB_PROGRESS"
 
 

@@ -16,6 +16,7 @@ import typer
 
 from reidlab.cli.console import TYPER, Json, as_json, join_pairs, short, terminal_width
 from reidlab.cli.data import data_app
+from reidlab.cli.explore import explore
 from reidlab.cli.notebooks import run
 from reidlab.cli.runs import runs_app
 from reidlab.cli.search import compare, search
@@ -36,7 +37,7 @@ app = typer.Typer(
 )
 app.add_typer(runs_app, name="runs")
 app.add_typer(data_app, name="data")
-for _command in (run, search, compare):
+for _command in (run, explore, search, compare):
     app.command()(_command)
 
 

@@ -101,8 +101,8 @@ class RunComparer(Explorer):
         back, forward = (ipywidgets.Button(description=text, layout={"width": "5em"}) for text in ("‹ Back", "Next ›"))
         back.on_click(lambda _: self.step(-1))
         forward.on_click(lambda _: self.step(1))
-        table = f'<div style="overflow-x:auto">{self.comparison._repr_html_()}</div>'
-        self.scores, self.drawing = ipywidgets.HTML(table, layout=_HALF), Drawing()
+        table = f'<div style="overflow-x:auto;overflow-wrap:normal">{self.comparison._repr_html_()}</div>'
+        self.scores, self.drawing = ipywidgets.HTML(table, layout={"flex": "1 1 430px", "min_width": "0"}), Drawing()
         self.strip = Grid(self._picture, label="Queries, the largest difference first", size=80)
         self.strip.add_class("reid-strip")
         self.strip.on_choose(lambda key: self.go(int(key[1:])))

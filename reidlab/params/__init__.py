@@ -22,6 +22,7 @@ __all__ = [
     "CrossDomain",
     "DataParams",
     "DataPrep",
+    "Explorer",
     "Losses",
     "ModelZoo",
     "NotebookParams",
@@ -209,6 +210,23 @@ class CrossDomain(DataParams):
     device: Device = Field("auto", description="where to compute; auto: cuda, then mps, then cpu")
 
 
+class Explorer(DataParams):
+    """21: all explorers on one model and its data set."""
+
+    notebook: ClassVar[str] = "21_explorer"
+    recipe: str = Field(
+        "demo", min_length=1, description="recipe whose newest training is looked at (trained where there is none)"
+    )
+    epochs: int | None = Field(None, ge=1, le=10_000, description="epochs; None: as the recipe says")
+    model: str = Field("", description="instead of a recipe: small, latest, a training run, model folder or NAME:FILE")
+    other: str = Field(
+        "histogram", min_length=1, description="model it is compared with: histogram (of colours), or named as `model`"
+    )
+    device: Device = Field("auto", description="where to compute; auto: cuda, then mps, then cpu")
+    metric: Literal["cosine", "euclidean"] = Field("cosine", description="distance between embeddings")
+    flip_test: bool = Field(False, description="add the embedding of the mirrored image")
+
+
 MODELS: tuple[type[NotebookParams], ...] = (
     DataPrep,
     TripletGeneration,
@@ -219,5 +237,6 @@ MODELS: tuple[type[NotebookParams], ...] = (
     Augmentations,
     Robustness,
     CrossDomain,
+    Explorer,
 )
 NOTEBOOKS: dict[str, type[NotebookParams]] = {model.notebook: model for model in MODELS}

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from reidlab.progress import PROGRESS
+from reidlab.progress import BATCH, PROGRESS
 from reidlab.workbook.frugal import forgo
 
 __all__ = ["main"]
@@ -44,6 +44,7 @@ def execute(request: dict[str, Any]) -> tuple[str, dict[str, str] | None]:
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
+    os.environ[BATCH] = "1"
     os.environ["TQDM_DISABLE"] = "1"  # of the kernel; tqdm here, which papermill has loaded, has read it already
     for attempt in range(2):
         try:

@@ -31,6 +31,7 @@ from reidlab.workbook.outputs import executed_root, make_way, publish
 __all__ = ["Failure", "Outcome", "executed_root", "run_notebook"]
 
 _LABEL = re.compile(r"[\w.+-]+")
+VIEW = "application/vnd.jupyter.widget-view+json"
 NOISE = ("Kernel is running over TCP",)
 
 
@@ -234,7 +235,15 @@ def _sign(outcome: Outcome, more: dict[str, Any], name: str) -> None:
     }
     if "papermill" in notebook.metadata:
         notebook.metadata.papermill["output_path"] = name
+    _forget_widgets(notebook)
     write_whole(outcome.output, nbformat.writes(notebook))
+
+
+def _forget_widgets(notebook: nbformat.NotebookNode) -> None:
+    """Drop the state of widgets, megabytes of it, where no output shows one."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    if not any(VIEW in output.get("data", {}) for output in outputs):
+        notebook.metadata.pop("widgets", None)
 
 
 def _json(value: Any) -> Any:

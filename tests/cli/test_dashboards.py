@@ -44,12 +44,12 @@ http.server.HTTPServer(("127.0.0.1", port), Page).serve_forever()
 HOST = """
 import sys
 from pathlib import Path
-from reidlab.cli import dashboards
+from reidlab.cli import serving
 sys.path.insert(0, {tests!r})
 from test_dashboards import fake
-dashboards._GRACE = 1.0
+serving._GRACE = 1.0
 pages = [fake("One", Path({folder!r}) / "one", {first!r}), fake("Two", Path({folder!r}) / "two", {second!r})]
-sys.exit(dashboards.serve(pages, say=lambda text: print(text, flush=True)))
+sys.exit(serving.serve(pages, say=lambda text: print(text, flush=True)))
 """
 
 

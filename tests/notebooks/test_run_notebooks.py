@@ -65,8 +65,8 @@ def test_notebook_runs_and_shows_its_result(path: Path, in_shared: Path) -> None
     metrics = result_of(notebook).get("metrics")
     assert metrics, "the last cell shows a reidlab.workbook.Result"
     assert bounds_broken(path.stem, metrics) == []
-    pictures = [o for c in notebook.cells for o in c.get("outputs", []) if "image/png" in o.get("data", {})]
-    assert pictures, "a notebook shows something"
+    shown = [o.get("data", {}) for c in notebook.cells for o in c.get("outputs", [])]
+    assert any("image/png" in data or "<img " in data.get("text/html", "") for data in shown), "it shows something"
     bare = [o["data"] for c in notebook.cells for o in c.get("outputs", []) if set(o.get("data", {})) == {"text/plain"}]
     assert not [data for data in bare if "".join(data["text/plain"]).startswith(("<Figure", "<Axes", "Figure("))]
 
