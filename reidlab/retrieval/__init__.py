@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from reidlab.retrieval.index import Index
     from reidlab.retrieval.metrics import average_precision, evaluate, inverse_negative_penalty
     from reidlab.retrieval.outcome import RetrievalResult
+    from reidlab.retrieval.pair_scores import PairClassification, choose_threshold, classify_pairs, precision_recall
     from reidlab.retrieval.pairs import sample_pairs
     from reidlab.retrieval.precision_table import precision_effect
     from reidlab.retrieval.projection import Projection, fit_lda
@@ -36,12 +37,15 @@ _HOMES = {
     "Embeddings": "vectors",
     "FailureCauses": "causes",
     "Index": "index",
+    "PairClassification": "pair_scores",
     "Projection": "projection",
     "RetrievalResult": "outcome",
     "SeedSummary": "seeds",
     "Verification": "roc",
     "average_precision": "metrics",
     "camera_matrix": "breakdown",
+    "choose_threshold": "pair_scores",
+    "classify_pairs": "pair_scores",
     "compare_results": "comparison",
     "confused_identities": "breakdown",
     "embed": "embedding",
@@ -57,6 +61,7 @@ _HOMES = {
     "over_seeds": "seeds",
     "pool_multi_query": "protocol",
     "precision_effect": "precision_table",
+    "precision_recall": "pair_scores",
     "protocol_audit": "protocol",
     "rank_gallery": "top",
     "refine_vectors": "reranking.chosen",
@@ -76,12 +81,15 @@ __all__ = [
     "Embeddings",
     "FailureCauses",
     "Index",
+    "PairClassification",
     "Projection",
     "RetrievalResult",
     "SeedSummary",
     "Verification",
     "average_precision",
     "camera_matrix",
+    "choose_threshold",
+    "classify_pairs",
     "compare_results",
     "confused_identities",
     "embed",
@@ -97,6 +105,7 @@ __all__ = [
     "over_seeds",
     "pool_multi_query",
     "precision_effect",
+    "precision_recall",
     "protocol_audit",
     "rank_gallery",
     "refine_vectors",
