@@ -12,6 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from PIL import Image
 
 from reidlab import params, plots, retrieval, stages
@@ -45,7 +47,45 @@ def embedding_map() -> Any:
     return plots.embedding_map(embeddings.split("gallery"), n_images=64)
 
 
-PICTURES: dict[str, Callable[[], Any]] = {"gallery": gallery, "embedding_map": embedding_map}
+def attention() -> Any:
+    """Draw what the model looked at in four gallery images, by several methods."""
+    from reidlab import explain
+    from reidlab.data.pixels import decode
+
+    _, embeddings, source = evaluated()
+    table = embeddings.split("gallery").table
+    rows = np.random.default_rng(0).permutation(np.flatnonzero(table["pid"] > 0))[:3]
+    images = np.stack([decode(path, (128, 64)) for path in table["path"].iloc[rows]])
+    batch = torch.from_numpy(images).permute(0, 3, 1, 2)
+    model = source.load()
+    methods = ("activation", "cbam_spatial", "gradcam", "layercam", "eigencam", "occlusion")
+    maps = {name: explain.attention_maps(model, batch, name).resized(128, 64).maps for name in methods}
+    return plots.attention_grid(images, maps)
+
+
+def explorer() -> str:
+    """Photograph the explorer of rankings with the demo model's results, and return its description."""
+    from explorer_picture import photograph
+
+    evaluated()  # the page's kernel finds it in the store
+    photograph(EXPLORER, ".reid-retrieval img", HERE / "explorer.png")
+    return "The explorer of rankings in a browser: a strip of queries, one query, and its nearest gallery images."
+
+
+EXPLORER = f"""
+import sys
+sys.path.insert(0, {str(HERE)!r})
+from make_pictures import evaluated
+from reidlab.explorers import RetrievalExplorer
+result, embeddings, source = evaluated()
+RetrievalExplorer(embeddings.split("query"), embeddings.split("gallery"), result, model=source.load())
+"""
+PICTURES: dict[str, Callable[[], Any]] = {
+    "gallery": gallery,
+    "attention": attention,
+    "embedding_map": embedding_map,
+    "explorer": explorer,
+}
 
 
 def main(names: list[str]) -> None:
@@ -58,11 +98,12 @@ def main(names: list[str]) -> None:
     if strange:
         raise SystemExit(f"No such picture: {', '.join(strange)}. There are: {', '.join(PICTURES)}.")
     for name in names or PICTURES:
-        figure = PICTURES[name]()
-        path = HERE / f"{name}.png"
-        plots.save_figure(figure, path, dpi=80)
+        path, made = HERE / f"{name}.png", PICTURES[name]()
+        if not isinstance(made, str):
+            plots.save_figure(made, path, dpi=80)
         lighten(path)
-        print(f"{path.name}, {path.stat().st_size // 1000} kB: {plots.describe(figure)}")
+        said = made if isinstance(made, str) else plots.describe(made)
+        print(f"{path.name}, {path.stat().st_size // 1000} kB: {said}")
 
 
 def lighten(path: Path) -> None:
