@@ -9,36 +9,49 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from reidlab.explain.agreement import region_shares
+    from reidlab.explain.baselines import BASELINES, baseline_maps
+    from reidlab.explain.deletion import Curves, deletion_insertion
     from reidlab.explain.maps import AttentionMaps, attention_maps, build_method, methods_of
     from reidlab.explain.pairs import LocationVectors, PairMap, location_vectors, pair_map
     from reidlab.explain.spatial import Layer, default_layer, layers
 
 _HOMES = {
     "AttentionMaps": "maps",
+    "BASELINES": "baselines",
+    "Curves": "deletion",
     "Layer": "spatial",
     "LocationVectors": "pairs",
     "PairMap": "pairs",
     "attention_maps": "maps",
+    "baseline_maps": "baselines",
     "build_method": "maps",
     "default_layer": "spatial",
+    "deletion_insertion": "deletion",
     "layers": "spatial",
     "location_vectors": "pairs",
     "methods_of": "maps",
     "pair_map": "pairs",
+    "region_shares": "agreement",
 }
 
 __all__ = [
+    "BASELINES",
     "AttentionMaps",
+    "Curves",
     "Layer",
     "LocationVectors",
     "PairMap",
     "attention_maps",
+    "baseline_maps",
     "build_method",
     "default_layer",
+    "deletion_insertion",
     "layers",
     "location_vectors",
     "methods_of",
     "pair_map",
+    "region_shares",
 ]
 
 

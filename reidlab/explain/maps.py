@@ -20,7 +20,7 @@ from reidlab.explain.spatial import layers, preprocess_of
 from reidlab.explain.untouched import device_of, evaluated
 from reidlab.registry import MAPS
 
-__all__ = ["AttentionMaps", "attention_maps", "build_method", "methods_of"]
+__all__ = ["AttentionMaps", "attention_maps", "build_method", "methods_of", "resized", "unit_vectors"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,8 +88,7 @@ def attention_maps(
     if not isinstance(batch_size, int) or batch_size < 1:
         raise UserError(f"batch_size={shown(batch_size)} must be a whole number of 1 or more.")
     how = build_method(method, options)
-    with evaluated(model):
-        lacking = how.lacks(model)
+    lacking = _lacking(how, model)
     if lacking:
         raise UserError(
             f"method {method!r} does not show {type(model).__name__}: {lacking}. Those that do are "
@@ -99,7 +98,7 @@ def attention_maps(
         raise UserError(f"layer={layer!r}: method {method!r} looks at the whole model; leave `layer` out.")
     if target is not None and not how.takes_target:
         raise UserError(f"method {method!r} has no target; leave `target` out, or take gradcam.")
-    wanted = None if target is None else _unit(target, len(batch), model)
+    wanted = None if target is None else unit_vectors("target", target, len(batch), model)
     preprocess, device = preprocess_of(model), device_of(model)
     parts, at = [], layer
     with evaluated(model):
@@ -124,19 +123,32 @@ def build_method(method: str, options: Mapping[str, Any] | None = None) -> Metho
 
 
 def methods_of(model: nn.Module) -> list[str]:
-    """Return the names of the methods that a model has, none where it has no layer that gives maps."""
-    try:
-        layers(model)
-    except UserError:
-        return []
-    return [name for name in MAPS if not build_method(name).lacks(model)]
+    """Return the names of the methods that a model has; every model has occlusion."""
+    return [name for name in MAPS if not _lacking(build_method(name), model)]
 
 
-def _unit(target: Any, count: int, model: nn.Module) -> Tensor:
-    """Return a target as unit vectors [count, dim]."""
-    vectors = torch.as_tensor(np.asarray(target.detach().cpu() if isinstance(target, Tensor) else target)).float()
+def _lacking(how: Method, model: nn.Module) -> str:
+    """Return what a model has not that a method needs."""
+    if how.needs_layers:
+        try:
+            layers(model)
+        except UserError:
+            return "it has no layer that gives maps, only vectors"
+    return how.lacks(model)
+
+
+def unit_vectors(name: str, given: Any, count: int, model: nn.Module) -> Float32[Tensor, "image dim"]:
+    """Return vectors [dim] or [count, dim] as unit vectors [count, dim].
+
+    Raises:
+        UserError: other shapes than the model's embeddings have, or values that are not finite; named `name`.
+    """
+    array = np.asarray(given.detach().cpu() if isinstance(given, Tensor) else given)
+    if array.dtype.kind not in "fiu":
+        raise UserError(f"{name} must be vectors of numbers, not {shown(given)}.")
+    vectors = torch.from_numpy(array.astype(np.float32))
     vectors = vectors.expand(count, -1) if vectors.ndim == 1 else vectors
-    dim = int(getattr(model, "dim", vectors.shape[-1]))
+    dim = int(getattr(model, "dim", vectors.shape[-1] if vectors.ndim else 0))
     if vectors.shape != (count, dim) or not bool(vectors.isfinite().all()):
-        raise UserError(f"target must be finite vectors [{dim}] or [{count}, {dim}], not {list(vectors.shape)}.")
+        raise UserError(f"{name} must be finite vectors [{dim}] or [{count}, {dim}], not {list(array.shape)}.")
     return F.normalize(vectors, dim=1)

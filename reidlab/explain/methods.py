@@ -25,10 +25,12 @@ class Method:
     Attributes:
         takes_layer: a layer may be chosen.
         takes_target: its maps depend on a target.
+        needs_layers: the model must have layers that give maps.
     """
 
     takes_layer = True
     takes_target = False
+    needs_layers = True
 
     def lacks(self, model: nn.Module) -> str:
         """Return what the model has not that the method needs: "it has no ..."; "" where it works."""

@@ -43,6 +43,11 @@ MAPS = Registry(
         _cam("xgradcam", "XGradCAM", "slopes weighted by the share of the activation (Fu et al. 2020)"),
         _cam("eigencam", "EigenCAM", "first principal component of the features, no target (Muhammad and Yeasin 2020)"),
         _cam("eigengradcam", "EigenGradCAM", "first principal component of features times slopes"),
+        Entry(
+            "occlusion",
+            f"{_EXPLAIN}.occlusion:Occlusion",
+            "what the cosine loses where the image is covered, for every model (Zeiler and Fergus 2014)",
+        ),
         Entry("rollout", f"{_EXPLAIN}.rollout:Rollout", "attention followed through a ViT (Abnar and Zuidema 2020)"),
         Entry(
             "part_stripes", f"{_EXPLAIN}.parts:Parts", "how strongly each horizontal stripe of a part model responds"
