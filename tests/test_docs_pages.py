@@ -50,6 +50,7 @@ PAGES = {"README.md": "index.md", "docs/guide.md": "guide.md", "docs/a.png": "pi
             "[there](https://example.org/docs/guide.md), [here](#top)",
         ),
         ("[x] stands here\n\n[x]: docs/guide.md\n", "[x] stands here\n\n[x]: guide.md\n"),
+        ('<img src="docs/a.png" alt="x">', '<img src="pictures/a.png" alt="x">'),
         ("```\n[x](gone.md)\n```", "```\n[x](gone.md)\n```"),
     ],
 )

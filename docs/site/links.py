@@ -12,6 +12,7 @@ __all__ = ["outside_code", "relink"]
 
 _FENCE = re.compile(r"^( *)(```+|~~~+).*?^\1\2[ ]*$", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"(?P<mark>!?)\[(?P<text>(?:[^\[\]]|\[[^\]]*\])*)\]\((?P<target>[^()\s]+)\)")
+_SOURCE = re.compile(r'(?P<before><img\b[^>]*?\bsrc=")(?P<target>[^"]+)')
 _DEFINED = re.compile(r"^\[(?P<text>[^\]]+)\]: (?P<target>\S+)$", re.MULTILINE)
 
 
@@ -49,7 +50,13 @@ def relink(text: str, source: str, page: str, pages: Mapping[str, str], root: Pa
         new = target(found["target"])
         return f"[{found['text']}]: {new or '#'}"
 
-    return outside_code(text, lambda part: _DEFINED.sub(defined, _INLINE.sub(inline, part)))
+    def picture(found: re.Match[str]) -> str:
+        return found["before"] + (target(found["target"]) or found["target"])
+
+    def change(part: str) -> str:
+        return _SOURCE.sub(picture, _DEFINED.sub(defined, _INLINE.sub(inline, part)))
+
+    return outside_code(text, change)
 
 
 def outside_code(text: str, change: object) -> str:
