@@ -11,7 +11,6 @@ WITHOUT_AN_IMPORT = {
     "jupyterlab": "the card; `make lab`",
     "ipykernel": "the kernel that runs the notebooks",
     "nbclient": "papermill's engine, whose floor matters",
-    "seaborn": "the card; figures of notebook 04 (issue 6)",
 }
 
 

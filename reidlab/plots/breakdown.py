@@ -33,6 +33,8 @@ def camera_matrix(matrix: pd.DataFrame, *, value: str = "mAP", ax: Axes | None =
     Raises:
         UserError: another value, or no pair of cameras.
     """
+    import seaborn as sns
+
     check_choice("value", value, SCORES)
     if matrix.empty:
         raise UserError("The matrix has no pair of cameras: there is nothing to draw.")
@@ -41,17 +43,21 @@ def camera_matrix(matrix: pd.DataFrame, *, value: str = "mAP", ax: Axes | None =
     score, count = np.full((len(rows), len(columns)), np.nan), np.zeros((len(rows), len(columns)), np.int64)
     score[tuple(keys)], count[tuple(keys)] = 100 * matrix[value], matrix["queries"]
     ax = axes_or_new(ax, max(4.6, 0.75 * len(columns) + 2.2), max(3.2, 0.6 * len(rows) + 1.4))
-    drawn = ax.imshow(np.ma.masked_invalid(score), cmap="cividis", vmin=0, vmax=100, aspect="auto")
+    texts = [[f"{each:.0f} %\n{times:,}" for each, times in zip(*line)] for line in zip(score, count)]
+    written = max(score.shape) <= MOST_CELLS
+    sns.heatmap(
+        pd.DataFrame(score), mask=np.isnan(score), annot=pd.DataFrame(texts) if written else False, fmt="",
+        annot_kws={"fontsize": 8}, cmap="cividis", vmin=0, vmax=100, linewidths=1, linecolor="white",
+        xticklabels=[plain(name, 8) for name in columns], yticklabels=[plain(name, 12) for name in rows],
+        cbar_kws={"label": f"{SCORES[value]} (%)"}, ax=ax,
+    )  # fmt: skip
     ax.set_facecolor("#DDDDDD")
     ax.grid(False)
-    ax.figure.colorbar(drawn, ax=ax, label=f"{SCORES[value]} (%)")
-    if max(score.shape) <= MOST_CELLS:
-        for (row, column), each in np.ndenumerate(score):
-            text = "–" if np.isnan(each) else f"{each:.0f} %\n{count[row, column]:,}"
-            colour = "black" if np.isnan(each) or each > 55 else "white"
-            ax.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)
-    ax.set_xticks(range(len(columns)), [plain(name, 8) for name in columns])
-    ax.set_yticks(range(len(rows)), [plain(name, 12) for name in rows])
+    ax.tick_params(axis="y", rotation=0)
+    for text, each in zip(ax.texts, score[~np.isnan(score)]):  # seaborn writes white on colours that are too light
+        text.set_color("black" if each > 55 else "white")
+    for row, column in np.argwhere(np.isnan(score)) if written else ():
+        ax.text(column + 0.5, row + 0.5, "–", ha="center", va="center", fontsize=8)
     ax.set(xlabel="camera of the gallery images (id)", ylabel="camera of the query (id)")
     filled = matrix[matrix["queries"] > 0]
     told = "none has a query with a match"

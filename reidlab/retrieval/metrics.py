@@ -28,6 +28,7 @@ from reidlab.retrieval.vectors import Embeddings, Labels
 __all__ = ["average_precision", "evaluate", "inverse_negative_penalty", "per_query_frame", "summarize"]
 
 LONGEST_CMC = 1_000_000
+PRECISION_AT = (1, 5, 10)
 
 Floats = npt.NDArray[np.float64]
 
@@ -164,7 +165,11 @@ def check_options(ap: str, rule: str, max_rank: int, bootstrap: int, seed: int) 
 
 
 def per_query_frame(matches: Matches, *, ap: str, pids: Any, camids: Any = None) -> pd.DataFrame:
-    """Return a row a query: its counts, the rank of its first match (0: none), AP and INP (NaN: no valid match)."""
+    """Return a row a query: its counts, the rank of its first match (0: none), AP, INP, precision at 1, 5 and 10.
+
+    A precision is the share of the first k images, without junk and ignored ones, that are right. Scores are NaN where
+    a query has no valid match.
+    """
     n_query = len(matches.n_ignored)
     n_matches = np.bincount(matches.query, minlength=n_query)
     starts = np.cumsum(n_matches) - n_matches
@@ -182,6 +187,9 @@ def per_query_frame(matches: Matches, *, ap: str, pids: Any, camids: Any = None)
         columns["camid"] = camids
     columns |= {"n_matches": n_matches, "n_ignored": matches.n_ignored, "valid": valid, "first_rank": first}
     columns |= {"ap": value, "inp": inp, "match_distance": distance, "wrong_distance": matches.wrong_distance}
+    for k in PRECISION_AT:
+        hits = np.bincount(matches.query[matches.rank <= k], minlength=n_query)
+        columns[f"precision_{k}"] = np.where(valid, hits / k, np.nan)
     return pd.DataFrame(columns)
 
 

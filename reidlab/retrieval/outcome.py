@@ -29,7 +29,8 @@ class RetrievalResult:
     """The scores of one evaluation; all of them are shares between 0 and 1.
 
     `cmc[k - 1]` is the share of valid queries whose first match is within rank k. `per_query` has a row a query,
-    those without a valid match too (valid False). `intervals` maps rank1, rank5, rank10, mAP, mINP to (low, high).
+    those without a valid match too (valid False); results of earlier versions lack its columns precision_1, _5 and
+    _10. `intervals` maps rank1, rank5, rank10, mAP, mINP to (low, high).
     `n_same_image` counts the queries whose own image was in the gallery and was ignored there; None where it was not
     said which images are the same. `notes` say what else a reader has to know. `rerank` says how distances were
     re-ranked, "" for not at all; `precision` to what vectors were rounded, "full" for not at all.

@@ -21,16 +21,20 @@ from reidlab.retrieval.causes import FailureCauses
 from reidlab.retrieval.comparison import compare_results
 from reidlab.retrieval.metrics import evaluate
 from reidlab.retrieval.outcome import RetrievalResult
+from reidlab.retrieval.top import rank_gallery
 from reidlab.retrieval.top_k import top_k_table
 from reidlab.retrieval.vectors import Embeddings
-from reidlab.stages.calibration import NoCalibration, calibration_stage
+from reidlab.stages.calibration import USED, NoCalibration, calibration_stage
 from reidlab.stages.data_run import DataRun
 from reidlab.stages.models import ModelSource
+from reidlab.stages.notebooks import queries_for
 from reidlab.store.runs import Run
 
 __all__ = ["Analysis", "calibrate_for", "causes_of", "compare_rerankings", "top_k_for"]
 
 METHODS = ("alpha_qe", "dba", "k_reciprocal")
+VISUALIZATIONS = "visualizations"
+MOST_PICTURES = 24  # of single queries that are kept
 _MOST = 1_000_000_000  # pairs of images up to which all methods are tried; above, k_reciprocal takes minutes
 
 Drawn = TypeVar("Drawn", Figure, Axes)
@@ -46,6 +50,7 @@ class Analysis:
     def __init__(self, run: Run) -> None:
         self.folder = run.path / "analysis"
         self.names: list[str] = []
+        self.pictures = 0
 
     def figure(self, name: str, drawn: Drawn) -> Drawn:
         """Keep a figure as NAME.png and return it."""
@@ -71,24 +76,59 @@ class Analysis:
         scores = [f"{name}: {value:.2%}" for name, value in result.scores().items()]
         self.text("analysis_summary", [*scores, result.sentence()])
 
+    def queries(self, embeddings: Embeddings, result: RetrievalResult, p: Retrieval) -> list[str]:
+        """Keep a picture of each query that the notebook shows, with its nearest gallery images; return the files.
+
+        They are visualizations/query_ROW.png, ROW as in per_query.csv, at most `MOST_PICTURES`; those of an earlier
+        analysis go.
+        """
+        why: dict[int, list[str]] = {}
+        for choose in ("worst", "random", "best"):
+            for row in queries_for(result, p, choose):
+                why.setdefault(row, []).append(choose)
+        rows = list(why)[:MOST_PICTURES]
+        query, gallery = embeddings.split("query"), embeddings.split("gallery")
+        listing = rank_gallery(query, gallery, queries=rows, k=10, metric=p.metric, rerank=p.rerank)
+        folder = self._place(VISUALIZATIONS, listed=False)
+        for old in folder.glob("query_*.png"):
+            old.unlink()
+        files = []
+        for row in rows:
+            title = f"query {row} ({', '.join(why[row])}) and its nearest gallery images"
+            part = listing[listing["query"] == row]
+            drawn = plots.ranking_figure(part, query.table, gallery.table, result=result, title=title)
+            files.append(plots.save_figure(drawn, folder / f"query_{row:05}.png").name)
+        self.pictures = len(files)
+        return files
+
     def told(self) -> str:
         """Return a sentence on what is kept, and where below the folder of reports."""
         place = self.folder.relative_to(reports_root()) if self.folder.is_relative_to(reports_root()) else self.folder
-        return f"Kept in reports/{place.as_posix()}: {', '.join(self.names)}."
+        pictures = f"; in {VISUALIZATIONS} {self.pictures} queries, a picture each" if self.pictures else ""
+        return f"Kept in reports/{place.as_posix()}: {', '.join(self.names)}{pictures}."
 
-    def _place(self, file: str) -> Path:
+    def _place(self, file: str, *, listed: bool = True) -> Path:
         try:
             self.folder.mkdir(exist_ok=True)
         except OSError as error:
             raise UserError(f"{self.folder} cannot be made: {explained(error)}") from error
-        self.names = [*(name for name in self.names if name != file), file]
+        if listed:
+            self.names = [*(name for name in self.names if name != file), file]
         return self.folder / file
 
 
-def calibrate_for(data: DataRun, source: ModelSource, p: Retrieval) -> Calibration | str:
-    """Fit (or find) what the model's cosines mean on the validation identities; or say why that cannot be done."""
+def calibrate_for(data: DataRun, source: ModelSource, p: Retrieval) -> dict[str, Calibration] | str:
+    """Fit (or find) what the model's cosines mean on the validation identities; or say why that cannot be done.
+
+    Returns:
+        Two calibrations by name, the first the one that `reidlab search` uses.
+    """
+    names = {USED: f"{USED} (search uses it)", "isotonic": "isotonic"}
     try:
-        return calibration_stage(data, source, seed=p.seed, device=p.device)[1]
+        return {
+            name: calibration_stage(data, source, method=method, seed=p.seed, device=p.device)[1]
+            for method, name in names.items()
+        }
     except NoCalibration as error:
         return str(error)
 

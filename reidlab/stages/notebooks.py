@@ -30,6 +30,7 @@ __all__ = [
     "data_for",
     "evaluate_for",
     "history_of",
+    "queries_for",
     "ranking_for",
     "recipe_for",
     "train_for",
@@ -144,9 +145,14 @@ def evaluate_for(data: DataRun, source: ModelSource, p: Retrieval) -> tuple[Run,
     )
 
 
+def queries_for(result: RetrievalResult, p: Retrieval, choose: str) -> list[int]:
+    """Return the rows of the worst, best or random queries that notebook 04 shows."""
+    return plots.choose_queries(result, choose, _QUERIES_SHOWN.get(choose, 3), seed=p.seed)
+
+
 def ranking_for(embeddings: Embeddings, result: RetrievalResult, p: Retrieval, *, choose: str) -> Figure:
     """Draw the nearest gallery images of the worst, best or random queries."""
-    queries = plots.choose_queries(result, choose, _QUERIES_SHOWN.get(choose, 3), seed=p.seed)
+    queries = queries_for(result, p, choose)
     query, gallery = embeddings.split("query"), embeddings.split("gallery")
     listing = rank_gallery(query, gallery, queries=queries, k=10, metric=p.metric, rerank=p.rerank)
     title = f"{choose} queries and their nearest gallery images"

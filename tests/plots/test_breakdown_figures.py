@@ -32,8 +32,13 @@ def pairs(n: int = 3) -> pd.DataFrame:
 def test_camera_matrix(value: str) -> None:
     ax = plots.camera_matrix(matrix(), value=value)
     check_axes(ax)
-    texts = [text.get_text() for text in ax.texts]
-    assert len(texts) == 9 and texts[0] == "–" and texts[1].endswith(" %\n12")
+    texts = {text.get_position(): text for text in ax.texts}
+    wanted = matrix()[value].to_numpy().reshape(3, 3)
+    for (row, column), score in np.ndenumerate(wanted):
+        text = texts[column + 0.5, row + 0.5]
+        assert text.get_text() == ("–" if np.isnan(score) else f"{100 * score:.0f} %\n12")
+        assert text.get_color() == ("black" if np.isnan(score) or score > 0.55 else "white")
+    assert len(ax.texts) == 9 and ax.yaxis_inverted()
     check_axes(plots.camera_matrix(matrix(25), value=value))
     assert not plots.camera_matrix(matrix(25)).texts
     check_axes(plots.camera_matrix(matrix(names=["$x$", "a camera with a very long name"])))

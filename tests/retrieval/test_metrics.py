@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from reidlab.errors import UserError
 from reidlab.retrieval.metrics import average_precision, evaluate, inverse_negative_penalty
 from reidlab.retrieval.outcome import RetrievalResult
 from reidlab.retrieval.top import rank_gallery
+from reidlab.retrieval.top_k import top_k_table
 
 
 def assert_as_naive(data: dict[str, Any], ap: str = "plain", metric: str = "cosine", **options: Any) -> RetrievalResult:
@@ -202,6 +204,35 @@ def test_strings_and_one_of_each() -> None:
     one = evaluate([[1.0, 2.0]], [[-1.0, 0.5]], query_pids=["a"], gallery_pids=["a"])
     assert (one.mean_ap, one.mean_inp, one.rank1, one.n_gallery) == (1, 1, 1, 1)
     assert np.isnan(one.per_query["wrong_distance"][0])
+
+
+@pytest.mark.parametrize("grid", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+def test_precision_at_k_by_listing(seed: int, grid: bool) -> None:
+    """Junk and images of the query's own camera leave the list before its first k images are looked at."""
+    data = random_data(seed, grid=grid)
+    frame = evaluate(**data, metric="euclidean").per_query
+    for at, vector in enumerate(data["query"]):
+        pid, cam = data["query_pids"][at], data["query_camids"][at]
+        kept = (data["gallery_pids"] != -1) & ~((data["gallery_pids"] == pid) & (data["gallery_camids"] == cam))
+        nearest = np.argsort(((data["gallery"][kept] - vector) ** 2).sum(axis=1), kind="stable")
+        right = data["gallery_pids"][kept][nearest] == pid
+        for k in (1, 5, 10):
+            wanted = right[:k].sum() / k if right.any() else np.nan
+            assert frame[f"precision_{k}"][at] == pytest.approx(wanted, nan_ok=True)
+
+
+def test_precision_agrees_with_the_table_and_may_be_missing(tmp_path: Path) -> None:
+    result = evaluate(**golden())
+    table = top_k_table(**golden(), ks=(1, 5, 10))
+    means = [result.per_query[f"precision_{k}"].mean() for k in (1, 5, 10)]
+    assert means == pytest.approx(table["precision"].tolist()) and means[0] == result.rank1
+    saved = RetrievalResult.load(result.save(tmp_path / "new"))
+    pd.testing.assert_frame_equal(saved.per_query, result.per_query)
+    older = result.per_query.drop(columns=["precision_1", "precision_5", "precision_10"])
+    result.save(tmp_path / "old")
+    older.to_parquet(tmp_path / "old" / "per_query.parquet", index=False)
+    assert RetrievalResult.load(tmp_path / "old").scores() == result.scores()
 
 
 def test_query_without_match_is_counted_not_averaged() -> None:

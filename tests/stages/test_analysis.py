@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from reidlab import plots
 from reidlab.errors import UserError
@@ -15,6 +16,7 @@ from reidlab.params import Retrieval
 from reidlab.retrieval import Embeddings, evaluate
 from reidlab.stages import Analysis, calibrate_for, compare_rerankings, top_k_for
 from reidlab.stages.data_run import DataRun
+from reidlab.stages.notebooks import queries_for
 
 
 class Kept:
@@ -63,6 +65,45 @@ def test_everything_is_kept_in_the_folder_of_the_run(
     assert keep.told().startswith(
         "Kept in reports/runs/evaluation/x/analysis: comprehensive_metrics.csv, cmc_curve_data.csv"
     )
+
+
+def test_a_picture_per_query_shown(tmp_path: Path, sides: tuple[Embeddings, Embeddings]) -> None:
+    run: Any = Kept(tmp_path)
+    keep, p = Analysis(run), Retrieval()
+    rng, tables, vectors = np.random.default_rng(0), [], []
+    for side in sides:
+        paths = []
+        for name in side.table["path"]:
+            path = tmp_path / "images" / f"{name.strip('/').replace('/', '_')}.png"
+            path.parent.mkdir(exist_ok=True)
+            Image.fromarray(rng.integers(0, 255, (16, 8, 3), np.uint8)).save(path)
+            paths.append(str(path))
+        tables.append(side.table.assign(path=paths))
+        vectors.append(side.vectors)
+    both = Embeddings(np.concatenate(vectors), pd.concat(tables, ignore_index=True))
+    result = evaluate(*sides)
+    place = tmp_path / "analysis" / "visualizations"
+    place.mkdir(parents=True)
+    (place / "query_99999.png").write_bytes(b"of an earlier analysis")
+    made = keep.queries(both, result, p)
+    wanted = {row for how in ("worst", "random", "best") for row in queries_for(result, p, how)}
+    assert sorted(made) == sorted(f"query_{row:05}.png" for row in wanted) == sorted(x.name for x in place.iterdir())
+    with Image.open(place / made[0]) as picture:
+        assert picture.width > 600 and "Queries: 1, each with its nearest images" in picture.text["Description"]  # type: ignore[attr-defined]
+    assert keep.told().endswith(f"in visualizations {len(wanted)} queries, a picture each.")
+
+
+def test_two_calibrations_stand_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def fitted(*args: object, method: str, **options: object) -> tuple[None, str]:
+        asked.append(method)
+        return None, f"fitted by {method}"
+
+    monkeypatch.setattr("reidlab.stages.analysis.calibration_stage", fitted)
+    found: Any = calibrate_for(None, None, Retrieval())  # type: ignore[arg-type]
+    assert asked == ["logistic", "isotonic"]
+    assert found == {"logistic (search uses it)": "fitted by logistic", "isotonic": "fitted by isotonic"}
 
 
 def test_a_run_that_is_gone(tmp_path: Path) -> None:

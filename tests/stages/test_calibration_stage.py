@@ -52,6 +52,16 @@ def test_it_is_kept_and_found_for_its_model_alone(data: DataRun, saved: Path) ->
     assert calibration_of(model_from("small")) != made
 
 
+def test_an_isotonic_one_is_kept_beside_and_not_taken_by_search(data: DataRun, saved: Path) -> None:
+    source = model_from(str(saved))
+    run, made = calibration_stage(data, source, method="isotonic", device="cpu", progress=False)
+    assert made.method == "isotonic" and calibration_of(source) is None
+    other, used = calibration_stage(data, source, device="cpu", progress=False)
+    assert used.method == "logistic" and other.path != run.path
+    calibration_stage(data, source, method="isotonic", seed=1, device="cpu", progress=False)
+    assert calibration_of(source) == used
+
+
 def test_one_that_lies_beside_the_model_comes_first(data: DataRun, saved: Path) -> None:
     calibration_stage(data, model_from(str(saved)), device="cpu", progress=False)
     shutil.copy(shipped_folder("small") / CALIBRATION, saved / "model" / CALIBRATION)
