@@ -14,10 +14,11 @@ from pydantic import Field, field_validator
 
 from reidlab.errors import UserError
 from reidlab.params.base import NotebookParams, Row, coerce, describe
-from reidlab.registry import RERANKINGS
+from reidlab.registry import MAPS, RERANKINGS
 
 __all__ = [
     "NOTEBOOKS",
+    "Attention",
     "Augmentations",
     "CrossDomain",
     "DataParams",
@@ -129,6 +130,33 @@ class Retrieval(DataParams):
         return value
 
 
+class Attention(DataParams):
+    """05: where a model looks, and how well that agrees with where the person is."""
+
+    notebook: ClassVar[str] = "05_attention_maps"
+    recipe: str = Field(
+        "demo", min_length=1, description="recipe whose newest training is shown (trained where there is none)"
+    )
+    epochs: int | None = Field(None, ge=1, le=10_000, description="epochs; None: as the recipe says")
+    model: str = Field("", description="instead of a recipe: small, latest, a training run, model folder or NAME:FILE")
+    device: Device = Field("auto", description="where to compute; auto: cuda, then mps, then cpu")
+    methods: list[str] = Field(
+        [], description="methods of maps; `reidlab maps` names them; empty: a usual choice of those the model has"
+    )
+    layer: str = Field("", description="layer for methods that look at one; empty: each method's own choice")
+    models: list[str] = Field([], description="models measured beside it, named as `model`")
+    queries: int = Field(3, ge=1, le=10, description="queries shown of the worst, of the best and at random")
+    measured: int = Field(36, ge=2, le=100_000, description="queries on which maps are measured")
+    steps: int = Field(8, ge=2, le=100, description="steps of the deletion and insertion curves")
+
+    @field_validator("methods")
+    @classmethod
+    def _known(cls, value: list[str]) -> list[str]:
+        for name in value:
+            MAPS.find(name)
+        return value
+
+
 class ModelZoo(NotebookParams):
     """11: what models and recipes cost, counted and measured on this machine."""
 
@@ -232,6 +260,7 @@ MODELS: tuple[type[NotebookParams], ...] = (
     TripletGeneration,
     Training,
     Retrieval,
+    Attention,
     ModelZoo,
     Losses,
     Augmentations,

@@ -22,6 +22,8 @@ from reidlab.plots.triplet_tables import triplet_balance, triplet_figure
 from reidlab.plots.triplets import triplet_rows
 
 if TYPE_CHECKING:
+    from reidlab.plots.attention import attention_grid, pair_figure, six_panels
+    from reidlab.plots.attention_measures import agreement_figure, deletion_curves
     from reidlab.plots.augmentations import augmentation_figure
     from reidlab.plots.breakdown import camera_matrix, confused_identities, suspicious_labels
     from reidlab.plots.domains import domain_heatmaps
@@ -31,20 +33,27 @@ if TYPE_CHECKING:
     from reidlab.plots.verification import reliability, roc_curve
 
 _HOMES = {
+    "agreement_figure": "attention_measures",
+    "attention_grid": "attention",
     "augmentation_figure": "augmentations",
     "camera_matrix": "breakdown",
     "confused_identities": "breakdown",
     "corruption_figure": "robustness",
+    "deletion_curves": "attention_measures",
     "domain_heatmaps": "domains",
     "embedding_map": "embedding_maps",
     "findings_sheet": "findings",
+    "pair_figure": "attention",
     "reliability": "verification",
     "robustness_figure": "robustness",
     "roc_curve": "verification",
+    "six_panels": "attention",
     "suspicious_labels": "breakdown",
 }
 
 __all__ = [
+    "agreement_figure",
+    "attention_grid",
     "augmentation_figure",
     "camera_matrix",
     "choose_queries",
@@ -53,6 +62,7 @@ __all__ = [
     "contact_sheet",
     "corruption_figure",
     "cost_chart",
+    "deletion_curves",
     "describe",
     "distance_histogram",
     "distribution_overview",
@@ -68,6 +78,7 @@ __all__ = [
     "loss_forces",
     "loss_progress",
     "loss_shares",
+    "pair_figure",
     "ranking_figure",
     "reidlab_style",
     "reliability",
@@ -75,6 +86,7 @@ __all__ = [
     "roc_curve",
     "save_figure",
     "score_bars",
+    "six_panels",
     "suspicious_labels",
     "training_history",
     "triplet_balance",

@@ -20,7 +20,7 @@ __all__ = ["attention_grid", "pair_figure", "six_panels"]
 
 COLOURS, SIGNED = "inferno", "RdBu_r"
 _TALL = 1.75  # inches of an image's height in a grid
-_OVER = 0.6  # how much of a map covers the image below it
+_OVER = 0.75  # how much of a map's highest place covers the image below it
 
 
 @styled
@@ -182,7 +182,9 @@ def _over(ax: Axes, pixels: npt.NDArray[np.uint8], part: npt.NDArray[np.float32]
     draw_image(ax, pixels)
     height, width = pixels.shape[:2]
     edges = (-0.5, width - 0.5, height - 0.5, -0.5)
-    ax.imshow(part, cmap=cmap, norm=norm, alpha=_OVER, interpolation="bilinear", extent=edges)
+    most = max(abs(float(norm.vmin or 0.0)), abs(float(norm.vmax or 1.0)))
+    cover = _OVER * np.clip(np.abs(part) / most, 0.2, 1.0)  # where a map is low, the image shows
+    ax.imshow(part, cmap=cmap, norm=norm, alpha=cover, interpolation="bilinear", extent=edges)
 
 
 def _alone(

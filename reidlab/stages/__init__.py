@@ -1,6 +1,8 @@
 """The stages of the notebooks: data, triplets, training, embeddings, evaluation. Each is found in the store or made."""
 
 from reidlab.stages.analysis import Analysis, calibrate_for, causes_of, compare_rerankings, top_k_for
+from reidlab.stages.attention import Looking, attention_choice, measures_table
+from reidlab.stages.attention_measures import attention_stage
 from reidlab.stages.calibration import calibration_of, calibration_stage
 from reidlab.stages.chosen import Choice, choose_model, evaluation_line
 from reidlab.stages.data import audit_of, data_stage
@@ -32,7 +34,10 @@ __all__ = [
     "Analysis",
     "Choice",
     "DataRun",
+    "Looking",
     "ModelSource",
+    "attention_choice",
+    "attention_stage",
     "audit_of",
     "calibrate_for",
     "calibration_of",
@@ -54,6 +59,7 @@ __all__ = [
     "histogram_floor",
     "histogram_source",
     "history_of",
+    "measures_table",
     "model_from",
     "model_from_run",
     "over_floor",

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from reidlab import plots
 from reidlab.explain.pairs import PairMap, pair_map
 from reidlab.figure_text import cut
 from reidlab.params import Attention, Retrieval
+from reidlab.plots.pictures import image_of
 from reidlab.retrieval.top import rank_gallery
 from reidlab.stages.analysis import Analysis
 from reidlab.stages.attention_measures import (
@@ -100,7 +101,9 @@ class Looking:
         maps = {name: maps_for(self.model, images, name, self.p.layer, self.wanted[rows]) for name in self.methods}
         title = f"{choose} queries: where {_named(self.source)} looks"
         captions = [self._caption(row) for row in rows]
-        return self.keep.figure(f"{choose}_grid", plots.attention_grid(_shown(images), maps, captions, title=title))
+        return self.keep.figure(
+            f"{choose}_grid", plots.attention_grid(_shown(self.query.table, rows), maps, captions, title=title)
+        )
 
     def panels(self, choose: str) -> Figure:
         """Draw six panels for each of the worst, best or random queries, keep all, return the first."""
@@ -108,11 +111,11 @@ class Looking:
         images = pixels_of(self.model, self.query.table, rows)
         names = self._panel_maps()
         maps = {title: maps_for(self.model, images, *how, self.wanted[rows]) for title, how in names.items()}
-        drawn = []
+        pictures, drawn = _shown(self.query.table, rows), []
         for place, row in enumerate(rows):
             title = f"{choose} query, {self._caption(row, ', ')}"
             each = {name: part[place] for name, part in maps.items()}
-            figure = plots.six_panels(_shown(images)[place], each, title=title)
+            figure = plots.six_panels(pictures[place], each, title=title)
             drawn.append(self.keep.figure(f"{choose}_{place + 1}_query_{row}", figure))
         return drawn[0]
 
@@ -151,7 +154,8 @@ class Looking:
         ]
         figure = plots.pair_figure(
             [(each.query, each.gallery) for each in found],
-            *(_shown(side) for side in sides),
+            _shown(self.query.table, queries),
+            _shown(self.gallery.table, others),
             [each.cosine for each in found],
             firsts["flag"].tolist(),
             captions,
@@ -183,8 +187,9 @@ def _short(name: str) -> str:
     return name if len(name) <= 22 else f"…{name[-21:]}"
 
 
-def _shown(images: Tensor) -> np.ndarray:
-    return images.permute(0, 2, 3, 1).contiguous().numpy()
+def _shown(table: pd.DataFrame, rows: Sequence[int] | np.ndarray) -> list[np.ndarray]:
+    """Return images as they are on disk, which are often larger than the model sees them."""
+    return [image_of(table, int(row)) for row in rows]
 
 
 def measures_table(looking: Looking) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from reidlab.explain.deletion import deletion_insertion
 from reidlab.explain.maps import attention_maps, build_method, methods_of
 from reidlab.paths import data_root
 from reidlab.registry import MAPS
-from reidlab.retrieval.confidence import bootstrap_intervals
+from reidlab.retrieval.confidence import bootstrap_intervals, share_intervals
 from reidlab.retrieval.vectors import Embeddings
 from reidlab.stages.models import ModelSource
 from reidlab.stages.retrieval import labelled
@@ -125,7 +125,7 @@ def attention_stage(
     return run, *(pd.read_parquet(run.path / f"{each}.parquet") for each in ("measures", "curves"))
 
 
-def pixels_of(model: Any, table: pd.DataFrame, rows: np.ndarray) -> Tensor:
+def pixels_of(model: Any, table: pd.DataFrame, rows: Sequence[int] | np.ndarray) -> Tensor:
     """Return some images of a table at the model's size, uint8 [image, 3, height, width]."""
     size = (model.preprocess.height, model.preprocess.width)
     some = table.iloc[rows].reset_index(drop=True)
@@ -204,7 +204,10 @@ def summary_of(measures: pd.DataFrame, *, bootstrap: int = 1000, seed: int = 0) 
                 continue
             better = (values - base.reindex(values.index)) * (-1 if measure == "deletion" else 1)
             pids = frame.set_index("query")["pid"].reindex(values.index).to_numpy()
-            ends = bootstrap_intervals({"value": values, "better": better}, pids, count=bootstrap, seed=seed)
+            draws: Any = {"count": bootstrap, "seed": seed}
+            intervals = bootstrap_intervals if measure in ("deletion", "insertion") else share_intervals
+            ends = intervals({"value": values}, pids, **draws)
+            ends |= bootstrap_intervals({"better": better}, pids, **draws)
             row = {"method": name, "measure": measure, "mean": float(values.mean()), "against": against}
             row |= {"low": ends["value"][0], "high": ends["value"][1], "better": float(better.mean())}
             row |= {"better_low": ends["better"][0], "better_high": ends["better"][1], "images": len(values)}
