@@ -22,6 +22,7 @@ from reidlab.errors import UserError, printable
 __all__ = ["ERRORS_SWITCH", "Explorer", "Snapshot", "resource", "row", "shown_errors"]
 
 ERRORS_SWITCH = "REIDLAB_EXPLORER_ERRORS"  # "raise": handlers raise what they have shown, so that tests fail
+MOST_ERRORS = 50
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -96,7 +97,7 @@ class Explorer:
         state: all choices; set them, and the view follows.
         widget: the root box, of the CSS classes `reid-explorer` and `reid-<name>`.
         status: a line that says what is shown, and errors in red.
-        errors: what handlers raised, oldest first.
+        errors: what handlers raised, the last `MOST_ERRORS` of them, oldest first.
     """
 
     name: ClassVar[str] = "base"
@@ -118,8 +119,9 @@ class Explorer:
         self.widget.add_class(f"reid-{self.name}")
 
     def fill(self, *children: ipywidgets.Widget) -> None:
-        """Put controls and views into the widget, the status line below them."""
-        self.widget.children = (self.style, *children, self.status)
+        """Put controls and views into the widget, the status line among them or else below them."""
+        below = () if self.status in children else (self.status,)
+        self.widget.children = (self.style, *children, *below)
 
     def bind(self, trait: str, control: Control, attribute: str = "value") -> Control:
         """Let a control show and change a trait of the state; return the control."""
@@ -138,6 +140,7 @@ class Explorer:
     def show_error(self, error: Exception) -> None:
         """Say in red what went wrong, and keep it."""
         self.errors.append(error)
+        del self.errors[:-MOST_ERRORS]  # each holds what its handler held
         if isinstance(error, UserError):
             self._error = str(error)
         else:

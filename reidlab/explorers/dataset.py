@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DatasetExplorer"]
 
+SIZES = (12, 24, 60, 120, MOST)  # of a page
 LARGE = 512  # pixels of the large picture's height
 
 
@@ -42,7 +43,7 @@ class DatasetState(traitlets.HasTraits):
     camera = traitlets.Unicode("")
     flag = traitlets.Unicode("")  # a kind of the audit's findings, "any" or "none"
     page = traitlets.Int(0, min=0)
-    page_size = traitlets.Int(60, min=1, max=MOST)
+    page_size = traitlets.Enum(SIZES, 60)
     chosen = traitlets.Int(-1)
 
 
@@ -77,7 +78,7 @@ class DatasetExplorer(Explorer):
         self.large.add_class("reid-large")
         self.counts = ipywidgets.HTML()
         self.controls = DatasetControls(self)
-        self.fill(self.controls.filters, self.counts, row(*self.controls.pages), self.large, self.grid)
+        self.fill(self.controls.filters, self.counts, row(*self.controls.pages), self.status, self.large, self.grid)
         self.grid.on_choose(self.choose)
         self.state.observe(self._filter, ["split", "pid", "camera", "flag"])
         self.state.observe(self._page, ["page", "page_size"])

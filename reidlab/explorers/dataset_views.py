@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["DatasetControls", "captions", "counts", "findings_of", "flags_of", "known_of", "large_html"]
 
 MOST_NAMES = 2000  # identities that are offered while one types
-SIZES = (12, 24, 60, 120, 200)
 _PLAIN = {"description_width": "initial"}
 
 
@@ -57,7 +56,9 @@ class DatasetControls:
             button.layout.width = "auto"
             button.on_click(lambda _, by=by: explorer.turn(by))
         self.where = ipywidgets.HTML()
-        size = ipywidgets.Dropdown(options=SIZES, value=60, description="a page", style=_PLAIN)
+        size = ipywidgets.Dropdown(
+            options=explorer.state.traits()["page_size"].values, value=60, description="a page", style=_PLAIN
+        )
         size.layout.width = "130px"
         self.pages = (self.before, self.where, self.after, bind("page_size", size))
 
@@ -89,7 +90,8 @@ def findings_of(audit: Audit | None, length: int) -> pd.DataFrame:
         return pd.DataFrame({"kind": [], "row": [], "other": [], "detail": []}).astype({"row": int, "other": int})
     if len(audit.table) != length:
         raise UserError(f"The audit is of {len(audit.table):,} images, the table has {length:,}.")
-    return audit.issues[["kind", "row", "other", "detail"]]
+    found = audit.issues[["kind", "row", "other", "detail"]]
+    return found.astype({"row": int, "other": int})  # without findings, a file says nothing of their types
 
 
 def flags_of(findings: pd.DataFrame, length: int) -> dict[str, npt.NDArray[np.bool_]]:
@@ -123,11 +125,10 @@ def captions(table: pd.DataFrame, rows: npt.NDArray[np.int64], findings: pd.Data
     items = []
     for number, values in zip(rows.tolist(), table.iloc[rows].to_dict("records")):
         name = Path(str(values.get("path", ""))).name
-        who = f"id {values['pid']}" if "pid" in values else name
-        cam = f"cam {values['camid']}" if "camid" in values else ""
-        where = " · ".join(
-            filter(None, [cam, str(values.get("split", "")), *(f"⚑ {kind}" for kind in kinds.get(number, {}))])
-        )
+        who = f"id\u00a0{values['pid']}" if "pid" in values else name
+        cam = f"cam\u00a0{values['camid']}" if "camid" in values else ""
+        split, flags = str(values.get("split", "")), [f"⚑ {kind}" for kind in kinds.get(number, {})]
+        where = "\n".join([" · ".join(filter(None, [cam, split])), *flags])
         items.append(item(f"i{number}", who, where, "", ", ".join(filter(None, [who, cam, name]))))
     return items
 

@@ -110,10 +110,19 @@ function render({ model, el }) {
     held.detail.textContent = item.detail;
     held.picture.setAttribute("alt", item.alt || item.caption);
     held.card.setAttribute("title", [item.alt || item.caption, item.detail].filter(Boolean).join("\n"));
-    held.card.setAttribute("aria-label", [item.sign, item.alt || item.caption, item.detail].filter(Boolean).join(", "));
+    const words = [item.sign, item.alt || item.caption, ...item.detail.split("\n")];
+    held.card.setAttribute("aria-label", words.filter(Boolean).join(", "));
     held.card.setAttribute("data-key", item.key);
     held.card.setAttribute("data-number", String(number));
     paint(held);
+  }
+
+  function leave(held) {
+    held.key = null;
+    held.picture.src = BLANK;
+    held.reason.textContent = "";
+    held.card.className = "reid-card";
+    for (const name of ["title", "aria-label", "data-key"]) held.card.removeAttribute(name);
   }
 
   function draw() {
@@ -128,7 +137,7 @@ function render({ model, el }) {
     cards.forEach((held, number) => {
       held.card.hidden = number >= shown;
       if (number < shown) fill(held, items[number], number);
-      else held.key = null;
+      else leave(held);
     });
     empty.hidden = shown > 0;
     box.hidden = shown === 0;
@@ -157,8 +166,7 @@ function render({ model, el }) {
   function move(to) {
     if (!shown) return;
     at = Math.max(0, Math.min(to, shown - 1));
-    cards.forEach((held, number) => (held.card.tabIndex = number === at ? 0 : -1));
-    cards[at].card.focus();
+    cards[at].card.focus(); // `enter` does the rest
     cards[at].card.scrollIntoView({ block: "nearest", inline: "nearest" });
   }
 
@@ -194,6 +202,14 @@ function render({ model, el }) {
     pick(held);
   }
 
+  function enter(event) {
+    const card = event.target.closest(".reid-card");
+    if (!card) return;
+    at = Number(card.getAttribute("data-number"));
+    cards.forEach((held, number) => (held.card.tabIndex = number === at ? 0 : -1));
+  }
+
+  box.addEventListener("focusin", enter); // readers of the screen move the focus themselves
   box.addEventListener("keydown", press);
   box.addEventListener("click", click);
   const events = {

@@ -30,7 +30,7 @@ def item(key: str, caption: str = "", detail: str = "", sign: str = "", alt: str
     Args:
         key: names the picture; the same key always means the same picture, for browsers keep it.
         caption: the first line below.
-        detail: the second, smaller one.
+        detail: smaller lines below it.
         sign: "right", "wrong", "ignored", "query" or "".
         alt: what the picture shows, for those who do not see it; by default the caption.
     """

@@ -105,7 +105,8 @@ class Thumbnails:
         try:
             return Picture(jpeg_of(self.pixels(row), height))
         except (UserError, OSError) as error:
-            return Picture(placeholder(min(height, HEIGHT)), _short(str(error)))
+            reason = str(error) if self.paths is None else str(error).removeprefix(f"{self.paths[row]} ")
+            return Picture(placeholder(min(height, HEIGHT)), _short(reason))
 
     def pixels(self, row: int) -> npt.NDArray[np.uint8]:
         """Return the pixels of a row, uint8 [height, width, 3], from the store or the file.
@@ -155,4 +156,4 @@ def data_uri(data: bytes) -> str:
 
 
 def _short(reason: str, limit: int = 160) -> str:
-    return reason if len(reason) <= limit else f"{reason[: limit // 3]} … {reason[-(2 * limit // 3 - 3) :]}"
+    return reason if len(reason) <= limit else f"{reason[: limit - 2]} …"

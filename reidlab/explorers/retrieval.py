@@ -15,7 +15,16 @@ from reidlab.explorers.base import Explorer, shown_errors
 from reidlab.explorers.grid import Grid, item
 from reidlab.explorers.pictures import Picture
 from reidlab.explorers.rankings import Ranked, Rankings
-from reidlab.explorers.retrieval_views import RetrievalControls, about, file_of, hits, thumbnails_of, told, who
+from reidlab.explorers.retrieval_views import (
+    RetrievalControls,
+    about,
+    file_of,
+    hits,
+    thumbnails_of,
+    told,
+    unbroken,
+    who,
+)
 from reidlab.explorers.strip import ORDERS, Queries
 from reidlab.explorers.uploads import Uploads, embedder_of, read_upload
 from reidlab.retrieval.vectors import Embeddings
@@ -96,7 +105,8 @@ class RetrievalExplorer(Explorer):
         self.strip.add_class("reid-strip")
         self.grid = Grid(self._picture, label="The query and its nearest gallery images")
         self.controls = RetrievalControls(self)
-        self.fill(*self.controls.above, self.strip, *self.controls.below, self.grid, self.controls.legend)
+        below = (*self.controls.below, self.status, self.grid, self.controls.legend)
+        self.fill(*self.controls.above, self.strip, *below)
         self.strip.on_choose(self.go)
         self.grid.on_choose(self.go)
         self.state.observe(self._filter, ["order", "pid", "only_wrong", "seed"])
@@ -192,7 +202,7 @@ class RetrievalExplorer(Explorer):
 
     def _draw(self) -> None:
         ranked, subject = self.ranked(), self.state.subject
-        own = item(subject, who(subject, self.tables, self._uploads), "query", "query", self._file(subject))
+        own = item(subject, unbroken(who(subject, self.tables, self._uploads)), "query", "query", self._file(subject))
         listed = hits(ranked, self.state, self.tables, self.rankings, self.calibration, self.prior)
         self.grid.show([own, *listed])
         self._ranked = ranked
@@ -216,7 +226,8 @@ class RetrievalExplorer(Explorer):
             self.strip.selected = selected
             return
         names = self.tables["q"]["pid"]
-        self.strip.show(
-            [item(f"q{n}", f"id {names.iloc[n]}", f"no. {n}", self.queries.sign(n), self._file(f"q{n}")) for n in page],
-            selected,
-        )
+        items = []
+        for n in page:
+            caption = f"id\u00a0{names.iloc[n]}"
+            items.append(item(f"q{n}", caption, f"no. {n}", self.queries.sign(n), self._file(f"q{n}")))
+        self.strip.show(items, selected)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from reidlab.explorers.retrieval import RetrievalExplorer, RetrievalState
     from reidlab.retrieval.calibrated import Calibration
 
-__all__ = ["RetrievalControls", "about", "file_of", "hits", "thumbnails_of", "told", "who"]
+__all__ = ["RetrievalControls", "about", "file_of", "hits", "thumbnails_of", "told", "unbroken", "who"]
 
 RERANKINGS = {"as embedded": "", "k-reciprocal": "k_reciprocal", "alpha query expansion": "alpha_qe"}
 MOST_NAMES = 2000  # identities that are offered while one types
@@ -170,6 +170,11 @@ def who(key: str, tables: Tables, uploads: Mapping[str, Any]) -> str:
     return f"id {line['pid']}" + (f", cam {line['camid']}" if "camid" in line else "")
 
 
+def unbroken(words: str) -> str:
+    """Keep words and what they name on one line: "id 3, cam 2" may break after the comma alone."""
+    return words.replace("id ", "id\u00a0", 1).replace(", cam ", ", cam\u00a0")
+
+
 def file_of(key: str, tables: Tables, uploads: Mapping[str, Any]) -> str:
     """Return what a picture shows for those who do not see it: who, and the file's name."""
     if key in uploads:
@@ -208,8 +213,9 @@ def hits(
         if not ranked.plain or ranked.shown == "distance":
             lines.append(f"{ranked.shown} {round(ranked.value[position], 3) + 0.0:.3f}")
         rank = f"rank {ranked.rank[position]}" if ranked.rank[position] else "ignored"
-        detail = " · ".join([*lines, rank])
-        items.append(item(key, who(key, tables, {}), detail, ranked.sign(position), file_of(key, tables, {})))
+        detail = "\n".join([*lines, rank])
+        caption = unbroken(who(key, tables, {}))
+        items.append(item(key, caption, detail, ranked.sign(position), file_of(key, tables, {})))
     return items
 
 

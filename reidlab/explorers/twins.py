@@ -46,7 +46,7 @@ def _card(item: Mapping[str, str], picture: Picture, height: int) -> str:
     mark = MARKS.get(item.get("sign", ""))
     border = f"3px {mark.line} {mark.colour}" if mark else "1px solid #9E9E9E"
     sign = f'<span aria-label="{mark.name}">{mark.sign}</span> ' if mark else ""
-    lines = [item.get("detail", ""), picture.reason]
+    lines = [*item.get("detail", "").split("\n"), picture.reason]
     small = "".join(f"<br><small>{text(line)}</small>" for line in lines if line)
     alt = ", ".join(filter(None, [mark.name if mark else "", item.get("alt", ""), picture.reason]))
     return (
@@ -66,8 +66,8 @@ def legend(*names: str) -> str:
 def facts(values: Mapping[str, Any]) -> str:
     """Return a table of two columns: names and values, all as text."""
     rows = "".join(
-        f'<tr><th style="text-align:left">{text(name)}</th><td style="text-align:left;overflow-wrap:anywhere">'
-        f"{text(value)}</td></tr>"
+        f'<tr><th style="text-align:left;overflow-wrap:normal">{text(name)}</th>'
+        f'<td style="text-align:left;overflow-wrap:anywhere">{text(value)}</td></tr>'
         for name, value in values.items()
     )
     return f"<table>{rows}</table>"
