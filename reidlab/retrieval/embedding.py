@@ -29,7 +29,8 @@ from reidlab.retrieval.vectors import Embeddings
 
 __all__ = ["embed"]
 
-_SAMPLE = 32  # images on which engines are compared
+_SAMPLE = 32  # images on which engines are compared, and as many to calibrate on
+_ReadImages = Callable[[], UInt8[Tensor, "image 3 height width"]]
 
 
 def embed(
@@ -57,11 +58,13 @@ def embed(
         table: image table; or a list of paths, which gives `Embeddings` whose table has the column path alone.
         device: cpu, cuda, mps or auto.
         precision: float32; bfloat16 or auto on request (two to eight times faster where the hardware has it; the third
-            digit of a score may move); whatever else an engine has.
+            digit of a score may move); int8 on request (openvino and onnxruntime, for wide networks such as ResNet-50
+            on a CPU: quantised after calibration on up to 32 of the images, so that vectors depend a little on which
+            images are embedded together); whatever else an engine has.
         engine: torch; another that `reidlab engines` lists, prepared for the model first (seconds, minutes for
             compiled); or auto: the fastest that is installed, by a measurement of this model on this machine, where
             the number of images pays for that. Engines whose mean cosine to torch's float32 is below 0.999 (0.995 in
-            other precisions than float32) are never chosen by auto; named ones warn.
+            other precisions than float32) are never chosen by auto; named ones warn. int8 that is below is refused.
         flip: add each mirrored image's embedding and L2-normalise.
         batch_size: images at once; None chooses by free memory.
         pixels: store of the table's images (not for a list); None decodes at the model's size.
@@ -81,7 +84,8 @@ def embed(
     device, precision = check_engine(engine, precision, device)
     source = _source(images, pixels, (preprocess.height, preprocess.width), progress)
     with source if isinstance(source, PixelStream) else nullcontext():
-        chosen = ready(model, engine, Job(device, precision, batch_size, _sample(source)), len(images) * (1 + flip))
+        job = Job(device, precision, batch_size, *_samples(source))
+        chosen = ready(model, engine, job, len(images) * (1 + flip))
         vectors, facts = _embedded(chosen, source, flip, progress)
     if images is not given:
         vectors = vectors[pd.Index(images["path"]).get_indexer(given["path"])]
@@ -103,10 +107,13 @@ def _source(
     return pixels
 
 
-def _sample(source: PixelStore | PixelStream) -> Callable[[], UInt8[Tensor, "image 3 height width"]]:
-    """Return a function that reads a few images from all over the source, for engines that are measured."""
-    rows = np.linspace(0, source.n_images - 1, min(source.n_images, _SAMPLE)).round().astype(np.int64)
-    return functools.cache(lambda: source.batch(rows))
+def _samples(source: PixelStore | PixelStream) -> tuple[_ReadImages, _ReadImages]:
+    """Return two functions that read a few images from all over the source: to measure engines, to calibrate int8.
+
+    No image is in both.
+    """
+    rows = np.linspace(0, source.n_images - 1, min(source.n_images, 2 * _SAMPLE)).round().astype(np.int64)
+    return functools.cache(lambda: source.batch(rows[::2])), functools.cache(lambda: source.batch(rows[1::2]))
 
 
 def _embedded(
@@ -138,6 +145,7 @@ def _embedded(
         "precision": ready.precision,
         "device": ready.described(),
         "cosine": chosen.cosine,
+        **({} if np.isnan(chosen.lowest) else {"lowest_cosine": chosen.lowest}),
         "images_per_second": len(vectors) / max(time.perf_counter() - began, 1e-9),
         "tried": list(chosen.tried),
     }

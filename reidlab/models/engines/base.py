@@ -17,9 +17,23 @@ from reidlab.devices import PRECISIONS, ComputePlan, bfloat16_is_fast, check_dev
 from reidlab.errors import UserError, nearest
 from reidlab.registry import ENGINES
 
-__all__ = ["AUTO", "Job", "Pixels", "Prepared", "Runner", "check_engine", "missing_packages", "of_model", "prepare"]
+__all__ = [
+    "AUTO",
+    "INT8",
+    "Job",
+    "Pixels",
+    "Prepared",
+    "Runner",
+    "check_engine",
+    "missing_packages",
+    "of_model",
+    "prepare",
+]
 
 AUTO = "auto"  # no engine of its own: the fastest of those installed
+INT8 = "int8"  # products of 8 bits, by the runtimes that read graphs
+_QUANTISER = "onnxruntime"  # writes the graph in 8 bits, whichever runtime reads it
+_FEWEST = 8  # images to calibrate on
 _OF_TORCH = PRECISIONS[1:]
 
 
@@ -29,20 +43,38 @@ class Job:
 
     Attributes:
         device: cpu, cuda or mps.
-        precision: float32, bfloat16 or float16.
+        precision: float32, bfloat16, float16 or int8.
         batch_size: images at once, where the user said so.
         read_sample: reads some of the images that will be embedded, uint8 [image, 3, height, width].
+        read_calibration: reads others of them, on which int8 is calibrated; None where nobody will ask for int8.
     """
 
     device: str
     precision: str
     batch_size: int | None
     read_sample: Callable[[], UInt8[Tensor, "image 3 height width"]]
+    read_calibration: Callable[[], UInt8[Tensor, "image 3 height width"]] | None = None
 
     @functools.cached_property
     def sample(self) -> UInt8[Tensor, "image 3 height width"]:
         """The images that `read_sample` reads, which the engine torch needs none of."""
         return self.read_sample()
+
+    @functools.cached_property
+    def calibration(self) -> UInt8[Tensor, "image 3 height width"]:
+        """The images that `read_calibration` reads: none of those of the sample, by which the result is judged.
+
+        Raises:
+            UserError: there are too few.
+        """
+        found = None if self.read_calibration is None else self.read_calibration()
+        n_found = 0 if found is None else len(found)
+        if found is None or n_found < _FEWEST:
+            raise UserError(
+                f"precision='int8' is calibrated on some of the images and judged by others: it takes {2 * _FEWEST} or "
+                f"more, and here are {n_found} to calibrate on. Choose another precision."
+            )
+        return found
 
 
 @dataclass(frozen=True)
@@ -167,6 +199,8 @@ def check_engine(engine: str, precision: str, device: str) -> tuple[str, str]:
         names = " ".join(missing)
         raise UserError(f"engine={engine!r} needs {', '.join(missing)}, not installed here: pip install {names}")
     _check_precision(engine, precision, _precisions(engine))
+    if precision == INT8 and importlib.util.find_spec(_QUANTISER) is None:
+        raise UserError(f"precision='int8' needs {_QUANTISER}, not installed here: pip install {_QUANTISER}")
     devices = ENGINES.find(engine).facts.get("devices")
     if devices and device == AUTO:
         device = devices[0]
@@ -198,5 +232,7 @@ def prepare(model: nn.Module, engine: str, job: Job) -> Prepared:
         UserError: as `check_engine`, or the engine cannot compute this model.
     """
     check_engine(engine, job.precision, job.device)
+    if job.precision == INT8:
+        _ = job.calibration  # refused before anything is exported
     made: Prepared = ENGINES.find(engine).factory(model, job)
     return made

@@ -14,14 +14,16 @@ from torch import Tensor, nn
 
 from reidlab.devices import bfloat16_is_fast
 from reidlab.errors import UserError
-from reidlab.models.engines.base import AUTO, Job, Prepared, missing_packages, prepare
+from reidlab.models.engines.base import AUTO, INT8, Job, Prepared, missing_packages, prepare
 from reidlab.registry import ENGINES
 
 __all__ = ["BARS", "Choice", "agreement", "choose", "measured", "ready"]
 
-BARS = {"float32": 0.999, "bfloat16": 0.995, "float16": 0.995}  # mean cosine to float32 of torch
+BARS = {"float32": 0.999, "bfloat16": 0.995, "float16": 0.995, INT8: 0.995}  # mean cosine to float32 of torch
 _SECONDS = 1.0  # of a measurement
 _FEW = 16  # images of a first measurement
+_REMEDY = "Take precision='bfloat16' or 'float32'."
+_CALIBRATED = 2  # times the preparation of other precisions
 _PAYS = 4  # an engine is tried where what is left to do takes so many times its preparation
 
 
@@ -34,16 +36,20 @@ class Choice:
         cosine: mean cosine of its embeddings of a sample to those of torch in float32.
         pace: images per second, decoding left out; NaN where it was not measured.
         tried: a sentence for each engine that was looked at.
+        lowest: the least of the cosines; NaN where it was not measured.
     """
 
     prepared: Prepared
     cosine: float
     pace: float
     tried: tuple[str, ...] = ()
+    lowest: float = math.nan
 
     def __str__(self) -> str:
         pace = "" if math.isnan(self.pace) else f"{self.pace:.3g} images/s, "
-        return f"{self.prepared.engine}, {self.prepared.precision}: {pace}mean cosine to float32 {self.cosine:.5f}"
+        lowest = "" if math.isnan(self.lowest) else f", lowest {self.lowest:.5f}"
+        name = f"{self.prepared.engine}, {self.prepared.precision}"
+        return f"{name}: {pace}mean cosine to float32 {self.cosine:.5f}{lowest}"
 
     @property
     def near(self) -> bool:
@@ -53,7 +59,11 @@ class Choice:
 
 def agreement(found: Float32[Tensor, "image dim"], reference: Float32[Tensor, "image dim"]) -> float:
     """Return the mean cosine of the embeddings of the same images; NaN where any of them is NaN."""
-    return float(F.cosine_similarity(found.double(), reference.double(), dim=1).mean())
+    return float(_cosines(found, reference).mean())
+
+
+def _cosines(found: Tensor, reference: Tensor) -> Tensor:
+    return F.cosine_similarity(found.double(), reference.double(), dim=1)
 
 
 def measured(prepared: Prepared, sample: UInt8[Tensor, "image 3 height width"], reference: Tensor) -> Choice:
@@ -64,7 +74,9 @@ def measured(prepared: Prepared, sample: UInt8[Tensor, "image 3 height width"], 
         sample: images.
         reference: their embeddings by torch in float32, [image, dim].
     """
-    return Choice(prepared, agreement(prepared.embed(sample), reference), _pace(prepared, sample))
+    found = prepared.embed(sample)
+    lowest = float(_cosines(found, reference).min())
+    return Choice(prepared, agreement(found, reference), _pace(prepared, sample), lowest=lowest)
 
 
 def _pace(prepared: Prepared, sample: Tensor) -> float:
@@ -93,7 +105,7 @@ def ready(model: nn.Module, engine: str, job: Job, n_images: int) -> Choice:
         n_images: to embed; with a flip test each counts twice.
 
     Raises:
-        UserError: the engine cannot compute this model.
+        UserError: the engine cannot compute this model, or int8 is too far from float32.
     """
     was_training = model.training
     model.eval()
@@ -104,7 +116,10 @@ def ready(model: nn.Module, engine: str, job: Job, n_images: int) -> Choice:
         if engine == "torch":
             return Choice(prepared, 1.0 if prepared.precision == "float32" else math.nan, math.nan)
         reference = prepare(model, "torch", replace(job, precision="float32")).embed(job.sample)
-        return measured(prepared, job.sample, reference)
+        found = measured(prepared, job.sample, reference)
+        if prepared.precision == INT8 and not found.near:
+            raise UserError(f"{found}, and int8 takes {BARS[INT8]} on average. {_REMEDY}")
+        return found
     finally:
         model.train(was_training)
 
@@ -118,6 +133,9 @@ def choose(model: nn.Module, job: Job, n_images: int) -> Choice:
         model: in eval mode, with `.preprocess`.
         job: its precision may be auto: float32, and bfloat16 where the hardware has it.
         n_images: to embed; with a flip test each counts twice.
+
+    Raises:
+        UserError: int8 was asked for, and no engine here has it near enough.
     """
     exact = prepare(model, "torch", replace(job, precision="float32"))
     began = time.perf_counter()
@@ -135,10 +153,18 @@ def choose(model: nn.Module, job: Job, n_images: int) -> Choice:
     if best.prepared is exact:
         best = replace(best, pace=_pace(exact, job.sample))
         tried.append(f"{best}.")
+    best = _fastest(model, job, reference, best, n_images, tried)
+    return replace(best, tried=tuple(tried))
+
+
+def _fastest(model: nn.Module, job: Job, reference: Tensor, best: Choice, n_images: int, tried: list[str]) -> Choice:
+    """Return the fastest of `best` and the engines other than torch; `tried` gets a sentence for each."""
+    refused = job.precision == INT8
     for engine, precision in _candidates(job):
         left = n_images / best.pace
-        if left < _PAYS * _preparation(engine):
+        if left < _PAYS * _preparation(engine) * (_CALIBRATED if precision == INT8 else 1):
             tried.append(f"{engine}, {precision}: not tried, {left:.0f} s of work would not pay for its preparation.")
+            refused = False
             continue
         try:
             found = measured(prepare(model, engine, replace(job, precision=precision)), job.sample, reference)
@@ -146,13 +172,22 @@ def choose(model: nn.Module, job: Job, n_images: int) -> Choice:
             tried.append(f"{engine}, {precision}: {error}")
             continue
         tried.append(f"{found}{'' if found.near else ', too far: refused'}.")
+        refused = refused and not found.near
         if found.near and found.pace > best.pace:
             best = found
-    return replace(best, tried=tuple(tried))
+    if refused:
+        why = " ".join(["precision='int8': no engine has it, near enough to float32, here.", *tried[1:]])
+        raise UserError(f"{why} {_REMEDY}")
+    return best
 
 
 def _own_precision(job: Job) -> str:
-    """Return in which precision torch does the job: another than float32 where that was asked for or is fast."""
+    """Return in which precision torch does the job: another than float32 where that was asked for or is fast.
+
+    It has no int8: few images are embedded in float32 then, by which all others are judged anyway.
+    """
+    if job.precision == INT8:
+        return "float32"
     if job.precision == AUTO:
         return "bfloat16" if bfloat16_is_fast(torch.device(job.device)) else "float32"
     return job.precision

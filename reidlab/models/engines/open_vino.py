@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,19 +14,24 @@ from torch import Tensor, nn
 
 from reidlab.devices import plan
 from reidlab.errors import UserError
-from reidlab.models.engines.base import Job, Pixels, Prepared, Runner, of_model
+from reidlab.models.engines.base import INT8, Job, Pixels, Prepared, Runner, of_model
+from reidlab.models.engines.eight_bits import to_eight_bits
 from reidlab.models.engines.graphs import graph_file
 
 __all__ = ["prepare_openvino"]
 
 _CHUNK = 8  # images of one request; each stream works on one
 _PER_STREAM = 8  # requests of a batch for each stream, so that none waits long for the others at its end
-_NAMES = {"float32": "f32", "bfloat16": "bf16"}
+_NAMES = {"float32": "f32", "bfloat16": "bf16", INT8: "f32"}  # of what is not in 8 bits
 _TELEMETRY = "openvino_telemetry"  # OpenVINO reports its own import with it, unasked
 
 
 def prepare_openvino(model: nn.Module, job: Job) -> Prepared:
     """Export the model and compile it for requests of one size, several of them at once.
+
+    In int8 the graph is quantised first, calibrated on up to 32 of the images to be embedded: two to four times as fast
+    as float32 for wide networks such as ResNet-50, hardly faster for OSNet and other networks of thin layers. A mean
+    cosine to float32 below 0.995, on images that were not calibrated on, is an error.
 
     Raises:
         UserError: the model cannot be exported, or OpenVINO does not take it.
@@ -40,8 +46,9 @@ def prepare_openvino(model: nn.Module, job: Job) -> Prepared:
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
     }
     with graph_file(model) as path:
+        read = to_eight_bits(path, job, _once) if job.precision == INT8 else path
         try:
-            graph = openvino.Core().read_model(str(path))
+            graph = openvino.Core().read_model(str(read))
             graph.reshape([size, how.height, how.width, 3])
             compiled = openvino.Core().compile_model(graph, "CPU", settings)
         except RuntimeError as error:  # what its bindings raise
@@ -54,6 +61,14 @@ def prepare_openvino(model: nn.Module, job: Job) -> Prepared:
     module = Runner(run, Pixels(how), int(getattr(model, "dim", 0)), size)
     batch = job.batch_size or size * streams * _PER_STREAM
     return Prepared(module, plan("cpu", "float32"), "openvino", "float32" if fell_back else job.precision, batch)
+
+
+def _once(path: Path, images: np.ndarray) -> np.ndarray:
+    """Compute the graph of a file for one batch."""
+    import openvino
+
+    compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return np.array(compiled({0: images})[0])
 
 
 class _Requests:

@@ -137,6 +137,31 @@ def test_precisions(engines: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (small.prepared.engine, small.prepared.precision) == ("torch", "bfloat16"), "what was asked for"
 
 
+def test_int8_is_for_those_who_ask_for_it(engines: Any) -> None:
+    made = engines()
+    assert choose(Colours(), job("auto"), 1_000_000).prepared.precision == "float32"
+    assert "int8" not in {precision for _, precision in made}
+    made.clear()
+    found = choose(Colours(), job("int8"), 1_000_000)
+    assert made == [("torch", "float32"), ("openvino", "int8"), ("onnxruntime", "int8")]
+    assert (found.prepared.engine, found.prepared.precision) == ("onnxruntime", "int8")
+    few = choose(Colours(), job("int8"), 599)
+    assert (few.prepared.engine, few.prepared.precision) == ("torch", "float32"), "exact, and sooner done"
+    some = choose(Colours(), job("int8"), 1100)  # 110 s for torch; int8 takes twice the preparation of others
+    assert some.prepared.engine == "torch" and some.tried[-1].startswith("onnxruntime, int8: not tried, 110 s")
+
+
+def test_int8_that_is_too_far_is_refused(engines: Any) -> None:
+    engines({"onnxruntime": 0.3})
+    assert choose(Colours(), job("int8"), 1_000_000).prepared.engine == "openvino"
+    engines({"onnxruntime": 0.3, "openvino": math.inf})
+    message = r"no engine has it.* openvino, int8: not this model onnxruntime, int8: .*0\.9\d+, too far.*'bfloat16'"
+    with pytest.raises(UserError, match=message):
+        choose(Colours(), job("int8"), 1_000_000)
+    with pytest.raises(UserError, match=r"mean cosine to float32 0\.9\d+, and int8 takes 0\.995 on average\. Take"):
+        ready(Colours(), "onnxruntime", job("int8"), 10)
+
+
 def test_other_devices_stay_with_torch(engines: Any) -> None:
     made = engines()
     assert choose(Colours(), job(device="mps"), 1_000_000).prepared.engine == "torch" and len(made) == 1
@@ -160,6 +185,9 @@ def test_a_measurement_is_real() -> None:
     assert found.pace > 0 and found.cosine == pytest.approx(1) and found.near
     assert not replace(found, cosine=math.nan).near
     assert agreement(reference, -reference) == pytest.approx(-1)
+    turned = torch.cat([reference[:-1], -reference[-1:]])
+    half = measured(prepared, sample(), turned)
+    assert half.lowest == pytest.approx(-1) and half.cosine == pytest.approx(1 - 2 / len(turned))
 
 
 def test_every_precision_has_a_bar() -> None:
