@@ -1,7 +1,7 @@
 """Draw the pictures of README.md anew: `make pictures`, or `python docs/make_pictures.py gallery` for one of them.
 
-All show the built-in data, drawn people, and the model that notebook 03 trains on it by default; none shows anybody of
-a public data set. Each file stays below 300 kB.
+All show the built-in data, drawn people, and the model that notebook 03 trains on it by default (`attention`: the
+shipped one); none shows anybody of a public data set. Each file stays below 300 kB.
 """
 
 from __future__ import annotations
@@ -48,19 +48,21 @@ def embedding_map() -> Any:
 
 
 def attention() -> Any:
-    """Draw what the model looked at in four gallery images, by several methods."""
+    """Draw what the shipped model looked at in three gallery images, by several methods."""
     from reidlab import explain
     from reidlab.data.pixels import decode
+    from reidlab.models import load_model
+    from reidlab.plots.attention import attention_grid
 
-    _, embeddings, source = evaluated()
+    _, embeddings, _ = evaluated()
     table = embeddings.split("gallery").table
     rows = np.random.default_rng(0).permutation(np.flatnonzero(table["pid"] > 0))[:3]
-    images = np.stack([decode(path, (128, 64)) for path in table["path"].iloc[rows]])
-    batch = torch.from_numpy(images).permute(0, 3, 1, 2)
-    model = source.load()
-    methods = ("activation", "cbam_spatial", "gradcam", "layercam", "eigencam", "occlusion")
-    maps = {name: explain.attention_maps(model, batch, name).resized(128, 64).maps for name in methods}
-    return plots.attention_grid(images, maps)
+    images = np.stack([decode(path, (192, 96)) for path in table["path"].iloc[rows]])
+    batch, model = torch.from_numpy(images).permute(0, 3, 1, 2), load_model("small")
+    methods = ("activation", "gradcam", "layercam", "eigencam", "occlusion")
+    return attention_grid(
+        images, {name: explain.attention_maps(model, batch, name).resized(192, 96).maps for name in methods}
+    )
 
 
 def explorer() -> str:
@@ -107,14 +109,16 @@ def main(names: list[str]) -> None:
 
 
 def lighten(path: Path) -> None:
-    """Bring a picture to 256 colours.
+    """Write a picture again as small as PNG can, with 256 colours where it would be too large.
 
     Raises:
         SystemExit: it is too large even so.
     """
     with Image.open(path) as opened:
-        light = opened.convert("RGB").quantize(256, dither=Image.Dither.NONE)
-    light.save(path, optimize=True)
+        whole = opened.convert("RGB")
+    whole.save(path, optimize=True)
+    if path.stat().st_size > LARGEST:
+        whole.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
     if path.stat().st_size > LARGEST:
         raise SystemExit(f"{path.name} has {path.stat().st_size:,} bytes, more than {LARGEST:,}.")
 
