@@ -7,6 +7,7 @@ vector a location; the cosine of two embeddings is the sum of the products of al
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -274,7 +275,9 @@ class _Head:
         powers = any(isinstance(module, GeM) for module in self.model.modules())
         with torch.no_grad(), fw.dual_level():
             given = {other: each.expand(n, *each.shape[1:]).clone() for other, each in self.raw.items()}
-            given[name] = fw.make_dual(given[name], raw * mask)
+            with warnings.catch_warnings():  # the first dual number imports scripted formulas
+                warnings.simplefilter("ignore", FutureWarning)
+                given[name] = fw.make_dual(given[name], raw * mask)
             with HeldHead(self.name, powers=powers) as mode:
                 embedding = self.run(given)
             tangent = fw.unpack_dual(embedding).tangent

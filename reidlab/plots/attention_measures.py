@@ -56,18 +56,20 @@ def agreement_figure(table: pd.DataFrame) -> Chart:
 
 
 def _panel(ax: Axes, rows: pd.DataFrame, names: list[str], measure: str) -> None:
-    scale = 100 if measure in _PER_CENT else 1
+    scale = 100.0 if measure in _PER_CENT else 1.0
+    spans = {name: scale * rows.loc[name, ["mean", "low", "high"]].to_numpy(np.float64) for name in rows.index}
+    spans = {name: span for name, span in spans.items() if np.isfinite(span).all()}
     for place, name in enumerate(names):
-        if name not in rows.index or not np.isfinite(rows.loc[name, "mean"]):
+        if name not in spans:
             continue
-        mean, low, high = (scale * float(rows.loc[name, column]) for column in ("mean", "low", "high"))
+        mean, low, high = spans[name]
         colour = "#7F7F7F" if name in BASELINES else PALETTE[0]
         ax.plot([low, high], [place, place], color=colour, linewidth=2)
         ax.plot([mean], [place], marker="s" if name in BASELINES else "o", color=colour, markersize=5)
-    there = [name for name in BASELINES if name in rows.index and np.isfinite(rows.loc[name, "mean"])]
-    if there:
-        best = (min if measure == "deletion" else max)(float(rows.loc[name, "mean"]) for name in there)
-        ax.axvline(scale * best, color="#4D4D4D", linestyle=":", linewidth=1)
+    looked_at_nothing = [spans[name][0] for name in BASELINES if name in spans]
+    if looked_at_nothing:
+        best = min(looked_at_nothing) if measure == "deletion" else max(looked_at_nothing)
+        ax.axvline(best, color="#4D4D4D", linestyle=":", linewidth=1)
     ax.set_xlabel(_TITLES[measure][0], fontsize=8.5)
     ax.locator_params(axis="x", nbins=4)
     ax.tick_params(axis="x", labelsize=8)

@@ -193,17 +193,39 @@ def audited(name: str) -> auditing.Audit:
     return auditing.Audit(table, pd.DataFrame({"value_range": [255.0, 255.0]}), issues, pd.DataFrame())
 
 
+def attention_measures(name: str) -> pd.DataFrame:
+    rows = [(name or "x", measure, 0.5, 0.4, 0.6) for measure in ("person", "deletion")]
+    return pd.DataFrame(rows, columns=["method", "measure", "mean", "low", "high"])
+
+
+def removal(name: str) -> pd.DataFrame:
+    rows = [(name, kind, share, 1 - share) for kind in ("deletion", "insertion") for share in (0.0, 0.5, 1.0)]
+    return pd.DataFrame(rows, columns=["method", "kind", "share", "similarity"])
+
+
+def pair_of_maps(name: str) -> Figure:
+    parts = (np.array([[0.1, -0.2], [0.3, 0.1]]), np.array([[0.1, 0.2]]))
+    return plots.pair_figure([parts], people(1), people(1), [0.3], ["wrong"], [name], title=name)
+
+
 FIGURES: dict[str, Callable[[str], Any]] = {
+    "agreement_figure": lambda name: plots.agreement_figure(attention_measures(name)),
+    "attention_grid": lambda name: plots.attention_grid(
+        people(2), {name or "x": np.full((2, 4, 2), 0.5)}, [name, name], title=name
+    ),
     "camera_matrix": lambda name: plots.camera_matrix(cameras(name)),
     "confused_identities": lambda name: plots.confused_identities(
         confused(name), query_images=people(2), gallery_images=people(2)
     ),
     "corruption_figure": lambda name: plots.corruption_figure(people(1), ["fog"]),  # no name of a user is in it
+    "deletion_curves": lambda name: plots.deletion_curves(removal(name)),
     "domain_heatmaps": lambda name: plots.domain_heatmaps(across_domains(name)),
     "embedding_map": mapped,
+    "pair_figure": pair_of_maps,
     "reliability": lambda name: plots.reliability(reliabilities(name)),
     "robustness_figure": lambda name: plots.robustness_figure(on_corrupted(name)),
     "roc_curve": lambda name: plots.roc_curve(curves(name)),
+    "six_panels": lambda name: plots.six_panels(people(1)[0], {name or "x": np.eye(4, 2)}, title=name),
     "score_bars": lambda name: plots.score_bars(evaluate(**data())),  # no name of a user is in it
     "suspicious_labels": lambda name: plots.suspicious_labels(suspicious(name), images=people(2)),
     "findings_sheet": lambda name: plots.findings_sheet(audited(name)),
