@@ -13,6 +13,7 @@ from jaxtyping import Int64
 from reidlab.data.triplets import ROLES, Triplets
 from reidlab.errors import UserError
 from reidlab.explorers.base import Explorer, row, shown_errors
+from reidlab.explorers.beside import vectors_beside
 from reidlab.explorers.keys import Keys
 from reidlab.explorers.pictures import Thumbnails
 from reidlab.explorers.triplet_scores import DISTANCES, triplet_distances, triplet_losses
@@ -68,7 +69,7 @@ class TripletExplorer(Explorer):
     ) -> None:
         self.rows, self.table = _rows(triplets, table), table
         self.order: Int64[np.ndarray, " shown"] = np.arange(len(self.rows))
-        self.vectors = None if embeddings is None else _vectors(embeddings, table)
+        self.vectors = None if embeddings is None else vectors_beside(embeddings, table)
         self.thumbnails = Thumbnails(table, store, height=256)
         state = TripletState()
         if loss is not None:
@@ -195,23 +196,6 @@ def _rows(triplets: Triplets, table: pd.DataFrame) -> Int64[np.ndarray, "triplet
             f"that they were drawn of ({', '.join(ROLES)} are rows of it)."
         )
     return rows
-
-
-def _vectors(embeddings: Embeddings, table: pd.DataFrame) -> np.ndarray:
-    """Return the vectors of the table's images in its order."""
-    if "path" not in embeddings.table or "path" not in table:
-        if len(embeddings) != len(table):
-            raise UserError(f"{len(embeddings)} embeddings do not belong to a table of {len(table)} images.")
-        return embeddings.vectors
-    at = pd.Index(embeddings.table["path"]).drop_duplicates().get_indexer(table["path"])
-    if (at < 0).any():
-        missing = table["path"].iloc[int(np.flatnonzero(at < 0)[0])]
-        raise UserError(
-            f"The embeddings lack {(at < 0).sum():,} of the table's images, the first is {missing}. Embed the table "
-            "that the triplets were drawn of."
-        )
-    first = ~embeddings.table["path"].duplicated().to_numpy()
-    return embeddings.vectors[np.flatnonzero(first)[at]]
 
 
 def _dropdown(choices: dict[str, str], description: str) -> ipywidgets.Dropdown:

@@ -1,0 +1,63 @@
+"""How images stand beside maps: what is said of an image that is compared with another, and its panel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, UInt8
+
+from reidlab.explorers.grid import item
+from reidlab.explorers.heat import STRENGTH, coloured
+from reidlab.explorers.overlay import Panel
+from reidlab.explorers.points import who
+from reidlab.figure_text import cut
+
+__all__ = ["compared_item", "panel_of"]
+
+_TALL = 256  # pixels, at least, to which a map is enlarged
+
+
+def compared_item(
+    table: pd.DataFrame, units: Float[np.ndarray, "image dim"] | None, row: int, base: int
+) -> dict[str, str]:
+    """Return what a grid shows of an image beside another: right, wrong or of the same camera, and their cosine.
+
+    Args:
+        table: image table.
+        units: unit vectors [image, dim], or None.
+        row: of the image.
+        base: of the other one; the same row: nothing is compared.
+    """
+    facts = [f"camera {cut(table['camid'].iloc[row], 12)}"] if "camid" in table else []
+    sign = ""
+    if row != base:
+        same = {name: table[name].iloc[row] == table[name].iloc[base] for name in ("pid", "camid") if name in table}
+        sign = "wrong" if not same["pid"] else "ignored" if same.get("camid", False) else "right"
+        facts += [] if units is None else [f"cosine {units[row] @ units[base]:.3f}"]
+    name = who(table, row)
+    return item(str(row), name, ", ".join(facts), sign, ", ".join([name, *facts]))
+
+
+def panel_of(
+    pixels: UInt8[np.ndarray, "height width 3"],
+    shown: Mapping[str, str],
+    values: Float[np.ndarray, "row column"] | None = None,
+    low: float = 0,
+    high: float = 1,
+    colours: str = STRENGTH,
+) -> Panel:
+    """Return an image with a map of it in colours, if there is one.
+
+    Args:
+        pixels: of the image.
+        shown: as in `grid.item`.
+        values: the map.
+        low, high: values of the first and last colour.
+        colours: Matplotlib's name of a colour map.
+    """
+    height, width = pixels.shape[:2]
+    size = (height, width) if height >= _TALL else (_TALL, max(1, _TALL * width // height))
+    over = None if values is None else coloured(values, *size, low=low, high=high, colours=colours)
+    return Panel(pixels, over, shown["caption"], (shown["detail"],), shown["alt"])
