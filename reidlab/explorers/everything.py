@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reidlab import stages
+from reidlab.errors import UserError
 from reidlab.explorers.base import Explorer
 from reidlab.explorers.tabs import Tabs
 from reidlab.params import Explorer as Params
@@ -78,9 +79,11 @@ class Everything:
         """Return all explorers as tabs."""
         makers: dict[str, Callable[[], Explorer]] = {
             "Rankings": self.rankings,
-            "Trainings": self.trainings,
+            "Images": self.images,
             "Triplets": self.triplets,
+            "Trainings": self.trainings,
             "Embeddings": self.embeddings,
+            "Attention": self.attention,
             "Two models": self.compared,
         }
         return Tabs(makers)
@@ -92,6 +95,25 @@ class Everything:
         _, result, embeddings = self.evaluated
         query, gallery = embeddings.split("query"), embeddings.split("gallery")
         return RetrievalExplorer(query, gallery, result, calibration=self.calibration, model=self._embedded)
+
+    def images(self) -> Explorer:
+        """Return the explorer of the data set, those images too that do not decode, with what the audit found."""
+        from reidlab.explorers.dataset import DatasetExplorer
+
+        try:
+            audit = stages.audit_of(self.data)
+        except UserError:  # a data set that was prepared without
+            return DatasetExplorer(self.data.table)
+        splits = dict(zip(self.data.table["path"], self.data.table["split"]))
+        split = [splits.get(path, given) for path, given in zip(audit.table["path"], audit.table["split"])]
+        return DatasetExplorer(audit.table.assign(split=split), audit=audit)
+
+    def attention(self) -> Explorer:
+        """Return the maps of what the model looks at, of query and gallery."""
+        from reidlab.explorers.attention import AttentionExplorer
+
+        _, _, embeddings = self.evaluated
+        return AttentionExplorer(self.model, embeddings.table, embeddings=embeddings)
 
     def trainings(self) -> Explorer:
         """Return the explorer of trainings; that of the model is among those shown."""
