@@ -179,32 +179,32 @@ def _traced_blank(model: nn.Module, run: Callable[[Tensor], Tensor]) -> dict[str
 def listed(model: nn.Module, found: dict[str, Traced]) -> Iterator[str]:
     """Choose the names that are worth a line: no inside of blocks, and of equal outputs the innermost whole block."""
     modules = dict(model.named_modules())
-    networks = {name for name in modules if _is_network(name, modules, found)}
+    inside: dict[str, set[str]] = {name: set() for name in modules}
+    for name in found:
+        for parent in _parents(name):
+            inside[parent].add(name)
+    networks = {name for name, module in modules.items() if _is_network(name, module, found, inside)}
     by_node: dict[int, str] = {}
     for name in found:
-        parents = _parents(name)
-        module = modules[name]
-        leaf = not any(True for _ in module.children())
-        if name in networks or any(parent and parent not in networks for parent in parents):
+        leaf = not any(True for _ in modules[name].children())
+        if name in networks or any(parent not in networks for parent in _parents(name)):
             continue
-        if leaf and any(word in type(module).__name__ for word in _SILENT):
+        if leaf and any(word in type(modules[name]).__name__ for word in _SILENT):
             continue
         by_node.setdefault(id(found[name].node), name)
     yield from by_node.values()
 
 
-def _is_network(name: str, modules: dict[str, nn.Module], found: dict[str, Traced]) -> bool:
+def _is_network(name: str, module: nn.Module, found: dict[str, Traced], inside: dict[str, set[str]]) -> bool:
     """Return whether a module is more than a block: a container, a wrapper, or one whose maps have many sizes."""
-    module, within = modules[name], f"{name}."
-    inside = {other for other in found if other.startswith(within)}
     if name not in found:  # it gives no maps itself, or is never called as a whole
         return True
-    wrapped = [child for child, _ in module.named_children() if f"{within}{child}" not in found]
-    if any(other.startswith(f"{within}{child}.") for child in wrapped for other in inside):
+    children = [f"{name}.{child}" for child, _ in module.named_children()]
+    if any(child not in found and inside[child] for child in children):  # it wraps what it calls by another name
         return True
     if type(module) is nn.Sequential and sum(any(True for _ in child.children()) for child in module) > 1:
         return True
-    return len({(found[other].layer.rows, found[other].layer.columns) for other in inside}) >= 3
+    return len({(found[other].layer.rows, found[other].layer.columns) for other in inside[name]}) >= 3
 
 
 def _parents(name: str) -> list[str]:

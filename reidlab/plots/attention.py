@@ -140,9 +140,7 @@ def pair_figure(
     lengths = {"cosines": len(cosines), "kinds": len(kinds)} | ({"captions": len(captions)} if captions else {})
     wrong = [f"{length} {name}" for name, length in lengths.items() if length != count]
     if not count or wrong:
-        raise UserError(
-            f"A figure of pairs needs at least one, and one entry a pair: {count} pairs, {wrong or 'none'}."
-        )
+        raise UserError(f"A figure of pairs needs at least one pair and one entry each: {count}, {wrong or 'none'}.")
     shape = image_of(query_images, 0).shape
     wide = max(_TALL * shape[1] / shape[0], 0.8) + 0.15
     figure = new_figure(max(count * (2 * wide + 0.75), 4.5), 2 * _TALL + 1.45)
