@@ -9,15 +9,16 @@ from __future__ import annotations
 import functools
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from html import escape
 from importlib.resources import files
 from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
 import ipywidgets
-from traitlets import HasTraits, link
+from traitlets import HasTraits
 
 from reidlab.errors import UserError, printable
+from reidlab.explorers.bonds import Bond, close_all
 
 __all__ = ["ERRORS_SWITCH", "Explorer", "Snapshot", "resource", "row", "shown_errors"]
 
@@ -124,8 +125,11 @@ class Explorer:
         self.widget.children = (self.style, *children, *below)
 
     def bind(self, trait: str, control: Control, attribute: str = "value") -> Control:
-        """Let a control show and change a trait of the state; return the control."""
-        self.owns(link((self.state, trait), (control, attribute)))
+        """Let a control show and change a trait of the state; return the control.
+
+        Setting the state to what the control does not offer raises a `UserError` that names the choices.
+        """
+        self.owns(Bond(self.state, trait, control, attribute))
         return control
 
     def owns(self, *things: Any) -> None:
@@ -181,8 +185,8 @@ class Explorer:
         self.closed = True
         self.state.unobserve_all()
         for thing in self._owned:
-            _close(thing)
-        _close(self.widget)
+            close_all(thing)
+        close_all(self.widget)
         self._owned.clear()
 
     def _write(self) -> None:
@@ -218,22 +222,3 @@ class _Handling:
 
     def __exit__(self, *_: object) -> None:
         self.explorer._depth -= 1
-
-
-def _close(thing: Any) -> None:
-    """Close a widget, what is in it, its layout and its style; unlink a link."""
-    if hasattr(thing, "unlink"):
-        thing.unlink()
-    if not hasattr(thing, "close"):
-        return
-    for part in _parts(thing):
-        _close(part)
-    thing.close()
-
-
-def _parts(thing: Any) -> Iterator[Any]:
-    yield from getattr(thing, "children", ())
-    for name in ("layout", "style"):
-        part = getattr(thing, name, None)
-        if isinstance(part, ipywidgets.Widget):
-            yield part

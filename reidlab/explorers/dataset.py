@@ -14,6 +14,7 @@ from reidlab.errors import UserError
 from reidlab.explorers import twins
 from reidlab.explorers.base import Explorer, row, shown_errors
 from reidlab.explorers.dataset_views import (
+    SIZES,
     DatasetControls,
     captions,
     counts,
@@ -22,7 +23,7 @@ from reidlab.explorers.dataset_views import (
     known_of,
     large_html,
 )  # fmt: skip
-from reidlab.explorers.grid import MOST, Grid
+from reidlab.explorers.grid import Grid
 from reidlab.explorers.pictures import Picture, Thumbnails
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["DatasetExplorer"]
 
-SIZES = (12, 24, 60, 120, MOST)  # of a page
 LARGE = 512  # pixels of the large picture's height
 
 
@@ -125,18 +125,13 @@ class DatasetExplorer(Explorer):
         state, wanted = self.state, np.ones(len(self.table), bool)
         for column, value in (("split", state.split), ("camid", state.camera)):
             if value:
-                if column not in self.table:
-                    raise UserError(f"The table has no column {column!r} to filter by.")
                 wanted &= (self.table[column].astype(str) == value).to_numpy()
         if state.pid:
             names = self.table["pid"].astype(str)
             same = (names == state.pid).to_numpy()
             wanted &= same if same.any() else names.str.contains(state.pid, case=False, regex=False).to_numpy()
         if state.flag:
-            flagged = self._flags["any"] if state.flag == "none" else self._flags.get(state.flag)
-            if flagged is None:
-                raise UserError(f"The audit has no findings of kind {state.flag!r}.")
-            wanted &= ~flagged if state.flag == "none" else flagged
+            wanted &= ~self._flags["any"] if state.flag == "none" else self._flags[state.flag]
         return np.flatnonzero(wanted)
 
     @shown_errors

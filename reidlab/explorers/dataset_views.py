@@ -14,16 +14,17 @@ import pandas as pd
 from reidlab.errors import UserError
 from reidlab.explorers import twins
 from reidlab.explorers.base import row
-from reidlab.explorers.grid import item
+from reidlab.explorers.grid import MOST, item
 from reidlab.explorers.pictures import Picture, data_uri
 
 if TYPE_CHECKING:
     from reidlab.data.audit import Audit
     from reidlab.explorers.dataset import DatasetExplorer
 
-__all__ = ["DatasetControls", "captions", "counts", "findings_of", "flags_of", "known_of", "large_html"]
+__all__ = ["SIZES", "DatasetControls", "captions", "counts", "findings_of", "flags_of", "known_of", "large_html"]
 
 MOST_NAMES = 2000  # identities that are offered while one types
+SIZES = (12, 24, 60, 120, MOST)  # of a page
 _PLAIN = {"description_width": "initial"}
 
 
@@ -56,9 +57,7 @@ class DatasetControls:
             button.layout.width = "auto"
             button.on_click(lambda _, by=by: explorer.turn(by))
         self.where = ipywidgets.HTML()
-        size = ipywidgets.Dropdown(
-            options=explorer.state.traits()["page_size"].values, value=60, description="a page", style=_PLAIN
-        )
+        size = ipywidgets.Dropdown(options=SIZES, description="a page", style=_PLAIN)
         size.layout.width = "130px"
         self.pages = (self.before, self.where, self.after, bind("page_size", size))
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import traitlets
 
-from reidlab.errors import UserError
+from reidlab.errors import UserError, shown
 from reidlab.explorers import twins
 from reidlab.explorers.base import Explorer, shown_errors
 from reidlab.explorers.grid import Grid, item
@@ -25,7 +23,7 @@ from reidlab.explorers.retrieval_views import (
     unbroken,
     who,
 )
-from reidlab.explorers.strip import ORDERS, Queries
+from reidlab.explorers.strip import ORDERS, Queries, Strip
 from reidlab.explorers.uploads import Uploads, embedder_of, read_upload
 from reidlab.retrieval.vectors import Embeddings
 
@@ -36,7 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["RetrievalExplorer"]
 
-STRIP = 24  # queries in the strip at once
 PAST = 50  # steps back
 
 
@@ -99,46 +96,42 @@ class RetrievalExplorer(Explorer):
         self.calibration, self.prior = calibration, prior
         self._embed = None if model is None else embedder_of(model)
         self._uploads = Uploads()
-        self._rows: npt.NDArray[np.int64] = np.arange(len(query))
         self._returning = False
-        self.strip = Grid(self._picture, label="Queries", size=80)
-        self.strip.add_class("reid-strip")
+        self.strip = Strip(self.queries, self._picture, self._file)
         self.grid = Grid(self._picture, label="The query and its nearest gallery images")
         self.controls = RetrievalControls(self)
         below = (*self.controls.below, self.status, self.grid, self.controls.legend)
-        self.fill(*self.controls.above, self.strip, *below)
-        self.strip.on_choose(self.go)
+        self.fill(*self.controls.above, self.strip.grid, *below)
+        self.strip.grid.on_choose(self.go)
         self.grid.on_choose(self.go)
         self.state.observe(self._filter, ["order", "pid", "only_wrong", "seed"])
         self.state.observe(self._turn, "subject")
         self.state.observe(self._show, ["k", "camera", "rerank", "show_ignored"])
-        self._show_strip()
+        self.strip.show(self.state.subject)
         self._draw()
 
     @shown_errors
     def go(self, key: str) -> None:
         """Make a query ("q3"), a gallery image ("g3") or an upload ("u1") the one whose ranking is shown."""
+        self._check(key)
         self.state.subject = key
 
     @shown_errors
     def back(self, *_: Any) -> None:
         """Return to what was shown before."""
         if self.state.history:
-            *rest, last = self.state.history
+            *self.state.history, last = self.state.history
             self._returning = True
             try:
-                self.state.subject = last
+                self.go(last)
             finally:
                 self._returning = False
-            self.state.history = rest
 
     @shown_errors
     def step(self, by: int) -> None:
         """Go on in the chosen order, by 1 or -1; after the last query comes the first."""
-        if len(self._rows):
-            place = {f"q{row}": at for at, row in enumerate(self._rows)}
-            at = place.get(self.state.subject, -by if by > 0 else 0)
-            self.state.subject = f"q{self._rows[(at + by) % len(self._rows)]}"
+        if len(self.strip.rows):
+            self.state.subject = self.strip.after(self.state.subject, by)
 
     @shown_errors
     def upload(self, name: str, content: bytes) -> None:
@@ -155,16 +148,20 @@ class RetrievalExplorer(Explorer):
         Raises:
             UserError: there is no such query or image, or the upload is not kept any more.
         """
-        kind, number = self.state.subject[:1], self.state.subject[1:]
+        self._check(self.state.subject)
         if self.state.subject in self._uploads:
             return self._uploads[self.state.subject].ranked
-        if kind not in self.tables or not number.isdecimal() or int(number) >= len(self.tables[kind]):
-            raise UserError(f"{self.state.subject!r} is no query, no gallery image and no upload that is still kept.")
+        kind, number = self.state.subject[:1], self.state.subject[1:]
         if kind == "g":
             return self.rankings.of_gallery(int(number))
         if not self.rankings.is_made(self.state.rerank):
             self.tell("Re-ranking all queries: this is done once …")
         return self.rankings.of_query(int(number), self.state.rerank)
+
+    def _check(self, key: str) -> None:
+        known = key[:1] in self.tables and key[1:].isdecimal() and int(key[1:]) < len(self.tables[key[0]])
+        if not known and key not in self._uploads:
+            raise UserError(f"{shown(key)} is no query, no gallery image and no upload that is still kept.")
 
     def twin(self) -> str:
         """Return the query and its nearest images, with what is known of the query."""
@@ -182,11 +179,12 @@ class RetrievalExplorer(Explorer):
         state = self.state
         if not self.queries.is_scored and (state.order in ("worst", "best") or state.only_wrong):
             self.tell("Scoring all queries: this is done once …")
-        self._rows = self.queries.rows(order=state.order, pid=state.pid, only_wrong=state.only_wrong, seed=state.seed)
-        stays = change.name not in ("order", "seed") and state.subject in {f"q{row}" for row in self._rows}
-        if len(self._rows) and not stays:
-            state.subject = f"q{self._rows[0]}"
-        self._show_strip()
+        chosen = {name: getattr(state, name) for name in ("order", "pid", "only_wrong", "seed")}
+        self.strip.rows = self.queries.rows(**chosen)
+        stays = change.name not in ("order", "seed") and state.subject in self.strip
+        if len(self.strip.rows) and not stays:
+            state.subject = f"q{self.strip.rows[0]}"
+        self.strip.show(self.state.subject)
         self._tell()
 
     @shown_errors
@@ -194,7 +192,7 @@ class RetrievalExplorer(Explorer):
         if not self._returning:
             self.state.history = [*self.state.history, change.old][-PAST:]
         self._draw()
-        self._show_strip()
+        self.strip.show(self.state.subject)
 
     @shown_errors
     def _show(self, _: Any) -> None:
@@ -210,24 +208,7 @@ class RetrievalExplorer(Explorer):
 
     def _tell(self) -> None:
         form = self.queries.form
-        self.tell(told(self.state, self._ranked, len(self._rows), form, self.tables, self._uploads))
+        self.tell(told(self.state, self._ranked, len(self.strip.rows), form, self.tables, self._uploads))
 
     def _file(self, key: str) -> str:
         return file_of(key, self.tables, self._uploads)
-
-    def _show_strip(self) -> None:
-        """Show the part of the chosen queries that holds the current one."""
-        row = int(self.state.subject[1:]) if self.state.subject[0] == "q" else -1
-        at = int(np.argmax(self._rows == row)) if row in self._rows else 0
-        page = self._rows[at // STRIP * STRIP :][:STRIP].tolist()
-        selected = page.index(row) if row in page else -1
-        keys = [f"q{each}" for each in page]
-        if keys == self.strip.keys_shown:
-            self.strip.selected = selected
-            return
-        names = self.tables["q"]["pid"]
-        items = []
-        for n in page:
-            caption = f"id\u00a0{names.iloc[n]}"
-            items.append(item(f"q{n}", caption, f"no. {n}", self.queries.sign(n), self._file(f"q{n}")))
-        self.strip.show(items, selected)

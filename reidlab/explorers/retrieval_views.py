@@ -91,7 +91,7 @@ class RetrievalControls:
     def _follow(self, _: Any) -> None:
         """Show the number of the query, and whether there is a way back."""
         subject = self.explorer.state.subject
-        if subject[0] == "q":
+        if subject[:1] == "q" and subject[1:].isdecimal() and int(subject[1:]) <= self.number.max:
             self.number.value = int(subject[1:])
         self.back.disabled = not self.explorer.state.history
 

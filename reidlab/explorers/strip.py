@@ -9,14 +9,17 @@ import numpy as np
 from jaxtyping import Int64
 
 from reidlab.errors import UserError
+from reidlab.explorers.grid import Grid, item
+from reidlab.explorers.pictures import Picture
 from reidlab.retrieval.inputs import Problem
 from reidlab.retrieval.metrics import evaluate
 from reidlab.retrieval.outcome import RetrievalResult
 from reidlab.retrieval.vectors import Embeddings
 
-__all__ = ["ORDERS", "Queries"]
+__all__ = ["ORDERS", "Queries", "Strip"]
 
 ORDERS = {"table": "as in the table", "worst": "worst first", "best": "best first", "random": "at random"}
+AT_ONCE = 24  # queries in the strip
 SMALL = 5_000_000  # pairs that are scored at once, in a moment
 
 
@@ -118,3 +121,48 @@ class Queries:
 
     def _named(self, fits: Callable[[str], bool]) -> Int64[np.ndarray, " row"]:
         return np.flatnonzero([fits(name) for name in self.names])
+
+
+class Strip:
+    """The chosen queries as a row of pictures, of which the part around the current one is shown.
+
+    Args:
+        queries: what is chosen from.
+        picture: gives the picture of "q3".
+        told: what a picture shows, in words.
+
+    Attributes:
+        grid: the pictures.
+        rows: the chosen queries in their order.
+    """
+
+    def __init__(self, queries: Queries, picture: Callable[[str], Picture], told: Callable[[str], str]) -> None:
+        self.queries, self._told = queries, told
+        self.rows: Int64[np.ndarray, " row"] = np.arange(len(queries))
+        self.grid = Grid(picture, label="Queries", size=80)
+        self.grid.add_class("reid-strip")
+
+    def __contains__(self, subject: str) -> bool:
+        return subject in {f"q{row}" for row in self.rows}
+
+    def after(self, subject: str, by: int) -> str:
+        """Return the chosen query that is `by` places behind this one, round at the ends; the first after any other."""
+        place = {f"q{row}": at for at, row in enumerate(self.rows)}
+        at = place.get(subject, -by if by > 0 else 0)
+        return f"q{self.rows[(at + by) % len(self.rows)]}"
+
+    def show(self, subject: str) -> None:
+        """Show the part that holds this query, or the first part."""
+        keys = [f"q{row}" for row in self.rows]
+        at = keys.index(subject) if subject in keys else 0
+        page = keys[at // AT_ONCE * AT_ONCE :][:AT_ONCE]
+        selected = page.index(subject) if subject in page else -1
+        if page == self.grid.keys_shown:
+            self.grid.selected = selected
+            return
+        items = []
+        for key in page:
+            row = int(key[1:])
+            caption = f"id\u00a0{self.queries.names[row]}"
+            items.append(item(key, caption, f"no. {row}", self.queries.sign(row), self._told(key)))
+        self.grid.show(items, selected)
