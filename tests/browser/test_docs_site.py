@@ -175,6 +175,7 @@ class Reader:
         scheme = "dark" if dark else "light"
         self.context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900})
         self.page = self.context.new_page()
+        self.page.set_default_timeout(120_000)  # a machine may have much else to do
         self.away: list[str] = []
         self.errors: list[str] = []
         self.page.on("request", self._note)
@@ -215,7 +216,7 @@ def test_search_works_from_files(site: Path, browser: Any) -> None:
         reader.page.click("input[name=query]")
         reader.page.keyboard.type("k_reciprocal")
         hit = reader.page.locator(".md-search-result__link[href*='rerankings/k_reciprocal']").first
-        hit.wait_for(timeout=30_000)
+        hit.wait_for()
         hit.click()
         reader.page.wait_for_url("**/rerankings/k_reciprocal.html*")
         assert reader.page.locator("h1").inner_text().startswith("k_reciprocal")
