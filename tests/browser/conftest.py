@@ -32,7 +32,8 @@ ARGUMENTS = [
     "--disable-dev-shm-usage",
 ]
 NO_NAMES = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"  # should a request get past the recorder
-RENDER_SECONDS = 60  # of a notebook, on a machine that does other things as well
+ACT_SECONDS = 60  # of whatever a test waits for
+RENDER_SECONDS = 240  # of a notebook, on a machine that does other things as well
 
 # the kernel counts the cells that it ran; a star is a cell that waits
 LAST_RAN = """
@@ -226,13 +227,14 @@ def opened(browser: Any, server: Server) -> Iterator[Opening]:
         contexts.append(context)
         made = Served(context, server)
         pages.append(made)
-        made.page.set_default_timeout(RENDER_SECONDS * 1000)
+        made.page.set_default_timeout(ACT_SECONDS * 1000)
+        made.page.set_default_navigation_timeout(RENDER_SECONDS * 1000)
         name = server.place(notebook)
         if isinstance(server, Lab):
             _run_in_lab(made, server.url(name), run)
         else:
             made.page.goto(server.url(name) + "&theme=dark" * dark, wait_until="commit")
-            made.page.wait_for_selector("#rendered_cells", state="visible")
+            made.page.wait_for_selector("#rendered_cells", state="visible", timeout=RENDER_SECONDS * 1000)
         return made
 
     try:
@@ -258,4 +260,4 @@ def _run_in_lab(made: Served, address: str, run: bool) -> None:
     if run:
         page.click('.lm-MenuBar-item:has-text("Run")')
         page.click('.lm-Menu-item[data-command="runmenu:run-all"]')
-        page.wait_for_function(LAST_RAN)
+        page.wait_for_function(LAST_RAN, timeout=RENDER_SECONDS * 1000)
