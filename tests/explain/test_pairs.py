@@ -11,7 +11,7 @@ from explain_cases import SIZES, SMALL, Toy, Vectors, built, embedded, images
 
 from reidlab.errors import UserError
 from reidlab.explain import location_vectors, pair_map
-from reidlab.explain.pairs import spread
+from reidlab.explain.head import spread
 
 LINEAR: list[Any] = [
     "resnet18", "pcb", "fpb", "densenet121", "efficientnet_b0", "swin_tiny", "vit_small",
