@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from reidlab.data.pixels import PixelStore
 from reidlab.data.transforms import Preprocess
 from reidlab.errors import UserError
 from reidlab.models import build
-from reidlab.retrieval.embedding import embed
+from reidlab.retrieval.embedding import _samples, embed
 from reidlab.retrieval.vectors import Embeddings
 
 
@@ -229,6 +230,21 @@ def test_engines_give_the_embeddings_of_torch(own_data: Path, table: pd.DataFram
     np.testing.assert_allclose(other.vectors, plain.vectors, rtol=1e-4, atol=1e-6)
     assert other.facts["engine"] == "onnxruntime" and other.facts["cosine"] == pytest.approx(1)
     np.testing.assert_array_equal(other.vectors, run(table, flip=flip, engine="onnxruntime", batch_size=4).vectors)
+
+
+@pytest.mark.parametrize("n", [1, 2, 11, 63, 64, 65, 1000])
+def test_int8_is_calibrated_on_other_images_than_it_is_judged_by(n: int) -> None:
+    source: Any = SimpleNamespace(n_images=n, batch=lambda rows: rows)
+    judged, calibrated = (read().tolist() for read in _samples(source))
+    assert not set(judged) & set(calibrated) and len(set(judged) | set(calibrated)) == min(n, 64)
+    assert len(judged) - len(calibrated) in (0, 1) and 0 <= min(judged) <= max(judged + calibrated) == n - 1
+
+
+def test_int8_takes_some_images(own_data: Path, table: pd.DataFrame) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    with pytest.raises(UserError, match=r"precision='int8' .* it takes 16 or more, and here are 5 to calibrate on"):
+        run(table, engine="onnxruntime", precision="int8")
 
 
 def test_a_named_engine_that_is_far_off_warns(
