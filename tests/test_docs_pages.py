@@ -114,10 +114,16 @@ def test_what_is_printed_is_a_block_and_progress_is_left_out(part: Callable[[str
     printed = new_code_cell("g()", outputs=[new_output("stream", text="1 %\r100 %\n```\n\x1b[31mred\x1b[0m\n")])
     bar = cell({"application/vnd.jupyter.widget-view+json": {}, "text/plain": "epoch 1: 0%|   | 0/24"})
     view = cell({"application/vnd.jupyter.widget-view+json": {}, "text/plain": "HBox()"})
+    twin = cell({"application/vnd.jupyter.widget-view+json": {}, "text/html": "<b>still</b>", "text/plain": "X()"})
     noise = new_code_cell("h()", outputs=[new_output("stream", name="stderr", text="a warning")])
-    text = written(part, tmp_path, printed, bar, view, noise)
+    text = written(part, tmp_path, printed, bar, view, twin, noise)
     assert "```text\n100 %\n'''\nred\n```" in text
-    assert text.count("interactive view") == 1 and "0/24" not in text and "a warning" not in text
+    assert (
+        "<b>still</b>" in text
+        and text.count("interactive view") == 1
+        and "0/24" not in text
+        and "a warning" not in text
+    )
 
 
 def test_injected_cells_are_left_out(part: Callable[[str], ModuleType], tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ class _Maker:
             for kind, ending in PICTURES.items():
                 if kind in data:
                     return self._figure(data[kind], kind, ending, alt or f"Figure of the section “{self.heading}”", key)
-            if "text/html" in data and WIDGET not in data:
+            if "text/html" in data:  # of a view, its static twin
                 return _html("".join(data["text/html"]), self.root / "notebooks")
             if WIDGET in data:
                 bar = re.match(r"[^|]*\d+%\|", str(data.get("text/plain", "")))
