@@ -1,6 +1,6 @@
 """The stages of the notebooks: data, triplets, training, embeddings, evaluation. Each is found in the store or made."""
 
-from reidlab.stages.analysis import Analysis, calibrate_for, causes_of, compare_rerankings, top_k_for
+from reidlab.stages.analysis import Analysis, calibrate_for, calibrations_for, causes_of, compare_rerankings, top_k_for
 from reidlab.stages.attention import Looking, attention_choice, measures_table
 from reidlab.stages.attention_measures import attention_stage
 from reidlab.stages.calibration import calibration_of, calibration_stage
@@ -42,6 +42,7 @@ __all__ = [
     "calibrate_for",
     "calibration_of",
     "calibration_stage",
+    "calibrations_for",
     "causes_of",
     "choose_model",
     "compare_rerankings",

@@ -30,7 +30,7 @@ from reidlab.stages.models import ModelSource
 from reidlab.stages.notebooks import queries_for
 from reidlab.store.runs import Run
 
-__all__ = ["Analysis", "calibrate_for", "causes_of", "compare_rerankings", "top_k_for"]
+__all__ = ["Analysis", "calibrate_for", "calibrations_for", "causes_of", "compare_rerankings", "top_k_for"]
 
 METHODS = ("alpha_qe", "dba", "k_reciprocal")
 VISUALIZATIONS = "visualizations"
@@ -117,17 +117,26 @@ class Analysis:
         return self.folder / file
 
 
-def calibrate_for(data: DataRun, source: ModelSource, p: Retrieval) -> dict[str, Calibration] | str:
-    """Fit (or find) what the model's cosines mean on the validation identities; or say why that cannot be done.
+def calibrate_for(data: DataRun, source: ModelSource, p: Retrieval) -> Calibration | str:
+    """Fit (or find) what the model's cosines mean on the validation identities; or say why that cannot be done."""
+    found = calibrations_for(data, source, p, methods=(USED,))
+    return found if isinstance(found, str) else next(iter(found.values()))
+
+
+def calibrations_for(
+    data: DataRun, source: ModelSource, p: Retrieval, *, methods: Sequence[str] = (USED, "isotonic")
+) -> dict[str, Calibration] | str:
+    """Do the work of `calibrate_for` by several methods.
 
     Returns:
-        Two calibrations by name, the first the one that `reidlab search` uses.
+        Calibrations by method; that of `reidlab search` is marked.
     """
-    names = {USED: f"{USED} (search uses it)", "isotonic": "isotonic"}
     try:
         return {
-            name: calibration_stage(data, source, method=method, seed=p.seed, device=p.device)[1]
-            for method, name in names.items()
+            f"{method} (search uses it)" if method == USED else method: calibration_stage(
+                data, source, method=method, seed=p.seed, device=p.device
+            )[1]
+            for method in methods
         }
     except NoCalibration as error:
         return str(error)

@@ -14,7 +14,7 @@ from reidlab import plots
 from reidlab.errors import UserError
 from reidlab.params import Retrieval
 from reidlab.retrieval import Embeddings, evaluate
-from reidlab.stages import Analysis, calibrate_for, compare_rerankings, top_k_for
+from reidlab.stages import Analysis, calibrate_for, calibrations_for, compare_rerankings, top_k_for
 from reidlab.stages.data_run import DataRun
 from reidlab.stages.notebooks import queries_for
 
@@ -101,9 +101,11 @@ def test_two_calibrations_stand_side_by_side(monkeypatch: pytest.MonkeyPatch) ->
         return None, f"fitted by {method}"
 
     monkeypatch.setattr("reidlab.stages.analysis.calibration_stage", fitted)
-    found: Any = calibrate_for(None, None, Retrieval())  # type: ignore[arg-type]
+    found: Any = calibrations_for(None, None, Retrieval())  # type: ignore[arg-type]
     assert asked == ["logistic", "isotonic"]
     assert found == {"logistic (search uses it)": "fitted by logistic", "isotonic": "fitted by isotonic"}
+    one: Any = calibrate_for(None, None, Retrieval())  # type: ignore[arg-type]
+    assert one == "fitted by logistic" and asked[2:] == ["logistic"]
 
 
 def test_a_run_that_is_gone(tmp_path: Path) -> None:
