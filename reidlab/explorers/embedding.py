@@ -102,7 +102,7 @@ class EmbeddingExplorer(Explorer):
         self.grid = Grid(self._picture, label="Chosen images", size=112, layout=scroll)
         self.grid.on_choose(lambda key: self.hover(int(key)))
         beside = row(self.view.widget, self.detail)
-        beside.layout.align_items = "flex-start"
+        beside.layout.align_items, beside.layout.max_width = "flex-start", "1100px"
         self.fill(row(*controls.values(), clear), self.legend, beside, self.chosen, self.grid)
 
     def _begin(self) -> None:

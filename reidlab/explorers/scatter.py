@@ -29,8 +29,8 @@ STILL = (
 MOST_GROUPS = 7
 _HEIGHT = 380  # CSS pixels
 _UNUSED = "#808080"
-_WITHIN = 0.75
-_SIZES = {1.0: 3, 2.0: 4, 4.0: 6}  # CSS pixels of a point by the size of its group
+_WITHIN = 0.7
+_LARGER = {1.0: 0, 2.0: 1, 4.0: 3}  # CSS pixels that a point is larger than others by the size of its group
 
 Points = Float[np.ndarray, "image 2"]
 Rows = Int64[np.ndarray, " row"]
@@ -85,9 +85,10 @@ class ScatterView:
 
     def show(self, points: Points, groups: Groups, title: str) -> None:
         """Show other points, or the same in other groups."""
+        least = 5 if len(points) < 1000 else 4 if len(points) < 5000 else 3
         colours, sizes = [_rgba(_UNUSED)] * MOST_GROUPS, [1] * MOST_GROUPS
         for code, group in enumerate(groups.groups):
-            colours[code], sizes[code] = _rgba(group.colour), _SIZES[group.size]
+            colours[code], sizes[code] = _rgba(group.colour), least + _LARGER[group.size]
         values = np.zeros((len(points), 4), np.float32)
         values[:, :2], values[:, 2] = _square(points), groups.codes
         self.choose([])
@@ -134,7 +135,7 @@ def _scatter_widget() -> Any:
         made.color(by="group", map=dict.fromkeys(names, _UNUSED)).size(by="group", map=dict.fromkeys(names, 1))
         made.axes(axes=False).legend(legend=False).tooltip(enable=False)
         view = made.show(buttons=[])
-    view.data, view.opacity, view.opacity_unselected, view.legend_encoding = None, 0.85, 0.25, {}
+    view.data, view.opacity, view.opacity_unselected, view.legend_encoding = None, 0.85, 0.45, {}
     view.regl_scatterplot_options = {"pointSizeSelected": 1, "pointOutlineWidth": 1}
     view.layout.width = "100%"
     return view

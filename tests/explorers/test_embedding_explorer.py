@@ -48,7 +48,7 @@ def test_points_are_those_of_the_plane(explorer: EmbeddingExplorer, embeddings: 
     wanted = plane(unit_rows(embeddings.vectors), "pca")
     np.testing.assert_array_equal(explorer.points, wanted)
     drawn = view_of(explorer).points
-    assert drawn.shape == (36, 4) and np.abs(drawn[:, :2]).max() == pytest.approx(0.75)
+    assert drawn.shape == (36, 4) and np.abs(drawn[:, :2]).max() == pytest.approx(0.7)
     a, b = np.polyfit(wanted[:, 0], drawn[:, 0], 1), np.polyfit(wanted[:, 1], drawn[:, 1], 1)
     assert a[0] == pytest.approx(b[0], rel=1e-4)  # both directions by the same factor
     np.testing.assert_array_equal(drawn[:, 2], explorer.groups.codes)
