@@ -13,16 +13,7 @@ from reidlab.explorers.base import Explorer, shown_errors
 from reidlab.explorers.grid import Grid, item
 from reidlab.explorers.pictures import Picture
 from reidlab.explorers.rankings import Ranked, Rankings
-from reidlab.explorers.retrieval_views import (
-    RetrievalControls,
-    about,
-    file_of,
-    hits,
-    thumbnails_of,
-    told,
-    unbroken,
-    who,
-)
+from reidlab.explorers.retrieval_views import Captions, RetrievalControls, hits, thumbnails_of, told
 from reidlab.explorers.strip import ORDERS, Queries, Strip
 from reidlab.explorers.uploads import Uploads, embedder_of, read_upload
 from reidlab.retrieval.vectors import Embeddings
@@ -96,8 +87,9 @@ class RetrievalExplorer(Explorer):
         self.calibration, self.prior = calibration, prior
         self._embed = None if model is None else embedder_of(model)
         self._uploads = Uploads()
+        self.captions = Captions(self.tables, self._uploads)
         self._returning = False
-        self.strip = Strip(self.queries, self._picture, self._file)
+        self.strip = Strip(self.queries, self._picture, self.captions.alt)
         self.grid = Grid(self._picture, label="The query and its nearest gallery images")
         self.controls = RetrievalControls(self)
         below = (*self.controls.below, self.status, self.grid, self.controls.legend)
@@ -165,7 +157,7 @@ class RetrievalExplorer(Explorer):
 
     def twin(self) -> str:
         """Return the query and its nearest images, with what is known of the query."""
-        known = about(self.state.subject, self.tables, self._uploads)
+        known = self.captions.of(self.state.subject)
         return twins.gallery(self.grid.items, self._picture) + twins.legend() + twins.facts(known)
 
     def _picture(self, key: str) -> Picture:
@@ -200,15 +192,11 @@ class RetrievalExplorer(Explorer):
 
     def _draw(self) -> None:
         ranked, subject = self.ranked(), self.state.subject
-        own = item(subject, unbroken(who(subject, self.tables, self._uploads)), "query", "query", self._file(subject))
-        listed = hits(ranked, self.state, self.tables, self.rankings, self.calibration, self.prior)
+        own = item(subject, self.captions.short(subject), "query", "query", self.captions.alt(subject))
+        listed = hits(ranked, self.state, self.captions, self.rankings, self.calibration, self.prior)
         self.grid.show([own, *listed])
         self._ranked = ranked
         self._tell()
 
     def _tell(self) -> None:
-        form = self.queries.form
-        self.tell(told(self.state, self._ranked, len(self.strip.rows), form, self.tables, self._uploads))
-
-    def _file(self, key: str) -> str:
-        return file_of(key, self.tables, self._uploads)
+        self.tell(told(self.state, self._ranked, len(self.strip.rows), self.queries.form, self.captions))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from html import escape
-from pathlib import Path
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets
@@ -18,13 +18,13 @@ from reidlab.explorers.grid import item
 from reidlab.explorers.pictures import Thumbnails
 from reidlab.explorers.rankings import Ranked, Rankings
 from reidlab.explorers.strip import ORDERS
-from reidlab.explorers.uploads import LARGEST
+from reidlab.explorers.uploads import LARGEST, Kept
 
 if TYPE_CHECKING:
     from reidlab.explorers.retrieval import RetrievalExplorer, RetrievalState
     from reidlab.retrieval.calibrated import Calibration
 
-__all__ = ["RetrievalControls", "about", "file_of", "hits", "thumbnails_of", "told", "unbroken", "who"]
+__all__ = ["Captions", "RetrievalControls", "hits", "thumbnails_of", "told"]
 
 RERANKINGS = {"as embedded": "", "k-reciprocal": "k_reciprocal", "alpha query expansion": "alpha_qe"}
 MOST_NAMES = 2000  # identities that are offered while one types
@@ -162,47 +162,59 @@ def thumbnails_of(query: pd.DataFrame, gallery: pd.DataFrame, store: Any) -> dic
     return {"q": Thumbnails(query, store, rows=found["q"]), "g": Thumbnails(gallery, store, rows=found["g"])}
 
 
-def who(key: str, tables: Tables, uploads: Mapping[str, Any]) -> str:
-    """Return in a few words whom an image shows."""
-    if key in uploads:
-        return "own image"
-    line = tables[key[0]].iloc[int(key[1:])]
-    return f"id {line['pid']}" + (f", cam {line['camid']}" if "camid" in line else "")
+class Captions:
+    """What is written about images; a table's rows are looked up in arrays, which is a hundred times as fast.
 
+    Args:
+        tables: of queries "q" and gallery "g".
+        uploads: images of the user's own by key.
+    """
 
-def unbroken(words: str) -> str:
-    """Keep words and what they name on one line: "id 3, cam 2" may break after the comma alone."""
-    return words.replace("id ", "id\u00a0", 1).replace(", cam ", ", cam\u00a0")
+    def __init__(self, tables: Tables, uploads: Mapping[str, Kept]) -> None:
+        self.uploads = uploads
+        columns = {"pid": "pid", "camid": "camid", "path": "file"}
+        self.columns = {
+            side: {name: table[column].to_numpy(dtype=object) for column, name in columns.items() if column in table}
+            for side, table in tables.items()
+        }
 
+    def of(self, key: str) -> dict[str, Any]:
+        """Return what is known of an image: pid, camid and file, as far as there are any."""
+        if key in self.uploads:
+            return {"file": self.uploads[key].image.name}
+        row, known = int(key[1:]), self.columns[key[0]]
+        found = {name: values[row] for name, values in known.items()}
+        return found | ({"file": PurePath(str(found["file"])).name} if "file" in found else {})
 
-def file_of(key: str, tables: Tables, uploads: Mapping[str, Any]) -> str:
-    """Return what a picture shows for those who do not see it: who, and the file's name."""
-    if key in uploads:
-        return f"uploaded image {uploads[key].image.name}"
-    side, table = {"q": "query", "g": "gallery"}[key[0]], tables[key[0]]
-    name = f", {Path(str(table['path'].iloc[int(key[1:])])).name}" if "path" in table else ""
-    return f"{side} image {int(key[1:])}, {who(key, tables, uploads)}{name}"
+    def who(self, key: str) -> str:
+        """Return in a few words whom an image shows."""
+        if key in self.uploads:
+            return "own image"
+        known = self.of(key)
+        return f"id {known['pid']}" + (f", cam {known['camid']}" if "camid" in known else "")
 
+    def short(self, key: str) -> str:
+        """Return the same for a caption: "id 3, cam 2" may break after the comma alone."""
+        return self.who(key).replace("id ", "id\u00a0", 1).replace(", cam ", ", cam\u00a0")
 
-def about(key: str, tables: Tables, uploads: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is known of the image whose ranking is shown."""
-    if key in uploads:
-        return {"file": uploads[key].image.name}
-    line = tables[key[0]].iloc[int(key[1:])]
-    known = {"pid": line["pid"]} | ({"camid": line["camid"]} if "camid" in line else {})
-    return known | ({"file": Path(str(line["path"])).name} if "path" in line else {})
+    def alt(self, key: str) -> str:
+        """Return what a picture shows for those who do not see it: who, and the file's name."""
+        if key in self.uploads:
+            return f"uploaded image {self.uploads[key].image.name}"
+        side, known = {"q": "query", "g": "gallery"}[key[0]], self.of(key)
+        return f"{side} image {key[1:]}, {self.who(key)}" + (f", {known['file']}" if "file" in known else "")
 
 
 def hits(
     ranked: Ranked,
     state: RetrievalState,
-    tables: Tables,
+    captions: Captions,
     rankings: Rankings,
     calibration: Calibration | None,
     prior: float,
 ) -> list[dict[str, str]]:
     """Return the items of the nearest gallery images, as the state wants them."""
-    positions = ranked.positions(state.k, show_ignored=state.show_ignored, among=_among(state, tables))
+    positions = ranked.positions(state.k, show_ignored=state.show_ignored, among=_among(state, captions))
     cosines = rankings.cosines(ranked, positions)
     sure = None if calibration is None else calibration.probability(cosines, prior=prior)
     items = []
@@ -214,30 +226,25 @@ def hits(
             lines.append(f"{ranked.shown} {round(ranked.value[position], 3) + 0.0:.3f}")
         rank = f"rank {ranked.rank[position]}" if ranked.rank[position] else "ignored"
         detail = "\n".join([*lines, rank])
-        caption = unbroken(who(key, tables, {}))
-        items.append(item(key, caption, detail, ranked.sign(position), file_of(key, tables, {})))
+        items.append(item(key, captions.short(key), detail, ranked.sign(position), captions.alt(key)))
     return items
 
 
-def _among(state: RetrievalState, tables: Tables) -> npt.NDArray[np.bool_] | None:
+def _among(state: RetrievalState, captions: Captions) -> npt.NDArray[np.bool_] | None:
     """Return which gallery images may be shown by their camera; None: all."""
-    if not state.camera or "camid" not in tables["g"]:
+    cameras = captions.columns["g"].get("camid")
+    if not state.camera or cameras is None:
         return None
-    cameras = tables["g"]["camid"]
     if state.camera != "others":
-        return np.asarray(cameras.astype(str) == state.camera.removeprefix("camera:"))
-    kind = state.subject[0]
-    if kind not in tables or "camid" not in tables[kind]:
-        return None
-    return np.asarray(cameras != tables[kind]["camid"].iloc[int(state.subject[1:])])
+        return np.array([str(camera) == state.camera.removeprefix("camera:") for camera in cameras], bool)
+    own = captions.of(state.subject)
+    return np.asarray(cameras != own["camid"], bool) if "camid" in own else None
 
 
-def told(
-    state: RetrievalState, ranked: Ranked, n_chosen: int, form: str, tables: Tables, uploads: Mapping[str, Any]
-) -> str:
-    """Return a sentence on the ranking that is shown."""
+def told(state: RetrievalState, ranked: Ranked, n_chosen: int, form: str, captions: Captions) -> str:
+    """Return a sentence on the ranking that is shown; `n_chosen` queries are in the strip."""
     name = {"q": f"Query {state.subject[1:]}", "g": f"Gallery image {state.subject[1:]} as query"}
-    words = [f"{name.get(state.subject[0], 'Uploaded image')} ({who(state.subject, tables, uploads)}): "]
+    words = [f"{name.get(state.subject[0], 'Uploaded image')} ({captions.who(state.subject)}): "]
     ranks = ranked.right_ranks
     if not ranked.known:
         words.append("nobody said whom it shows, so that nothing is right or wrong.")
@@ -253,6 +260,6 @@ def told(
         )
     if not n_chosen:
         words.append(" No query is left by the choice of identity and errors.")
-    elif n_chosen < len(tables["q"]):
-        words.append(f" {n_chosen:,} of {len(tables['q']):,} queries are chosen.")
+    elif n_chosen < len(captions.columns["q"]["pid"]):
+        words.append(f" {n_chosen:,} of {len(captions.columns['q']['pid']):,} queries are chosen.")
     return "".join(words)
