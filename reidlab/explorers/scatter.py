@@ -118,8 +118,13 @@ class ScatterView:
             self._chosen([] if change["new"] is None else [int(row) for row in change["new"]])
 
     def close(self) -> None:
-        """Let go of whoever listens; the widget is closed by the box that it stands in."""
+        """Let go of whoever listens and of the points; the widget is closed by the box that it stands in.
+
+        anywidget keeps a closed widget whose script is a file (its issue 929), so that it should hold little.
+        """
         self._view.unobserve_all()
+        self._view.points, self._view.point_order = np.zeros((1, 4), np.float32), np.zeros(1, np.uint32)
+        self._view.selection = np.zeros(0, np.uint32)
 
 
 def _scatter_widget() -> Any:

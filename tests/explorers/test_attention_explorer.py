@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import re
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +224,10 @@ def test_close_leaves_no_widget(model: nn.Module, table: pd.DataFrame) -> None:
     assert len(set(_instances) - before) > 15
     made.close()
     assert set(_instances) == before
+    gone = weakref.ref(made)
+    del made
+    gc.collect()
+    assert gone() is None
 
 
 def test_partners_by_a_loop() -> None:

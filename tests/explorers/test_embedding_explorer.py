@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import re
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +206,15 @@ def test_close_leaves_no_widget(embeddings: Embeddings) -> None:
     assert len(set(_instances) - before) > 15
     made.close()
     assert set(_instances) == before
+
+
+def test_close_lets_go_of_explorer_and_points(embeddings: Embeddings) -> None:
+    made = EmbeddingExplorer(embeddings)
+    view, gone = view_of(made), weakref.ref(made)
+    made.close()
+    del made
+    gc.collect()
+    assert gone() is None and len(view.points) == len(view.point_order) == 1 and len(view.selection) == 0
 
 
 def test_how_queries_fared_by_a_loop(embeddings: Embeddings, result: RetrievalResult) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import re
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -213,3 +215,7 @@ def test_close_leaves_no_widget(table: pd.DataFrame, triplets: Triplets) -> None
     assert len(set(_instances) - before) > 10
     made.close()
     assert set(_instances) == before
+    gone = weakref.ref(made)
+    del made
+    gc.collect()
+    assert gone() is None
