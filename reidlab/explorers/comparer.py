@@ -20,7 +20,7 @@ from reidlab.explorers.grid import Grid, item
 from reidlab.explorers.keys import Keys
 from reidlab.explorers.pictures import Picture
 from reidlab.explorers.rankings import Rankings
-from reidlab.explorers.retrieval_views import file_of, thumbnails_of
+from reidlab.explorers.retrieval_views import Captions, thumbnails_of
 from reidlab.retrieval.comparison import compare_results
 from reidlab.retrieval.outcome import RetrievalResult
 from reidlab.retrieval.vectors import Embeddings
@@ -82,6 +82,7 @@ class RunComparer(Explorer):
         self.rankings = [Rankings(*side, result.metric) for side, result in zip(sides, (first, second))]
         self.reranked = [name for name, result in zip(names, (first, second)) if result.rerank]
         self.tables = {"q": sides[0][0].table, "g": sides[0][1].table}
+        self.captions = Captions(self.tables, {})
         self.thumbnails = thumbnails_of(self.tables["q"], self.tables["g"], store)
         super().__init__(ComparerState())
         self.rows: npt.NDArray[np.int64] = np.arange(0)
@@ -167,7 +168,7 @@ class RunComparer(Explorer):
         )
 
     def _told(self, query: int) -> str:
-        return file_of(f"q{query}", self.tables, {})
+        return self.captions.alt(f"q{query}")
 
     def _picture(self, key: str) -> Picture:
         return self.thumbnails[key[0]].get(int(key[1:]))

@@ -14,7 +14,7 @@ from jaxtyping import Float64
 from reidlab.errors import UserError
 from reidlab.explorers.grid import item
 from reidlab.explorers.rankings import Rankings
-from reidlab.explorers.retrieval_views import file_of, who
+from reidlab.explorers.retrieval_views import Captions
 from reidlab.figure_text import plain
 from reidlab.plots.style import PALETTE, Chart, ChartAxes, new_figure, set_alt, styled
 from reidlab.retrieval.outcome import RetrievalResult
@@ -94,11 +94,12 @@ def check_belongs(result: RetrievalResult, query: Embeddings, name: str) -> None
 def listed(rankings: Rankings, tables: Mapping[str, pd.DataFrame], query: int, k: int) -> list[dict[str, str]]:
     """Return the items of a query and its `k` nearest gallery images; ignored ones are left out."""
     ranked = rankings.of_query(query)
-    items = [item(f"q{query}", who(f"q{query}", tables, {}), "query", "query", file_of(f"q{query}", tables, {}))]
+    captions = Captions(tables, {})
+    items = [item(f"q{query}", captions.short(f"q{query}"), "query", "query", captions.alt(f"q{query}"))]
     for position in ranked.positions(k, show_ignored=False).tolist():
         key = f"g{ranked.gallery[position]}"
         detail = f"rank {ranked.rank[position]} · {ranked.shown} {ranked.value[position]:.3f}"
-        items.append(item(key, who(key, tables, {}), detail, ranked.sign(position), file_of(key, tables, {})))
+        items.append(item(key, captions.short(key), detail, ranked.sign(position), captions.alt(key)))
     return items
 
 
