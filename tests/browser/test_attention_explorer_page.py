@@ -11,7 +11,7 @@ from explorer_pages import PEOPLE, looked_at, no_name_ran, told
 Opening = Callable[..., Any]
 CELLS = (
     PEOPLE,
-    "import torch\nfrom reidlab import models\nfrom reidlab.explorers import AttentionExplorer\ntorch.manual_seed(0)",
+    "import torch\nfrom reidlab import models\nfrom reidlab.explorers import AttentionExplorer\n_ = torch.manual_seed(0)",
     "model = models.build({'name': 'osnet_x0_25', 'height': 64, 'width': 32}).eval()",
     "explorer = AttentionExplorer(model, table, embeddings=embeddings)\nexplorer",
 )
