@@ -1,12 +1,12 @@
 """Time `evaluate` beside torchreid's and fast-reid's evaluation, in one run, and compare the scores.
 
     python benchmarks/evaluate_peers.py [--torchreid CHECKOUT] [--fastreid CHECKOUT] [--cython FOLDER]
-        [--embeddings FOLDER] [--query 3368] [--gallery 15913] [--dim 512] [--runs 3]
+        [--embeddings FOLDER] [--query 3368] [--gallery 15913] [--dim 512] [--runs 3] [--only Cython]
 
 A CHECKOUT is a local clone of KaiyangZhou/deep-person-reid or JDAI-CV/fast-reid: of it, `rank.py` is loaded alone and
 `rank_cy.pyx` is compiled in a temporary folder. That needs a C compiler and Cython with setuptools, for which FOLDER
 serves if they are not installed (`uv pip install --target FOLDER cython setuptools`). A peer that is not given, does
-not import or does not compile has a row that says so.
+not import or does not compile has a row that says so. `--only Cython` (or Python) leaves the other form out.
 
 `--embeddings` takes a folder of `reports/runs/embeddings`, junk left out, as torchreid's reader leaves it out; without
 it people are random clusters of Market-1501's size. Peers take a matrix of distances, which is made for them as they do
@@ -93,7 +93,7 @@ def measure(file: Path, way: str, source: Path) -> dict[str, float]:
     """Evaluate once in this process."""
     data = dict(np.load(file))
     function = function_of(way, source)
-    few = {name: value[:4500] for name, value in data.items()}
+    few = {name: value[:8000] for name, value in data.items()}
     if function is None:
         evaluate(**few)  # whatever is loaded and compiled once
     before = psutil.Process().memory_info().rss
@@ -125,9 +125,9 @@ def ways_of(given: argparse.Namespace, folder: Path) -> dict[str, tuple[Path, st
         missing = "" if checkout else f"--{peer} is not given"
         file = (checkout or Path()) / PEERS[peer] / "rank.py"
         ways[f"{peer} Python"] = file, missing or ("" if file.exists() else f"no {PEERS[peer]}/rank.py there")
-        built = folder / peer
+        built = folder / f"{peer}-built"
         ways[f"{peer} Cython"] = built, missing or compiled(checkout, peer, given.cython, built)
-    return ways
+    return {way: how for way, how in ways.items() if way == "reidlab" or way.endswith(given.only)}
 
 
 def print_table(ways: dict[str, tuple[Path, str]], runs: dict[str, list[dict[str, float]]]) -> None:
@@ -164,6 +164,7 @@ def main() -> None:
     for name in (*PEERS, "embeddings"):
         parser.add_argument(f"--{name}", type=Path)
     parser.add_argument("--cython", default="")
+    parser.add_argument("--only", choices=("Cython", "Python"), default="")
     parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.measure:
