@@ -33,6 +33,7 @@ from reidlab.data.pixels import PixelStore
 from reidlab.workbook.runner import stop_tree
 from reidlab.workbook.voila_server import HOST, voila_command, voila_environment
 
+ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu"]
 WARM = 5  # clicks that are not counted
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
@@ -111,7 +112,7 @@ def measure(folder: Path, clicks: int, store: bool) -> dict[str, Any]:
         _await(port)
         with sync_playwright() as playwright:
             path = shutil.which("chromium") or shutil.which("chromium-browser")
-            browser = playwright.chromium.launch(executable_path=path, args=["--headless", "--no-sandbox"])
+            browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
             page = browser.new_page(viewport={"width": 1600, "height": 900})
             page.set_default_timeout(120_000)
             page.goto(f"http://{HOST}:{port}/?token={token}", wait_until="commit")
