@@ -46,9 +46,10 @@ def attention_grid(
     count = len(next(iter(given.values()))) if given else 0
     if not count:
         raise UserError("An attention grid needs at least one image and one method.")
-    for name, each in (*given.items(), *([("captions", captions)] if captions else [])):
-        if len(each) != count:
-            raise UserError(f"{name} has {len(each)} entries for {count} images.")
+    lengths = {name: len(each) for name, each in given.items()} | ({"captions": len(captions)} if captions else {})
+    for name, length in lengths.items():
+        if length != count:
+            raise UserError(f"{name} has {length} entries for {count} images.")
     shape = image_of(images, 0).shape
     wide = max(_TALL * shape[1] / shape[0] + 0.12, 0.86)
     figure = new_figure(max(wide * (1 + len(given)) + 1.0, 4.5), count * (_TALL + 0.3) + 0.75)
