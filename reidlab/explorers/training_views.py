@@ -122,7 +122,7 @@ def training_table(trainings: Mapping[int, Training]) -> str:
         columns = "".join(f'<td style="{_CELL}">{text(cell)}</td>' for cell in cells)
         rows.append(f"<tr>{_sample(slot)}{columns}</tr>")
     top = "".join(f'<th style="{_CELL}">{text(name)}</th>' for name in head)
-    return f'<div style="overflow-x:auto"><table><tr>{top}</tr>{"".join(rows)}</table></div>'
+    return f'<div style="overflow-x:auto;overflow-wrap:normal"><table><tr>{top}</tr>{"".join(rows)}</table></div>'
 
 
 def _sample(slot: int) -> str:

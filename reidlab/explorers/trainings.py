@@ -59,8 +59,8 @@ class Training:
         """Return the best validation mAP, a share, and its epoch; None where nothing was validated."""
         if "val_map" not in self.history or not self.history["val_map"].notna().any():
             return None
-        at = self.history["val_map"].idxmax()
-        return float(self.history.loc[at, "val_map"]), int(self.history.loc[at, "epoch"])
+        best = self.history.iloc[int(self.history["val_map"].argmax())]  # epochs without validation do not count
+        return float(best["val_map"]), int(best["epoch"])
 
 
 def find_trainings(
