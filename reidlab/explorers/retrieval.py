@@ -172,7 +172,7 @@ class RetrievalExplorer(Explorer):
         if not self.queries.is_scored and (state.order in ("worst", "best") or state.only_wrong):
             self.tell("Scoring all queries: this is done once …")
         chosen = {name: getattr(state, name) for name in ("order", "pid", "only_wrong", "seed")}
-        self.strip.rows = self.queries.rows(**chosen)
+        self.strip.choose(self.queries.rows(**chosen))
         stays = change.name not in ("order", "seed") and state.subject in self.strip
         if len(self.strip.rows) and not stays:
             state.subject = f"q{self.strip.rows[0]}"

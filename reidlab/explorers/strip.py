@@ -138,24 +138,28 @@ class Strip:
 
     def __init__(self, queries: Queries, picture: Callable[[str], Picture], told: Callable[[str], str]) -> None:
         self.queries, self._told = queries, told
-        self.rows: Int64[np.ndarray, " row"] = np.arange(len(queries))
+        self.choose(np.arange(len(queries)))
         self.grid = Grid(picture, label="Queries", size=80)
         self.grid.add_class("reid-strip")
 
+    def choose(self, rows: Int64[np.ndarray, " row"]) -> None:
+        """Take other queries, in this order; `show` shows them."""
+        self.rows = rows
+        self._keys = [f"q{row}" for row in rows.tolist()]
+        self._place = {key: at for at, key in enumerate(self._keys)}
+
     def __contains__(self, subject: str) -> bool:
-        return subject in {f"q{row}" for row in self.rows}
+        return subject in self._place
 
     def after(self, subject: str, by: int) -> str:
         """Return the chosen query that is `by` places behind this one, round at the ends; the first after any other."""
-        place = {f"q{row}": at for at, row in enumerate(self.rows)}
-        at = place.get(subject, -by if by > 0 else 0)
-        return f"q{self.rows[(at + by) % len(self.rows)]}"
+        at = self._place.get(subject, -by if by > 0 else 0)
+        return self._keys[(at + by) % len(self._keys)]
 
     def show(self, subject: str) -> None:
         """Show the part that holds this query, or the first part."""
-        keys = [f"q{row}" for row in self.rows]
-        at = keys.index(subject) if subject in keys else 0
-        page = keys[at // AT_ONCE * AT_ONCE :][:AT_ONCE]
+        at = self._place.get(subject, 0)
+        page = self._keys[at // AT_ONCE * AT_ONCE :][:AT_ONCE]
         selected = page.index(subject) if subject in page else -1
         if page == self.grid.keys_shown:
             self.grid.selected = selected
