@@ -7,7 +7,6 @@ from test_packaging import IMPORT_NAMES, imported, project
 
 # the user's card names these packages; each with what runs on it today, or the room that is to come
 WITHOUT_AN_IMPORT = {
-    "ipywidgets": "the card; progress bars in JupyterLab, explorers (issue 7)",
     "jupyterlab": "the card; `make lab`",
     "ipykernel": "the kernel that runs the notebooks",
     "nbclient": "papermill's engine, whose floor matters",

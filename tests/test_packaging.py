@@ -25,7 +25,7 @@ IMPORT_NAMES = {
     "pyyaml": "yaml", "scikit-learn": "sklearn", "umap-learn": "umap", "jupyter-client": "jupyter_client",
     "mlflow-skinny": "mlflow", "grad-cam": "pytorch_grad_cam", "jupyter-scatter": "jscatter",
 }  # fmt: skip
-COME_WITH = {"cycler": "matplotlib", "threadpoolctl": "scikit-learn"}  # parts of what is required
+COME_WITH = {"cycler": "matplotlib", "threadpoolctl": "scikit-learn", "traitlets": "ipywidgets"}  # parts of what is required
 
 
 def project() -> dict[str, Any]:
@@ -96,6 +96,7 @@ def test_imports_and_dependencies_agree() -> None:
         *extras["tracking"],
         *extras["export"],
         *extras["fast"],
+        *extras["explore"],
     ]  # imported where they are used, with a clear error
     required = {Requirement(text).name for text in [*project()["dependencies"], *optional]}
     names = {IMPORT_NAMES.get(name, name): name for name in required}
