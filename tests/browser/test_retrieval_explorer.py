@@ -197,3 +197,23 @@ def test_a_broken_file_and_an_error_are_seen(voila: Opening) -> None:
     assert page.locator(
         ".reid-retrieval .widget-upload[disabled], .reid-retrieval button[disabled]:has-text('Own image')"
     ).count()
+
+
+def test_in_jupyterlab_arrows_stay_in_the_grid(lab: Opening) -> None:
+    """Outside an input JupyterLab takes arrows for a way to the next cell, and Enter for editing."""
+    seen = lab(CELLS)
+    page = seen.page
+    told(page, "Query 0 (id 0, cam 0)")
+    page.wait_for_function(
+        f"() => document.querySelector({GRID!r} + ' img').naturalWidth > 1"
+    )  # others are out of view
+    cards(page).first.focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowUp")
+    assert page.evaluate("() => document.activeElement.getAttribute('data-number')") == "3"
+    key = cards(page).nth(3).get_attribute("data-key")
+    page.keyboard.press("Enter")
+    told(page, f"Gallery image {key[1:]} as query")
+    seen.shot("retrieval-lab")
