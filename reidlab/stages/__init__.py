@@ -1,34 +1,101 @@
-"""The stages of the notebooks: data, triplets, training, embeddings, evaluation. Each is found in the store or made."""
+"""The stages of the notebooks: data, triplets, training, embeddings, evaluation. Each is found in the store or made.
 
-from reidlab.stages.analysis import Analysis, calibrate_for, calibrations_for, causes_of, compare_rerankings, top_k_for
-from reidlab.stages.attention import Looking, attention_choice, measures_table
-from reidlab.stages.attention_measures import attention_stage
-from reidlab.stages.calibration import calibration_of, calibration_stage
-from reidlab.stages.chosen import Choice, choose_model, evaluation_line
-from reidlab.stages.data import audit_of, data_stage
-from reidlab.stages.data_run import DataRun
-from reidlab.stages.domains import cross_domain, domain_of
-from reidlab.stages.evaluation import evaluation_stage
-from reidlab.stages.floor import histogram_floor, over_floor
-from reidlab.stages.histogram import histogram_source
-from reidlab.stages.models import ModelSource, model_from, model_from_run
-from reidlab.stages.notebooks import (
-    data_for,
-    evaluate_for,
-    history_of,
-    ranking_for,
-    recipe_for,
-    train_for,
-    training_figures,
-    training_notes,
-    training_table,
-    triplets_for,
-)
-from reidlab.stages.retrieval import embedding_stage, query_gallery
-from reidlab.stages.robustness import robustness_grid
-from reidlab.stages.training import trained_model, training_stage
-from reidlab.stages.trials import cross_domain_for, domain_table, drop_table, people_shown, robustness_for
-from reidlab.stages.triplets import triplet_stage
+Nothing is imported until it is asked for: a notebook whose results are found does without torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from reidlab.stages.analysis import (
+        Analysis,
+        calibrate_for,
+        calibrations_for,
+        causes_of,
+        compare_rerankings,
+        top_k_for,
+    )
+    from reidlab.stages.attention import Looking, attention_choice, measures_table
+    from reidlab.stages.attention_measures import attention_stage
+    from reidlab.stages.calibration import calibration_of, calibration_stage
+    from reidlab.stages.chosen import Choice, choose_model, evaluation_line
+    from reidlab.stages.data import audit_of, data_stage
+    from reidlab.stages.data_run import DataRun
+    from reidlab.stages.domains import cross_domain, domain_of
+    from reidlab.stages.evaluation import evaluation_stage
+    from reidlab.stages.floor import histogram_floor, over_floor
+    from reidlab.stages.histogram import histogram_source
+    from reidlab.stages.models import ModelSource, model_from, model_from_run
+    from reidlab.stages.notebooks import (
+        data_for,
+        evaluate_for,
+        history_of,
+        ranking_for,
+        recipe_for,
+        train_for,
+        training_figures,
+        training_notes,
+        training_table,
+        triplets_for,
+    )
+    from reidlab.stages.retrieval import embedding_stage, query_gallery
+    from reidlab.stages.robustness import robustness_grid
+    from reidlab.stages.training import trained_model, training_stage
+    from reidlab.stages.trials import cross_domain_for, domain_table, drop_table, people_shown, robustness_for
+    from reidlab.stages.triplets import triplet_stage
+
+_HOMES = {
+    "Analysis": "analysis",
+    "Choice": "chosen",
+    "DataRun": "data_run",
+    "Looking": "attention",
+    "ModelSource": "models",
+    "attention_choice": "attention",
+    "attention_stage": "attention_measures",
+    "audit_of": "data",
+    "calibrate_for": "analysis",
+    "calibration_of": "calibration",
+    "calibration_stage": "calibration",
+    "calibrations_for": "analysis",
+    "causes_of": "analysis",
+    "choose_model": "chosen",
+    "compare_rerankings": "analysis",
+    "cross_domain": "domains",
+    "cross_domain_for": "trials",
+    "data_for": "notebooks",
+    "data_stage": "data",
+    "domain_of": "domains",
+    "domain_table": "trials",
+    "drop_table": "trials",
+    "embedding_stage": "retrieval",
+    "evaluate_for": "notebooks",
+    "evaluation_line": "chosen",
+    "evaluation_stage": "evaluation",
+    "histogram_floor": "floor",
+    "histogram_source": "histogram",
+    "history_of": "notebooks",
+    "measures_table": "attention",
+    "model_from": "models",
+    "model_from_run": "models",
+    "over_floor": "floor",
+    "people_shown": "trials",
+    "query_gallery": "retrieval",
+    "ranking_for": "notebooks",
+    "recipe_for": "notebooks",
+    "robustness_for": "trials",
+    "robustness_grid": "robustness",
+    "top_k_for": "analysis",
+    "train_for": "notebooks",
+    "trained_model": "training",
+    "training_figures": "notebooks",
+    "training_notes": "notebooks",
+    "training_stage": "training",
+    "training_table": "notebooks",
+    "triplet_stage": "triplets",
+    "triplets_for": "notebooks",
+}
 
 __all__ = [
     "Analysis",
@@ -80,3 +147,9 @@ __all__ = [
     "triplet_stage",
     "triplets_for",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -8,20 +8,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from reidlab.documents import read_json
 from reidlab.errors import UserError
-from reidlab.models.backbones import WEIGHT_FILES
-from reidlab.models.saved import CONFIG, SHIPPED, load_model, saved_digest, saved_folder, shipped_folder
-from reidlab.models.weights.load import file_digest
-from reidlab.models.weights.published import load_published
 from reidlab.paths import exists, find
 from reidlab.registry import MODELS
 from reidlab.store.origins import training_origins
 from reidlab.store.runs import Run, find_run
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = ["CALIBRATION", "ModelSource", "model_from", "model_from_run"]
 
@@ -60,7 +57,13 @@ def model_from_run(run: Run) -> ModelSource:
     trained = {"trained_on": run.params.get("dataset", ""), "seed": run.params.get("seed"), **run.result}
     manifest = {key: run.manifest.get(key) for key in ("git", "machine", "seconds")}
     notes = training_origins(run.result)
-    return ModelSource(run.path.name, run.digest, lambda: load_model(run.path / "model"), trained | manifest, notes)
+
+    def load() -> nn.Module:
+        from reidlab.models.saved import load_model  # torch is imported where a model is
+
+        return load_model(run.path / "model")
+
+    return ModelSource(run.path.name, run.digest, load, trained | manifest, notes)
 
 
 def model_from(given: str) -> ModelSource:
@@ -79,6 +82,9 @@ def model_from(given: str) -> ModelSource:
             "No model is named: give small, a training run's name, the folder of a saved model, or NAME:FILE with the "
             "name of a model and its published weights."
         )
+    from reidlab.models.backbones import WEIGHT_FILES
+    from reidlab.models.saved import SHIPPED, load_model, saved_digest, saved_folder
+
     if given.strip() in SHIPPED:
         return _shipped(given.strip())
     path = find(given)
@@ -98,6 +104,8 @@ def model_from(given: str) -> ModelSource:
 
 def _shipped(name: str) -> ModelSource:
     """Take a model that comes with the package; its config.json says how it was trained."""
+    from reidlab.models.saved import CONFIG, load_model, saved_digest, shipped_folder
+
     folder = shipped_folder(name)
     facts = read_json(folder / CONFIG, CONFIG)
     facts = {key: facts[key] for key in _FACTS if key in facts}
@@ -113,6 +121,9 @@ def _calibration(folder: Path) -> Path | None:
 
 def _published(name: str, path: Path) -> ModelSource:
     """Take weights that somebody else trained; what was loaded and what was not stands in the notes."""
+    from reidlab.models.weights.load import file_digest
+    from reidlab.models.weights.published import load_published
+
     MODELS.find(name)
     if not (exists(path) and path.is_file()):
         raise UserError(f"there is no file of weights {path}, neither here nor in the workbook's folder.")

@@ -11,8 +11,7 @@ import pandas as pd
 from reidlab import store
 from reidlab.data.prepare import make_query_gallery
 from reidlab.errors import UserError
-from reidlab.models.engines import ENGINES, check_engine
-from reidlab.retrieval.embedding import embed
+from reidlab.registry import ENGINES
 from reidlab.retrieval.vectors import PIXELS, Embeddings
 from reidlab.space import check_space
 from reidlab.stages.data import audit_of
@@ -93,11 +92,16 @@ def embedding_stage(
         flip: flip test.
         progress: show bars.
     """
-    check_engine(engine, precision, device)  # embeddings that are found say nothing of what cannot be computed here
+    if engine != "torch" or (precision, device) != ("float32", "auto"):
+        from reidlab.models.engines import check_engine
+
+        check_engine(engine, precision, device)  # embeddings that are found say nothing of what cannot be computed here
     params = {"dataset": dataset, "part": part, "precision": precision, "flip": flip}
     params |= {} if engine == "torch" else {"engine": engine}
 
     def make(folder: Path) -> Mapping[str, Any]:
+        from reidlab.retrieval.embedding import embed  # torch is imported where something is computed
+
         model: Any = source.load()
         check_space(folder, 4 * len(table) * int(model.dim), f"The embeddings of {len(table):,} images")
         how: Any = {"device": device, "precision": precision, "engine": engine, "flip": flip, "progress": progress}

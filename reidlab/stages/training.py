@@ -1,27 +1,24 @@
-"""Stage training: a recipe's model, trained on a prepared data set."""
+"""Stage training: a recipe's model, trained on a prepared data set.
+
+torch is imported where something is computed: a training that is found does without, in half the time.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from reidlab import store
-from reidlab.data.pixels import PixelStore
 from reidlab.data.triplets import Triplets
-from reidlab.devices import check_device
-from reidlab.models import build, count_macs, count_parameters, without_weights
-from reidlab.models.saved import load_model, saved_digest, saved_model
-from reidlab.models.weights.load import file_digest
 from reidlab.paths import data_root, exists, find
 from reidlab.stages.data_run import DataRun
 from reidlab.store.runs import Run
-from reidlab.training.distill import check_teachers, teacher_digests
-from reidlab.training.loop import fit
 from reidlab.training.recipes import Recipe
 from reidlab.training.tracking import check_tracking
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = ["describe_model", "trained_model", "training_stage"]
 
@@ -50,15 +47,18 @@ def training_stage(
         tracking: where a training logs as it goes (tensorboard, mlflow); not part of the digest, and nothing is logged
             of a run that is found.
     """
-    check_device(device)  # a run that is found says nothing of what cannot be computed here
+    _check(device, recipe)  # a run that is found says nothing of what cannot be computed here
     check_tracking(tracking)
-    check_teachers(recipe)
     used = data.table[data.table["split"].isin(["train", "val"])].reset_index(drop=True)
     params = {"recipe": recipe.experiment(), "dataset": data.run.params["dataset"], "seed": seed}
     inputs = [data.digest] + ([triplets.digest] if triplets is not None else []) + _weights_digests(recipe)
     label = name or f"{data.run.params['dataset']}-{recipe.name}"
 
     def make(folder: Path) -> Mapping[str, Any]:
+        from reidlab.data.pixels import PixelStore
+        from reidlab.models import build, without_weights
+        from reidlab.training.loop import fit
+
         title = f"{label}-{folder.name.rpartition('-')[2]}"  # as the folder is called in the end
         built: Any = build(without_weights(recipe.model) if recipe.start else recipe.model)
         size = (built.preprocess.height, built.preprocess.width)
@@ -83,8 +83,26 @@ def training_stage(
     return store.stage("training", label, params=params, inputs=inputs, make=make, resumable=True)
 
 
+def _check(device: str, recipe: Recipe) -> None:
+    """Refuse a device that this machine lacks, and losses and teachers that do not go together."""
+    if device not in ("auto", "cpu"):  # which are everywhere
+        from reidlab.devices import check_device
+
+        check_device(device)
+    if recipe.teachers or any(term.learns_from_teacher for term in recipe.losses):
+        from reidlab.training.distill import check_teachers
+
+        check_teachers(recipe)
+
+
 def _weights_digests(recipe: Recipe) -> list[str]:
     """Return the digests of the weights that a recipe begins or learns from: other content, another run."""
+    if not (recipe.model.get("weights") or recipe.start or recipe.parts_from or recipe.teachers):
+        return []
+    from reidlab.models.saved import saved_digest, saved_model
+    from reidlab.models.weights.load import file_digest
+    from reidlab.training.distill import teacher_digests
+
     given = recipe.model.get("weights")
     files = [find(given)] if isinstance(given, str) and given else []
     if recipe.start:
@@ -96,11 +114,15 @@ def _weights_digests(recipe: Recipe) -> list[str]:
 
 def trained_model(run: Run) -> nn.Module:
     """Load the model of a training run, in eval mode."""
+    from reidlab.models.saved import load_model
+
     return load_model(run.path / "model")
 
 
 def describe_model(model: nn.Module) -> dict[str, int]:
     """Count what makes the embedding: parameters without classifiers, and multiply-adds for one image."""
+    from reidlab.models import count_macs, count_parameters
+
     preprocess: Any = model.preprocess
     return {
         "parameters": count_parameters(model, classifiers=False),
