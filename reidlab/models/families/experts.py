@@ -89,7 +89,7 @@ class Experts(nn.Module):
         mean, std = self._normalisation(0)
         self.preprocess = Preprocess(height, width, mean, std)
 
-    def _normalisation(self, expert: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    def _normalisation(self, expert: int) -> tuple[Any, Any]:
         trunk: Any = self.experts[expert]
         return tuple(trunk.preprocess_mean), tuple(trunk.preprocess_std)
 

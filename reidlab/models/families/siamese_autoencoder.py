@@ -73,12 +73,16 @@ class SiameseAutoencoder(nn.Module):
         self.preprocess = Preprocess(height, width, mean, std)
         self.autoencoder: Any = _built(build_autoencoder, "autoencoder", autoencoder, self._width_of_features())
         self.dim = int(self.autoencoder.dim)
-        self.decoder: Any = _built(build_decoder, "decoder", decoder, self.dim, height, width) if decoder else None
+        self.decoder: Any = None
+        if decoder:
+            self.decoder = _built(build_decoder, "decoder", decoder, self.dim, height, width)
         if tied:
             if self.decoder is None:
                 raise UserError("tied: true shares a weight with the decoder, and there is none; name one.")
             self.decoder.tie(self.autoencoder.tied)
-        self.pair_head: Any = _built(build_pair_head, "pair_head", pair_head, self.dim) if pair_head else None
+        self.pair_head: Any = None
+        if pair_head:
+            self.pair_head = _built(build_pair_head, "pair_head", pair_head, self.dim)
         self.classifiers = nn.ModuleList()
         if num_classes:
             self.classifiers.append(_built(build_classifier, "classifier", classifier, self.dim, num_classes))
@@ -157,6 +161,6 @@ class SiameseAutoencoder(nn.Module):
         return (images * std + mean).clamp(0, 1)
 
 
-def _built(builder: Any, what: str, part: Part, *given: Any) -> nn.Module:
+def _built(builder: Any, what: str, part: Part, *given: Any) -> Any:
     name, options = named(what, part)
     return builder(name, *given, **options)
