@@ -140,17 +140,22 @@ def _print(found: SearchResult) -> None:
         table(printable(short(Path(query))), columns, rows)
 
 
+def _counted(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"
+
+
 def _tell(found: SearchResult) -> None:
     """Say on stderr what was searched, what was left out, and what a reader has to know."""
     facts = found.facts
     lines = [
-        f"{len(found.queries):,} queries, {found.n_gallery:,} gallery images, model {facts['model']}, index "
+        f"{_counted(len(found.queries), 'query', 'queries')}, "
+        f"{_counted(found.n_gallery, 'gallery image', 'gallery images')}, model {facts['model']}, index "
         f"{facts['index']}; {facts['embedded now']:,} images embedded now in {facts['seconds to embed']:.1f} s, "
         f"searched in {facts['seconds to search']:.2f} s"
     ]
     skipped = found.skipped
     if len(skipped):
-        lines.append(f"{len(skipped):,} files were skipped:")
+        lines.append(f"{_counted(len(skipped), 'file was', 'files were')} skipped:")
         first = skipped.head(_SHOWN).to_dict("records")
         lines += [f"  {short(Path(row['file']))}: {row['reason']}" for row in first]
         if len(skipped) > _SHOWN:

@@ -34,7 +34,7 @@ def test_a_table(crops: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["search", "--query", "crops/0001_c1_0.png", "--gallery", "crops", "--top", "2"]) == 0
     out, told = capsys.readouterr()
     assert "crops/0001_c1_0.png" in out and "probability" in out and "camera" in out
-    assert "1 queries, 4 gallery images, model small, index flat" in told
+    assert "1 query, 4 gallery images, model small, index flat" in told
     assert "2 files were skipped:" in told and "crops/broken.jpg: " in told
     assert "notes.txt: not named as an image (.txt)" in told and "Note: Probabilities assume" in told
 
