@@ -25,7 +25,11 @@ IMPORT_NAMES = {
     "pyyaml": "yaml", "scikit-learn": "sklearn", "umap-learn": "umap", "jupyter-client": "jupyter_client",
     "mlflow-skinny": "mlflow", "grad-cam": "pytorch_grad_cam", "jupyter-scatter": "jscatter",
 }  # fmt: skip
-COME_WITH = {"cycler": "matplotlib", "threadpoolctl": "scikit-learn", "traitlets": "ipywidgets"}  # parts of what is required
+COME_WITH = {
+    "cycler": "matplotlib",
+    "threadpoolctl": "scikit-learn",
+    "traitlets": "ipywidgets",
+}  # parts of what is required
 
 
 def project() -> dict[str, Any]:

@@ -37,9 +37,7 @@ class LoadBalanceLoss(Loss):
             UserError: gates that are no table of two experts or more.
         """
         if gates.ndim != 2 or gates.shape[1] < 2:
-            raise UserError(
-                f"load_balance takes gates [batch, expert], two experts or more; got {list(gates.shape)}."
-            )
+            raise UserError(f"load_balance takes gates [batch, expert], two experts or more; got {list(gates.shape)}.")
         n = gates.shape[1]
         mean = gates.mean(0)
         share = F.one_hot(gates.argmax(1), n).to(gates.dtype).mean(0)

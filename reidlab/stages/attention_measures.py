@@ -111,8 +111,8 @@ def attention_stage(
         The run; measures, a row for each method and query (method, query, pid, and of `region_shares` and the areas
         under both curves those that there are); curves (method, kind, share, similarity, the mean over queries).
     """
-    params = {"dataset": dataset, "methods": list(methods), "layer": layer, "rows": [int(row) for row in rows]}
-    params |= {"steps": steps, "seed": seed}
+    params: dict[str, object] = {"dataset": dataset, "methods": list(methods), "layer": layer, "steps": steps}
+    params |= {"rows": [int(row) for row in rows], "seed": seed}
 
     def make(folder: Path) -> Mapping[str, Any]:
         measures, curves = _measured(model, query, gallery, rows, methods, layer, steps, seed)
@@ -122,13 +122,14 @@ def attention_stage(
 
     name = f"{labelled(dataset, source)}-{len(methods)}-maps"
     run = store.stage("attention", name, params=params, inputs=[embedded], make=make, named=list(methods))
-    return run, *(pd.read_parquet(run.path / f"{each}.parquet") for each in ("measures", "curves"))
+    measures, curves = (pd.read_parquet(run.path / f"{each}.parquet") for each in ("measures", "curves"))
+    return run, measures, curves
 
 
 def pixels_of(model: Any, table: pd.DataFrame, rows: Sequence[int] | np.ndarray) -> Tensor:
     """Return some images of a table at the model's size, uint8 [image, 3, height, width]."""
     size = (model.preprocess.height, model.preprocess.width)
-    some = table.iloc[rows].reset_index(drop=True)
+    some = table.iloc[np.asarray(rows)].reset_index(drop=True)
     kept = PixelStore.build(some, data_root() / "cache" / "pixels", size=size, progress=False)
     return kept.batch(np.arange(len(some)))
 
