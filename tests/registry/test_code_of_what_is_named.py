@@ -119,5 +119,5 @@ def test_every_recipe_names_its_parts() -> None:
         assert {LOSSES[term.name].module for term in recipe.losses} <= found, name
         assert MODELS.find(recipe.model["name"]).module in found, name
         pooling = recipe.model.get("pooling")
-        if isinstance(pooling, str):
+        if isinstance(pooling, str) and pooling:
             assert POOLINGS[pooling].module in found, name
