@@ -8,7 +8,7 @@ cell; a test compares the two. A new notebook: a model here and its name in `MOD
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -20,6 +20,7 @@ __all__ = [
     "NOTEBOOKS",
     "Attention",
     "Augmentations",
+    "Autoencoders",
     "CrossDomain",
     "DataParams",
     "DataPrep",
@@ -157,6 +158,25 @@ class Attention(DataParams):
         return value
 
 
+class Autoencoders(DataParams):
+    """06: Siamese autoencoders against their backbone alone."""
+
+    notebook: ClassVar[str] = "06_autoencoder_ablations"
+    recipe: str = Field("siamese_demo", min_length=1, description="recipe of a Siamese autoencoder, or a YAML file")
+    kinds: list[str] = Field(
+        ["ae", "vae", "sae", "dae"], description="kinds of autoencoder; the backbone alone is added"
+    )
+    backbones: list[str] = Field(["test_efficientnet"], description="backbones; any of `reidlab backbones`, or of timm")
+    weights: list[Annotated[float, Field(ge=0, le=1e6)]] = Field(
+        [10.0], description="weights of the reconstruction; 0 trains without a decoder"
+    )
+    seeds: list[Annotated[int, Field(ge=0, le=2**32 - 1)]] = Field([0], description="seeds of the trainings")
+    epochs: int = Field(7, ge=1, le=10_000, description="epochs of each training")
+    kl_weight: float = Field(1e-4, ge=0, le=1e6, description="weight of the divergence, for vae")
+    sparsity_weight: float = Field(1.0, ge=0, le=1e6, description="weight of the code's size, for sae")
+    device: Device = Field("auto", description="where to compute; auto: cuda, then mps, then cpu")
+
+
 class ModelZoo(NotebookParams):
     """11: what models and recipes cost, counted and measured on this machine."""
 
@@ -261,6 +281,7 @@ MODELS: tuple[type[NotebookParams], ...] = (
     Training,
     Retrieval,
     Attention,
+    Autoencoders,
     ModelZoo,
     Losses,
     Augmentations,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from reidlab.plots.attention import attention_grid, pair_figure, six_panels
     from reidlab.plots.attention_measures import agreement_figure, deletion_curves
     from reidlab.plots.augmentations import augmentation_figure
+    from reidlab.plots.autoencoders import activity_histogram, decoded_figure, difference_figure, term_curves
     from reidlab.plots.breakdown import camera_matrix, confused_identities, suspicious_labels
     from reidlab.plots.domains import domain_heatmaps
     from reidlab.plots.embedding_maps import embedding_map
@@ -33,13 +34,16 @@ if TYPE_CHECKING:
     from reidlab.plots.verification import reliability, roc_curve
 
 _HOMES = {
+    "activity_histogram": "autoencoders",
     "agreement_figure": "attention_measures",
     "attention_grid": "attention",
     "augmentation_figure": "augmentations",
     "camera_matrix": "breakdown",
     "confused_identities": "breakdown",
     "corruption_figure": "robustness",
+    "decoded_figure": "autoencoders",
     "deletion_curves": "attention_measures",
+    "difference_figure": "autoencoders",
     "domain_heatmaps": "domains",
     "embedding_map": "embedding_maps",
     "findings_sheet": "findings",
@@ -49,9 +53,11 @@ _HOMES = {
     "roc_curve": "verification",
     "six_panels": "attention",
     "suspicious_labels": "breakdown",
+    "term_curves": "autoencoders",
 }
 
 __all__ = [
+    "activity_histogram",
     "agreement_figure",
     "attention_grid",
     "augmentation_figure",
@@ -62,8 +68,10 @@ __all__ = [
     "contact_sheet",
     "corruption_figure",
     "cost_chart",
+    "decoded_figure",
     "deletion_curves",
     "describe",
+    "difference_figure",
     "distance_histogram",
     "distribution_overview",
     "domain_heatmaps",
@@ -88,6 +96,7 @@ __all__ = [
     "score_bars",
     "six_panels",
     "suspicious_labels",
+    "term_curves",
     "training_history",
     "triplet_balance",
     "triplet_figure",

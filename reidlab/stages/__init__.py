@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     )
     from reidlab.stages.attention import Looking, attention_choice, measures_table
     from reidlab.stages.attention_measures import attention_stage
+    from reidlab.stages.autoencoder_pictures import pictures_for
+    from reidlab.stages.autoencoders import ablation_pairs, ablation_table, ablation_verdicts, autoencoders_for
     from reidlab.stages.calibration import calibration_of, calibration_stage
     from reidlab.stages.chosen import Choice, choose_model, evaluation_line
     from reidlab.stages.data import audit_of, data_stage
@@ -52,9 +54,13 @@ _HOMES = {
     "DataRun": "data_run",
     "Looking": "attention",
     "ModelSource": "models",
+    "ablation_pairs": "autoencoders",
+    "ablation_table": "autoencoders",
+    "ablation_verdicts": "autoencoders",
     "attention_choice": "attention",
     "attention_stage": "attention_measures",
     "audit_of": "data",
+    "autoencoders_for": "autoencoders",
     "calibrate_for": "analysis",
     "calibration_of": "calibration",
     "calibration_stage": "calibration",
@@ -81,6 +87,7 @@ _HOMES = {
     "model_from_run": "models",
     "over_floor": "floor",
     "people_shown": "trials",
+    "pictures_for": "autoencoder_pictures",
     "query_gallery": "retrieval",
     "ranking_for": "notebooks",
     "recipe_for": "notebooks",
@@ -103,9 +110,13 @@ __all__ = [
     "DataRun",
     "Looking",
     "ModelSource",
+    "ablation_pairs",
+    "ablation_table",
+    "ablation_verdicts",
     "attention_choice",
     "attention_stage",
     "audit_of",
+    "autoencoders_for",
     "calibrate_for",
     "calibration_of",
     "calibration_stage",
@@ -132,6 +143,7 @@ __all__ = [
     "model_from_run",
     "over_floor",
     "people_shown",
+    "pictures_for",
     "query_gallery",
     "ranking_for",
     "recipe_for",

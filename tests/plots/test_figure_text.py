@@ -198,6 +198,15 @@ def attention_measures(name: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["method", "measure", "mean", "low", "high"])
 
 
+def autoencoder_terms(name: str) -> pd.DataFrame:
+    return pd.DataFrame({"epoch": [1, 2], f"loss_{name}": [1.0, 0.5]})
+
+
+def against_plain(name: str) -> pd.DataFrame:
+    frame = pd.DataFrame({"label": [f"{name}1", f"{name}2"], "difference": [0.1, -0.1], "noise": [True, False]})
+    return frame.assign(low=[-0.1, -0.2], high=[0.3, -0.05])
+
+
 def removal(name: str) -> pd.DataFrame:
     rows = [(name, kind, share, 1 - share) for kind in ("deletion", "insertion") for share in (0.0, 0.5, 1.0)]
     return pd.DataFrame(rows, columns=["method", "kind", "share", "similarity"])
@@ -209,6 +218,7 @@ def pair_of_maps(name: str) -> Figure:
 
 
 FIGURES: dict[str, Callable[[str], Any]] = {
+    "activity_histogram": lambda name: plots.activity_histogram({name: np.eye(4)}),
     "agreement_figure": lambda name: plots.agreement_figure(attention_measures(name)),
     "attention_grid": lambda name: plots.attention_grid(
         people(2), {name or "x": np.full((2, 4, 2), 0.5)}, [name, name], title=name
@@ -218,7 +228,9 @@ FIGURES: dict[str, Callable[[str], Any]] = {
         confused(name), query_images=people(2), gallery_images=people(2)
     ),
     "corruption_figure": lambda name: plots.corruption_figure(people(1), ["fog"]),  # no name of a user is in it
+    "decoded_figure": lambda name: plots.decoded_figure({name: people(2)}, [name, name], title=name),
     "deletion_curves": lambda name: plots.deletion_curves(removal(name)),
+    "difference_figure": lambda name: plots.difference_figure(against_plain(name), against=name),
     "domain_heatmaps": lambda name: plots.domain_heatmaps(across_domains(name)),
     "embedding_map": mapped,
     "pair_figure": pair_of_maps,
@@ -227,6 +239,7 @@ FIGURES: dict[str, Callable[[str], Any]] = {
     "roc_curve": lambda name: plots.roc_curve(curves(name)),
     "six_panels": lambda name: plots.six_panels(people(1)[0], {name or "x": np.eye(4, 2)}, title=name),
     "score_bars": lambda name: plots.score_bars(evaluate(**data())),  # no name of a user is in it
+    "term_curves": lambda name: plots.term_curves({name: autoencoder_terms(name)}),
     "suspicious_labels": lambda name: plots.suspicious_labels(suspicious(name), images=people(2)),
     "findings_sheet": lambda name: plots.findings_sheet(audited(name)),
     "images_by_identity": lambda name: plots.images_by_identity(frame(name)),
