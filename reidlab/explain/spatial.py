@@ -231,4 +231,5 @@ def find_layer(model: nn.Module, given: str) -> str:
         raise UserError(f"layer={given!r} is any of {', '.join(fits)}; give the whole name.")
     known = list(layers(model))
     some = ", ".join(known if len(known) <= 12 else [*known[:4], "...", *known[-6:]])
-    raise UserError(f"layer={given!r} is unknown; there are {some}.{nearest(given, known)}")
+    ends = [name.rpartition(".")[2] for name in known]
+    raise UserError(f"layer={given!r} is unknown; there are {some}.{nearest(given, [*known, *ends])}")

@@ -32,6 +32,7 @@ __all__ = ["Failure", "Outcome", "executed_root", "run_notebook"]
 
 _LABEL = re.compile(r"[\w.+-]+")
 VIEW = "application/vnd.jupyter.widget-view+json"
+STATE = "application/vnd.jupyter.widget-state+json"
 NOISE = ("Kernel is running over TCP",)
 
 
@@ -240,10 +241,21 @@ def _sign(outcome: Outcome, more: dict[str, Any], name: str) -> None:
 
 
 def _forget_widgets(notebook: nbformat.NotebookNode) -> None:
-    """Drop the state of widgets, megabytes of it, where no output shows one."""
+    """Drop the state of widgets, megabytes of it, that no output shows, by itself or in another one."""
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    if not any(VIEW in output.get("data", {}) for output in outputs):
+    views = [output.data[VIEW] for output in outputs if VIEW in output.get("data", {})]
+    kept = notebook.metadata.get("widgets", {}).get(STATE, {}).get("state")
+    if not views or kept is None:
         notebook.metadata.pop("widgets", None)
+        return
+    shown: set[str] = set()
+    waiting = [str(view.get("model_id")) for view in views]
+    while waiting:
+        model = waiting.pop()
+        if model in kept and model not in shown:
+            shown.add(model)
+            waiting += re.findall(r"IPY_MODEL_(\w+)", json.dumps(kept[model]))
+    notebook.metadata["widgets"][STATE]["state"] = {model: kept[model] for model in kept if model in shown}
 
 
 def _json(value: Any) -> Any:

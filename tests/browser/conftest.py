@@ -211,6 +211,12 @@ def lab(browser: Any, lab_server: Server) -> Iterator[Opening]:
         yield go
 
 
+@pytest.fixture
+def open_pages() -> Callable[..., Any]:
+    """Return `opened`, which test modules cannot import: several folders have a conftest."""
+    return opened
+
+
 @contextlib.contextmanager
 def opened(browser: Any, server: Server) -> Iterator[Opening]:
     """Give a function that opens notebooks of a server, and close what it opened."""

@@ -64,11 +64,9 @@ def test_a_page_that_is_left_ends_its_kernel(browser: Any, voila_server: Server)
     page.close()
 
 
-def test_a_closed_server_leaves_no_kernel(browser: Any, tmp_path: Path) -> None:
-    from conftest import opened
-
+def test_a_closed_server_leaves_no_kernel(browser: Any, tmp_path: Path, open_pages: Opening) -> None:
     server = Server(tmp_path)
-    with opened(browser, server) as go:
+    with open_pages(browser, server) as go:
         process = psutil.Process(pressed(go(CELLS).page))
         server.close()
         process.wait(timeout=30)

@@ -212,9 +212,11 @@ def test_occlusion_finds_what_matters() -> None:
 def test_batches_and_single_images_are_alike() -> None:
     model, given = built("custom_cnn_v32"), images(5)
     for method in ("activation", "gradcam", "occlusion"):
+        # the gradient of an image's cosine to itself is what rounding leaves of it where the network is untrained
+        tolerance = 1e-2 if method == "gradcam" else 1e-4
         whole = attention_maps(model, given, method).maps
-        assert np.allclose(attention_maps(model, given, method, batch_size=2).maps, whole, atol=1e-4)
-        assert np.allclose(attention_maps(model, given[3].numpy(), method).maps[0], whole[3], atol=1e-4)
+        assert np.allclose(attention_maps(model, given, method, batch_size=2).maps, whole, atol=tolerance)
+        assert np.allclose(attention_maps(model, given[3].numpy(), method).maps[0], whole[3], atol=tolerance)
     larger = nn.functional.interpolate(given.float(), scale_factor=2).byte()
     assert attention_maps(model, larger).maps.shape == (*whole.shape[:1], 8, 4)
 
@@ -252,10 +254,10 @@ def test_refused() -> None:
 
 def test_a_fault_inside_leaves_no_hook_behind() -> None:
     model, given = built("custom_cnn_v32"), images()
-    before = state(model)
     broken = copy.deepcopy(model)
     broken.network.head = nn.Linear(3, 3)
+    kept = state(broken)
     for method in ("activation", "gradcam", "cbam_spatial"):
         with pytest.raises(RuntimeError):
             attention_maps(broken, given, method)
-    assert state(broken)[3] == before[3] and state(broken)[1][: len(before[1]) - 9] == before[1][: len(before[1]) - 9]
+    check_same(broken, kept)

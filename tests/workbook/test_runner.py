@@ -167,6 +167,16 @@ def test_widgets_and_bars_do_no_harm(make_notebook: Make) -> None:
     assert os.environ.get("TQDM_DISABLE") is None
 
 
+def test_state_of_widgets_that_no_output_shows_is_dropped(make_notebook: Make) -> None:
+    source = "import ipywidgets as w\nhidden = [w.Text('x' * 9000) for _ in range(5)]\nw.VBox([w.IntSlider(3)])"
+    outcome = run_notebook(make_notebook("shown", source))
+    (state,) = json.loads(outcome.output.read_text())["metadata"]["widgets"].values()
+    names = {each["model_name"] for each in state["state"].values()}
+    assert {"VBoxModel", "IntSliderModel", "SliderStyleModel", "LayoutModel"} == names
+    bare = run_notebook(make_notebook("hidden", source.rpartition("\n")[0]))
+    assert "widgets" not in json.loads(bare.output.read_text())["metadata"]
+
+
 def test_what_the_kernel_says_of_its_progress_reaches_stderr(
     make_notebook: Make, capfd: pytest.CaptureFixture[str]
 ) -> None:

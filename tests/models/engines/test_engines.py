@@ -192,7 +192,7 @@ def test_a_model_without_preprocess() -> None:
         ("torch", "int8", "cpu", "engine='torch': precision='int8' is unknown; choose from auto, float32"),
         ("torch", None, "cpu", "precision=None is unknown"),
         ("compiled", "int8", "cpu", "engine='compiled': precision='int8' is unknown"),
-        ("auto", "int8", "cpu", "engine='auto': precision='int8' is unknown; choose from auto, "),
+        ("auto", "int4", "cpu", "engine='auto': precision='int4' is unknown; choose from auto, "),
         ("torch", "float32", "tpu", "device='tpu' is unknown"),
         ("auto", "float32", "tpu", "device='tpu' is unknown"),
     ],
