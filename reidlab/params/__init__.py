@@ -8,7 +8,7 @@ cell; a test compares the two. A new notebook: a model here and its name in `MOD
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -167,10 +167,8 @@ class Autoencoders(DataParams):
         ["ae", "vae", "sae", "dae"], description="kinds of autoencoder; the backbone alone is added"
     )
     backbones: list[str] = Field(["test_efficientnet"], description="backbones; any of `reidlab backbones`, or of timm")
-    weights: list[Annotated[float, Field(ge=0, le=1e6)]] = Field(
-        [10.0], description="weights of the reconstruction; 0 trains without a decoder"
-    )
-    seeds: list[Annotated[int, Field(ge=0, le=2**32 - 1)]] = Field([0], description="seeds of the trainings")
+    weights: list[float] = Field([10.0], description="weights of the reconstruction; 0 trains without a decoder")
+    seeds: list[int] = Field([0], description="seeds of the trainings")
     epochs: int = Field(7, ge=1, le=10_000, description="epochs of each training")
     kl_weight: float = Field(1e-4, ge=0, le=1e6, description="weight of the divergence, for vae")
     sparsity_weight: float = Field(1.0, ge=0, le=1e6, description="weight of the code's size, for sae")

@@ -157,6 +157,9 @@ def autoencoders_for(data: DataRun, p: Autoencoders) -> Ablation:
     for name, values in (("kinds", p.kinds), ("backbones", p.backbones), ("weights", p.weights), ("seeds", p.seeds)):
         if not values or len(set(values)) < len(values):
             raise UserError(f"{name}={values!r}: {'one stands there twice' if values else 'at least one is needed'}.")
+    for name, numbers, most in (("weights", p.weights, 1e6), ("seeds", p.seeds, 2**32 - 1)):
+        if not all(0 <= number <= most for number in numbers):
+            raise UserError(f"{name}={numbers!r}: each must be 0 or more, at most {most:,.0f}.")
     kinds = [AUTOENCODERS.find(kind).name for kind in p.kinds]
     trials, rows, notes = [], [], list(data.notes)
     comparisons = len(kinds) * len(p.weights) * len(p.backbones) * len(p.seeds)

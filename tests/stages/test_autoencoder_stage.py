@@ -105,6 +105,8 @@ def test_what_is_refused(tmp_path: Path, own_data: Path, small: Path) -> None:
         ({"kinds": ["aee"]}, "aee.*ae"),
         ({"kinds": []}, r"kinds=\[\]: at least one"),
         ({"seeds": [1, 1]}, r"seeds=\[1, 1\]: one stands there twice"),
+        ({"weights": [1.0, -1.0]}, r"weights=\[1.0, -1.0\]: each must be 0 or more"),
+        ({"seeds": [2**32]}, r"at most 4,294,967,295"),
         ({"recipe": "demo"}, "takes siamese_autoencoder"),
     ):
         with pytest.raises(UserError, match=said):
