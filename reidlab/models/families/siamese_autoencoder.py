@@ -120,8 +120,8 @@ class SiameseAutoencoder(nn.Module):
     def same_person(self, one: Float[Tensor, "pair code"], two: Float[Tensor, "pair code"]) -> Float[Tensor, " pair"]:
         """Return the pair head's scores of two lists of codes, from 0 to 1.
 
-        They are the output of a sigmoid, not calibrated: `retrieval.pair_scores` chooses a threshold on validation
-        identities.
+        They are the output of a sigmoid, not calibrated: choose a threshold on validation identities
+        (`retrieval.choose_threshold`).
 
         Raises:
             UserError: the model has no pair head.

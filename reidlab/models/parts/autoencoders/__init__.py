@@ -32,10 +32,3 @@ def build_decoder(name: str, code: int, height: int, width: int, **options: Any)
         UserError: unknown name or option, or a value that it refuses.
     """
     return build_part(DECODERS, name, {"code": code, "height": height, "width": width}, options)
-
-
-def __getattr__(name: str) -> Any:
-    for registry in (AUTOENCODERS, DECODERS):
-        if any(entry.target.rpartition(":")[2] == name for entry in registry.own()):
-            return registry.attribute(name, __name__)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
