@@ -13,7 +13,7 @@ import pandas as pd
 from reidlab.data.prepare import make_query_gallery
 from reidlab.errors import UserError
 from reidlab.params import Autoencoders
-from reidlab.registry import AUTOENCODERS, MODELS
+from reidlab.registry import AUTOENCODERS, BACKBONES, MODELS
 from reidlab.retrieval.comparison import compare_results
 from reidlab.retrieval.outcome import RetrievalResult
 from reidlab.retrieval.vectors import Embeddings
@@ -161,6 +161,8 @@ def autoencoders_for(data: DataRun, p: Autoencoders) -> Ablation:
         if not all(0 <= number <= most for number in numbers):
             raise UserError(f"{name}={numbers!r}: each must be 0 or more, at most {most:,.0f}.")
     kinds = [AUTOENCODERS.find(kind).name for kind in p.kinds]
+    for backbone in p.backbones:
+        BACKBONES.find(backbone)  # before anything is trained
     trials, rows, notes = [], [], list(data.notes)
     comparisons = len(kinds) * len(p.weights) * len(p.backbones) * len(p.seeds)
     for backbone, seed in product(p.backbones, p.seeds):

@@ -107,6 +107,7 @@ def test_what_is_refused(tmp_path: Path, own_data: Path, small: Path) -> None:
         ({"seeds": [1, 1]}, r"seeds=\[1, 1\]: one stands there twice"),
         ({"weights": [1.0, -1.0]}, r"weights=\[1.0, -1.0\]: each must be 0 or more"),
         ({"seeds": [2**32]}, r"at most 4,294,967,295"),
+        ({"backbones": ["resnet18", "custom_cnn_v32"]}, "backbone 'custom_cnn_v32'"),
         ({"recipe": "demo"}, "takes siamese_autoencoder"),
     ):
         with pytest.raises(UserError, match=said):
