@@ -69,8 +69,9 @@ lab: env ## open JupyterLab on the notebooks; LAB_ARGS="--ip=0.0.0.0 --port=9000
 docs: env ## execute the notebooks on the built-in data and build the documentation site in reports/site
 	$(BIN)/python docs/site/make_site.py
 
-pictures: env ## draw the README's pictures anew, from the built-in data
+pictures: env ## draw the README's pictures and docs/notebooks anew, from the built-in data
 	$(BIN)/python docs/make_pictures.py
+	$(BIN)/python docs/site/make_site.py --github
 
 notebooks-clean: env ## strip notebooks of what does not belong into git
 	$(BIN)/python -m reidlab.workbook.clean

@@ -15,6 +15,7 @@ from typing import Any
 from api import write_api
 from documents import DOCUMENTS, PICTURES, results, write_documents
 from execute import execute_all
+from github_pages import write_github_pages
 from notebook_pages import list_pages, write_notebooks
 from registered import write_registered
 
@@ -34,9 +35,12 @@ def main(arguments: list[str] | None = None) -> None:
         "--executed", type=Path, default=REPORTS / "site_notebooks", help="folder of executed notebooks"
     )
     parser.add_argument("--unexecuted", action="store_true", help="show the notebooks without results")
+    parser.add_argument("--github", action="store_true", help="write docs/notebooks too, the pages that GitHub shows")
     given = parser.parse_args(arguments)
     if not given.unexecuted:
         execute_all(given.executed, ROOT)
+    if given.github:
+        print(f"Wrote {write_github_pages(list_pages(given.executed), ROOT).relative_to(ROOT)}.")
     nav = write_pages(given.pages, None if given.unexecuted else given.executed)
     build(given.pages, given.output, nav)
     print(f"Open {given.output / 'index.html'} in a browser.")

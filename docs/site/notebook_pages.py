@@ -16,12 +16,11 @@ from reidlab.workbook.pages.formulas import draw_formulas
 from reidlab.workbook.pages.safe_html import clean_html, note_losses, pictures_for_drawings, take_styles
 from reidlab.workbook.pages.tables import tidy_table
 
-__all__ = ["NotebookPage", "list_pages", "write_notebooks"]
+__all__ = ["NotebookMaker", "NotebookPage", "list_pages", "write_notebooks"]
 
 LEFT_OUT = {"remove-cell", "injected-parameters", "papermill-error-cell-tag"}
 PICTURES = {"image/png": "png", "image/jpeg": "jpg", "image/svg+xml": "svg"}
 WIDGET = "application/vnd.jupyter.widget-view+json"
-INTERACTIVE = '!!! note ""\n\n    In JupyterLab the notebook shows an interactive view here.\n'
 ALERT = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
@@ -59,7 +58,7 @@ def write_notebooks(found: list[NotebookPage], target: Path, pages: Mapping[str,
     lines += ['<div class="grid cards" markdown>', ""]
     for page in found:
         notebook = read_notebook(page.executed or page.source)
-        maker = _Maker(target / page.file, page.source.relative_to(root).as_posix(), page.file, pages, root)
+        maker = NotebookMaker(target / page.file, page.source.relative_to(root).as_posix(), page.file, pages, root)
         text = maker.written(notebook)
         (target / page.file).write_text(text, encoding="utf-8")
         figure = f"[![]({maker.key_figure})]({page.source.stem}.md)" if maker.key_figure else ""
@@ -76,8 +75,10 @@ def _sentence(notebook: Any) -> str:
     return re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", first)
 
 
-class _Maker:
+class NotebookMaker:
     """Writes one notebook; its figures become files beside the page."""
+
+    interactive = '!!! note ""\n\n    In JupyterLab the notebook shows an interactive view here.\n'
 
     def __init__(self, path: Path, source: str, page: str, pages: Mapping[str, str], root: Path) -> None:
         self.path, self.source, self.page, self.pages, self.root = path, source, page, pages, root
@@ -113,10 +114,10 @@ class _Maker:
                 if kind in data:
                     return self._figure(data[kind], kind, ending, alt or f"Figure of the section “{self.heading}”", key)
             if "text/html" in data:  # of a view, its static twin
-                return _html("".join(data["text/html"]), self.root / "notebooks")
+                return self.html("".join(data["text/html"]))
             if WIDGET in data:
                 bar = re.match(r"[^|]*\d+%\|", str(data.get("text/plain", "")))
-                return "" if bar else INTERACTIVE
+                return "" if bar else self.interactive
             return _text("".join(data.get("text/plain", "")))
 
         return show
@@ -125,10 +126,19 @@ class _Maker:
         self.figures += 1
         name = f"{self.path.stem}-{self.figures:02d}.{ending}"
         payload = data.encode() if kind == "image/svg+xml" else base64.b64decode(data)
-        (self.path.parent / name).write_bytes(payload)
+        name = self.save(name, payload)
         if key or not self.key_figure:
             self.key_figure = name
         return f"[![{re.sub(r'[][]', '', alt)}]({name})]({name})"
+
+    def save(self, name: str, payload: bytes) -> str:
+        """Write a picture beside the page; return the name of its file."""
+        (self.path.parent / name).write_bytes(payload)
+        return name
+
+    def html(self, html: str) -> str:
+        """Return a cell's HTML with nothing but what report pages allow, in one block of Markdown."""
+        return _html(html, self.root / "notebooks")
 
 
 def _text(text: str) -> str:
