@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from reidlab.stages.attention import Looking, attention_choice, measures_table
     from reidlab.stages.attention_measures import attention_stage
     from reidlab.stages.autoencoder_pictures import pictures_for
-    from reidlab.stages.autoencoders import ablation_pairs, ablation_table, ablation_verdicts, autoencoders_for
+    from reidlab.stages.autoencoders import ablation_pairs, autoencoders_for
     from reidlab.stages.calibration import calibration_of, calibration_stage
     from reidlab.stages.chosen import Choice, choose_model, evaluation_line
     from reidlab.stages.data import audit_of, data_stage
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from reidlab.stages.training import trained_model, training_stage
     from reidlab.stages.trials import cross_domain_for, domain_table, drop_table, people_shown, robustness_for
     from reidlab.stages.triplets import triplet_stage
+    from reidlab.stages.variants import compare_variants
 
 _HOMES = {
     "Analysis": "analysis",
@@ -55,8 +56,6 @@ _HOMES = {
     "Looking": "attention",
     "ModelSource": "models",
     "ablation_pairs": "autoencoders",
-    "ablation_table": "autoencoders",
-    "ablation_verdicts": "autoencoders",
     "attention_choice": "attention",
     "attention_stage": "attention_measures",
     "audit_of": "data",
@@ -68,6 +67,7 @@ _HOMES = {
     "causes_of": "analysis",
     "choose_model": "chosen",
     "compare_rerankings": "analysis",
+    "compare_variants": "variants",
     "cross_domain": "domains",
     "cross_domain_for": "trials",
     "data_for": "notebooks",
@@ -111,8 +111,6 @@ __all__ = [
     "Looking",
     "ModelSource",
     "ablation_pairs",
-    "ablation_table",
-    "ablation_verdicts",
     "attention_choice",
     "attention_stage",
     "audit_of",
@@ -124,6 +122,7 @@ __all__ = [
     "causes_of",
     "choose_model",
     "compare_rerankings",
+    "compare_variants",
     "cross_domain",
     "cross_domain_for",
     "data_for",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -14,95 +14,54 @@ from reidlab.data.prepare import make_query_gallery
 from reidlab.errors import UserError
 from reidlab.params import Autoencoders
 from reidlab.registry import AUTOENCODERS, BACKBONES, MODELS
-from reidlab.retrieval.comparison import compare_results
-from reidlab.retrieval.outcome import RetrievalResult
 from reidlab.retrieval.vectors import Embeddings
 from reidlab.stages.data_run import DataRun
-from reidlab.stages.evaluation import evaluation_stage
-from reidlab.stages.models import ModelSource, model_from_run
-from reidlab.stages.notebooks import history_of
 from reidlab.stages.retrieval import embedding_stage
-from reidlab.stages.training import training_stage
-from reidlab.store.runs import Run
+from reidlab.stages.variants import Compared, Planned, Variant, compare_variants
 from reidlab.training.recipes import Recipe, load_recipe
 
 __all__ = [
     "PLAIN",
     "Ablation",
-    "Trial",
     "ablation_pairs",
     "ablation_recipe",
-    "ablation_table",
-    "ablation_verdicts",
     "autoencoders_for",
+    "kind_of",
 ]
 
 PLAIN = "plain"  # in the place of a kind: the backbone without an autoencoder
-SIGNIFICANT = 0.05
 _SIAMESE = ("reconstruction", "distribution", "pairs")  # what a plain backbone does not have
 
 
-@dataclass(frozen=True)
-class Trial:
-    """One model of the grid.
-
-    Attributes:
-        kind: of autoencoder, or "plain".
-        backbone, weight, seed: as given; weight is the reconstruction's, 0 without a decoder, NaN for the plain one.
-        run: its training.
-        source: the model.
-        result: its score on the test set.
-        test: embeddings of query and gallery.
-    """
-
-    kind: str
-    backbone: str
-    weight: float
-    seed: int
-    run: Run
-    source: ModelSource
-    result: RetrievalResult
-    test: Embeddings
+def kind_of(variant: Variant) -> str:
+    """Return the kind of a model's autoencoder, or "plain"."""
+    return str(variant.plan.about["kind"])
 
 
 @dataclass(frozen=True)
-class Ablation:
+class Ablation(Compared):
     """A grid of Siamese autoencoders, each beside its backbone alone.
 
+    Scores have a column more for kind (or "plain"), backbone and weight (of the reconstruction: 0 without a decoder,
+    NaN for the plain backbone).
+
     Attributes:
-        trials: the models; of every backbone and seed the plain one first.
-        scores: a row for each: kind, backbone, weight, seed, mAP, low, high (95 % interval), rank1, rank1_low,
-            rank1_high, parameters; against the plain one of the same backbone and seed: difference (of mAP),
-            difference_low, difference_high, p, and noise (None for the plain one).
         pairs: a row for each and what judges pairs (cosine or pair head): threshold, accuracy, f1, auc.
-        notes: what a reader must know.
     """
 
-    trials: tuple[Trial, ...]
-    scores: pd.DataFrame
     pairs: pd.DataFrame
-    notes: tuple[str, ...]
 
-    def shown(self) -> dict[str, Trial]:
-        """Return the first autoencoder of every kind that has a decoder, for pictures."""
-        return _first_of_kind([trial for trial in self.trials if trial.weight > 0])
-
-    def differences(self) -> pd.DataFrame:
-        """Return what each autoencoder changes of the mAP: label, difference, low, high, noise."""
-        rows = self.scores[self.scores["kind"] != PLAIN].reset_index(drop=True)
-        spans = {"low": rows["difference_low"], "high": rows["difference_high"]}
-        return pd.DataFrame({"label": _labels(rows), **rows[["difference", "noise"]], **spans})
-
-    def histories(self) -> dict[str, pd.DataFrame]:
+    def histories(self, name: Callable[[Variant], str] = kind_of) -> dict[str, pd.DataFrame]:
         """Return one row an epoch of the first training of every kind."""
-        return {kind: history_of(trial.run) for kind, trial in _first_of_kind(self.trials).items()}
+        return super().histories(name)
 
-
-def _first_of_kind(trials: Sequence[Trial]) -> dict[str, Trial]:
-    found: dict[str, Trial] = {}
-    for trial in trials:
-        found.setdefault(trial.kind, trial)
-    return found
+    def shown(self) -> dict[str, Variant]:
+        """Return the first autoencoder of every kind that has a decoder, for pictures."""
+        found: dict[str, Variant] = {}
+        for variant in self.variants:
+            if variant.plan.about["weight"] > 0:
+                found.setdefault(kind_of(variant), variant)
+        return found
 
 
 def ablation_recipe(base: Recipe, kind: str, backbone: str, weight: float, *, kl: float, sparsity: float) -> Recipe:
@@ -153,6 +112,18 @@ def _of_kind(part: str | Mapping[str, Any], kind: str) -> dict[str, Any]:
 
 def autoencoders_for(data: DataRun, p: Autoencoders) -> Ablation:
     """Train and score (or find) the models of notebook 06."""
+    planned = _planned(p)
+    found = compare_variants(data, planned, against="the plain backbone", seed=p.seed, device=p.device)
+    pairs = [row for variant in found.variants for row in _judged(data, variant, p)]
+    return Ablation(found.variants, found.scores, found.notes, found.against, pd.DataFrame(pairs))
+
+
+def _planned(p: Autoencoders) -> list[Planned]:
+    """List the trainings: for every backbone and seed the plain one first.
+
+    Raises:
+        UserError: values that are missing, unknown, twice there or out of range.
+    """
     base = load_recipe(p.recipe, epochs=p.epochs, validate_every=p.epochs)
     for name, values in (("kinds", p.kinds), ("backbones", p.backbones), ("weights", p.weights), ("seeds", p.seeds)):
         if not values or len(set(values)) < len(values):
@@ -163,64 +134,41 @@ def autoencoders_for(data: DataRun, p: Autoencoders) -> Ablation:
     kinds = [AUTOENCODERS.find(kind).name for kind in p.kinds]
     for backbone in p.backbones:
         BACKBONES.find(backbone)  # before anything is trained
-    trials, rows, notes = [], [], list(data.notes)
-    comparisons = len(kinds) * len(p.weights) * len(p.backbones) * len(p.seeds)
+    planned = []
     for backbone, seed in product(p.backbones, p.seeds):
-        plain: Trial | None = None
         for kind, weight in ((PLAIN, np.nan), *product(kinds, p.weights)):
             recipe = ablation_recipe(base, kind, backbone, weight, kl=p.kl_weight, sparsity=p.sparsity_weight)
-            run = training_stage(data, recipe, seed=seed, device=p.device)
-            source = model_from_run(run)
-            scored, result, test = evaluation_stage(data, source, seed=p.seed, device=p.device, progress=False)
-            trial = Trial(kind, backbone, weight, seed, run, source, result, test)
-            plain = plain or trial
-            trials.append(trial)
-            rows.append(_row(trial) | _against(plain, trial, comparisons, p.seed))
-            notes += scored.result["notes"]
-    pairs = [row for trial in trials for row in _judged(data, trial, p)]
-    return Ablation(tuple(trials), pd.DataFrame(rows), pd.DataFrame(pairs), tuple(dict.fromkeys(notes)))
+            about: dict[str, Any] = {"kind": kind, "backbone": backbone, "weight": weight}
+            planned.append(Planned(_label(p, **about, seed=seed), recipe, seed, f"{backbone}, {seed}", about))
+    return planned
 
 
-def _row(trial: Trial) -> dict[str, Any]:
-    result = trial.result
-    spans = {name: result.intervals.get(name, (np.nan, np.nan)) for name in ("mAP", "rank1")}
-    return {
-        **{"kind": trial.kind, "backbone": trial.backbone, "weight": trial.weight, "seed": trial.seed},
-        **{"mAP": result.mean_ap, "low": spans["mAP"][0], "high": spans["mAP"][1]},
-        **{"rank1": result.rank1, "rank1_low": spans["rank1"][0], "rank1_high": spans["rank1"][1]},
-        "parameters": int(trial.run.result["parameters"]),
-    }
+def _label(p: Autoencoders, *, kind: str, backbone: str, weight: float, seed: int) -> str:
+    """Name a model by its kind and whatever else differs between the models."""
+    told = [kind]
+    told += [backbone] if len(p.backbones) > 1 else []
+    told += [f"reconstruction {weight:g}"] if len(p.weights) > 1 and kind != PLAIN else []
+    told += [f"seed {seed}"] if len(p.seeds) > 1 else []
+    return ", ".join(told)
 
 
-def _against(plain: Trial, trial: Trial, comparisons: int, seed: int) -> dict[str, Any]:
-    """Compare the mAP of a model with that of its backbone alone; of many comparisons each must be the surer."""
-    if trial is plain:
-        return {"difference": 0.0, "difference_low": np.nan, "difference_high": np.nan, "p": np.nan, "noise": None}
-    frame = compare_results(plain.result, trial.result, seed=seed).frame
-    row: Any = frame.set_index("measure").loc["mAP"]
-    p = min(1.0, float(row["p"]) * comparisons)
-    noise = p >= SIGNIFICANT or bool(row["low"] <= 0 <= row["high"])
-    span = {"difference_low": float(row["low"]), "difference_high": float(row["high"])}
-    return {"difference": float(row["difference"]), **span, "p": p, "noise": noise}
-
-
-def _judged(data: DataRun, trial: Trial, p: Autoencoders) -> list[dict[str, Any]]:
+def _judged(data: DataRun, variant: Variant, p: Autoencoders) -> list[dict[str, Any]]:
     """Judge pairs by the cosine of embeddings and, where there is one, by the pair head."""
     from reidlab.stages.autoencoder_codes import codes_stage, judged
 
     made = make_query_gallery(data.table[data.table["split"] == "val"], split="val", seed=p.seed)
     known = made[made["split"].isin(["query", "gallery"])].reset_index(drop=True)
     how: Any = {"dataset": str(data.run.params["dataset"]), "part": f"validation, seed {p.seed}", "device": p.device}
-    vectors = embedding_stage(known, data.digest, trial.source, progress=False, **how)[1]
-    found = {"cosine": judged(vectors, trial.test, seed=p.seed)}
-    model: Any = None if trial.kind == PLAIN else trial.source.load()
+    vectors = embedding_stage(known, data.digest, variant.source, progress=False, **how)[1]
+    found = {"cosine": judged(vectors, variant.test, seed=p.seed)}
+    model: Any = None if kind_of(variant) == PLAIN else variant.source.load()
     if model is not None and model.pair_head is not None:
         sides = []
-        for table, part in ((known, how["part"]), (trial.test.table, "test")):
-            codes = codes_stage(table, data.digest, trial.source, **how | {"part": part})
+        for table, part in ((known, how["part"]), (variant.test.table, "test")):
+            codes = codes_stage(table, data.digest, variant.source, **how | {"part": part})
             sides.append(Embeddings(codes[:, : model.dim], table))
         found["pair head"] = judged(sides[0], sides[1], model, seed=p.seed)
-    named = {"kind": trial.kind, "backbone": trial.backbone, "weight": trial.weight, "seed": trial.seed}
+    named = {"label": variant.label, **variant.plan.about, "seed": variant.plan.seed}
     return [
         {**named, "judge": judge, "threshold": each.threshold, "accuracy": each.accuracy, "f1": each.f_score()}
         | {"auc": each.auc}
@@ -228,58 +176,12 @@ def _judged(data: DataRun, trial: Trial, p: Autoencoders) -> list[dict[str, Any]
     ]
 
 
-def ablation_table(found: Ablation) -> pd.DataFrame:
-    """Return the scores for readers, with their 95 % intervals."""
-    rows = []
-    for label, row in zip(_labels(found.scores), found.scores.to_dict("records")):
-        plain = row["kind"] == PLAIN
-        change = _span(row["difference"], row["difference_low"], row["difference_high"], "+")
-        rows.append(
-            {"model": label}
-            | {"mAP (%)": _span(row["mAP"], row["low"], row["high"])}
-            | {"rank-1 (%)": _span(row["rank1"], row["rank1_low"], row["rank1_high"])}
-            | {"mAP against plain (points)": "–" if plain else change, "p": "–" if plain else f"{row['p']:.2g}"}
-            | {"more than chance": "–" if plain else "no" if row["noise"] else "yes"}
-            | {"parameters": f"{row['parameters']:,}"}
-        )
-    return pd.DataFrame(rows).set_index("model")
-
-
 def ablation_pairs(found: Ablation) -> pd.DataFrame:
     """Return how well pairs are judged, for readers."""
     shares = {"accuracy": "accuracy (%)", "f1": "F1 (%)", "auc": "AUC (%)"}
     rows = [
-        {"model": label, "judged by": row["judge"], "threshold": f"{row['threshold']:.3f}"}
+        {"model": row["label"], "judged by": row["judge"], "threshold": f"{row['threshold']:.3f}"}
         | {title: f"{100 * row[name]:.1f}" for name, title in shares.items()}
-        for label, row in zip(_labels(found.pairs), found.pairs.to_dict("records"))
+        for row in found.pairs.to_dict("records")
     ]
     return pd.DataFrame(rows).set_index("model")
-
-
-def ablation_verdicts(found: Ablation) -> list[str]:
-    """Say of each autoencoder what its difference to the plain backbone is worth."""
-    told = []
-    rows = found.scores[found.scores["kind"] != PLAIN]
-    for label, row in zip(_labels(rows), rows.to_dict("records")):
-        change = _span(row["difference"], row["difference_low"], row["difference_high"], "+")
-        worth = "may be chance" if row["noise"] else "better" if row["difference"] > 0 else "worse"
-        told.append(f"{label}: {change} points of mAP against the plain backbone, p = {row['p']:.2g}: {worth}.")
-    return told
-
-
-def _labels(rows: pd.DataFrame) -> list[str]:
-    """Name models by their kind and whatever else differs between them."""
-    trained = rows[rows["kind"] != PLAIN]
-    told = [name for name in ("backbone", "weight", "seed") if trained[name].nunique(dropna=False) > 1]
-    labels = []
-    for row in rows.to_dict("records"):
-        shown = {"backbone": row["backbone"], "seed": f"seed {row['seed']}"}
-        shown |= {} if row["kind"] == PLAIN else {"weight": f"reconstruction {row['weight']:g}"}
-        labels.append(", ".join([row["kind"], *(shown[name] for name in told if name in shown)]))
-    return labels
-
-
-def _span(value: float, low: float, high: float, sign: str = "") -> str:
-    """Write a share and its interval in per cent: "57.9 (55.1 to 60.4)"."""
-    shown = [f"{100 * each:{sign}.1f}" for each in (value, low, high)]
-    return shown[0] if np.isnan(low) else f"{shown[0]} ({shown[1]} to {shown[2]})"

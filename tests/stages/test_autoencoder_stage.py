@@ -61,7 +61,7 @@ def test_the_grid(tmp_path: Path, own_data: Path, small: Path) -> None:
     found = stages.autoencoders_for(data, p)
     assert list(found.scores["kind"]) == [PLAIN, "vae", "vae"]
     assert list(found.scores["weight"][1:]) == [2.0, 0.0] and np.isnan(found.scores["weight"][0])
-    plain, *others = found.trials
+    plain, *others = found.variants
     for row, trial in zip(found.scores.to_dict("records")[1:], others):
         assert row["difference"] == pytest.approx(trial.result.mean_ap - plain.result.mean_ap)
         by_hand = compare_results(plain.result, trial.result, seed=0).frame.set_index("measure").loc["mAP"]
@@ -71,15 +71,16 @@ def test_the_grid(tmp_path: Path, own_data: Path, small: Path) -> None:
     assert list(found.pairs["judge"]) == ["cosine", *["cosine", "pair head"] * 2]
     assert found.pairs[["accuracy", "f1", "auc"]].apply(lambda column: column.between(0, 1).all()).all()
 
-    table, pairs = stages.ablation_table(found), stages.ablation_pairs(found)
+    table, pairs = found.table(), stages.ablation_pairs(found)
     assert list(table.index) == [PLAIN, "vae, reconstruction 2", "vae, reconstruction 0"]
     assert list(table["more than chance"]) == ["–", "no", "no"] and list(pairs.index[:2]) == [PLAIN, table.index[1]]
-    said = stages.ablation_verdicts(found)
+    said = found.verdicts()
     assert len(said) == 2 and all("may be chance" in each for each in said)
     assert list(found.differences()["label"]) == list(table.index[1:])
     assert list(found.histories()) == [PLAIN, "vae"] and "loss_vae_kl" in found.histories()["vae"]
+    assert list(found.histories(lambda variant: variant.label)) == list(table.index)
 
-    assert list(found.shown()) == ["vae"] and found.shown()["vae"].weight == 2
+    assert list(found.shown()) == ["vae"] and found.shown()["vae"].plan.about["weight"] == 2
     pictures = stages.pictures_for(data, found, p)
     for (rows, heads), count in ((pictures.reconstructions(), 2), (pictures.interpolations(), 2)):
         assert len(rows) == count and all(row.shape == (len(heads), 32, 16, 3) for row in rows.values())
@@ -89,7 +90,7 @@ def test_the_grid(tmp_path: Path, own_data: Path, small: Path) -> None:
         pictures.traversals(kind="dae")
 
     again = stages.autoencoders_for(data, p)
-    assert not any(trial.run.made for trial in again.trials)
+    assert not any(trial.run.made for trial in again.variants)
     pd.testing.assert_frame_equal(again.scores, found.scores)
     pd.testing.assert_frame_equal(again.pairs, found.pairs)
     assert len(list_runs("training")) == 3
