@@ -101,7 +101,7 @@ def _weights_digests(recipe: Recipe) -> list[str]:
         return []
     from reidlab.models.saved import saved_digest, saved_model
     from reidlab.models.weights.load import file_digest
-    from reidlab.training.distill import teacher_digests
+    from reidlab.training.teachers import teacher_digests
 
     given = recipe.model.get("weights")
     files = [find(given)] if isinstance(given, str) and given else []

@@ -10,7 +10,7 @@ cosines weigh more than the logits of a linear classifier.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,23 +22,20 @@ from torch import Tensor, nn
 from reidlab.data.pixels import PixelStore
 from reidlab.devices import ComputePlan
 from reidlab.errors import UserError
-from reidlab.models import Output
 from reidlab.models.inference import embed_rows
 from reidlab.models.parts.classifiers import CosineClassifier
-from reidlab.models.saved import load_model, saved_digest, saved_model
 from reidlab.paths import data_root
+from reidlab.training.lessons import KINDS, kept_lessons, lesson_file, remember
 from reidlab.training.recipes import Recipe
-from reidlab.training.start import same_identities
 from reidlab.training.task import Task
+from reidlab.training.teachers import Teacher, class_logits, find_teacher
 
 __all__ = [
     "Lesson",
     "Teachers",
     "check_student",
     "check_teachers",
-    "class_logits",
     "make_teachers",
-    "teacher_digests",
 ]
 
 
@@ -145,91 +142,57 @@ def make_teachers(
         return None
     wants_logits = any(term.feature == "logits" for term in terms)
     wants_features = any(term.feature != "logits" for term in terms)
-    rows = np.unique(task.units)
-    loaded = []
-    for given in recipe.teachers:  # all before the first of them looks at all images
-        folder = saved_model(given, "teachers")
-        try:
-            model: Any = load_model(folder)
-        except UserError as error:
-            raise UserError(f"teachers={given!r}: {error}") from error
-        if wants_logits:
-            _check_logits(given, model, folder, task)
-        loaded.append((given, folder, model))
-    features, logits, notes = [], [], []
-    for given, folder, model in loaded:
-        compute.place(model)
-        preprocess = model.preprocess
-        size = preprocess.height, preprocess.width
-        own = pixels if pixels.size == size else _store(table, size, progress)
-        try:
-            if wants_features:
-                features.append(torch.from_numpy(embed_rows(model, own, rows, compute, flip=True, progress=progress)))
-            if wants_logits:
-                logits.append(class_logits(model, own, rows, compute, progress=progress))
-        except UserError as error:
-            raise UserError(f"teachers={given!r}: {error}") from error
-        notes.append(folder.parent.name if folder.name == "model" else folder.name)
+    kinds = [kind for kind, wanted in zip(KINDS, (wants_features, wants_logits)) if wanted]
+    teachers = [find_teacher(given) for given in recipe.teachers]
+    if wants_logits:
+        for teacher in teachers:
+            teacher.check_classes(task)
+    images = _Images(table, pixels, np.unique(task.units), compute, progress)
+    said = _asked(teachers, kinds, images)
+    features, logits = ([said[number, kind] for number in range(len(teachers)) if kind in kinds] for kind in KINDS)
     joined = F.normalize(torch.cat(features, dim=1), dim=1).to(compute.device) if features else None
     mean = torch.stack(logits).mean(0).to(compute.device) if logits else None
-    return Teachers(rows, joined, mean, ", ".join(notes))
+    return Teachers(images.rows, joined, mean, ", ".join(teacher.name for teacher in teachers))
 
 
-def teacher_digests(given: Sequence[str]) -> list[str]:
-    """Return the digests of the teachers' weights, so that other teachers under the same names make another run."""
-    return [saved_digest(saved_model(name, "teachers")) for name in given]
+class _Images(NamedTuple):
+    """The images of a training, as `make_teachers` is given them, and where to compute."""
+
+    table: pd.DataFrame
+    pixels: PixelStore
+    rows: np.ndarray
+    compute: ComputePlan
+    progress: bool
 
 
-def class_logits(
-    model: Any, pixels: PixelStore, rows: np.ndarray, compute: ComputePlan, *, progress: bool = False
-) -> Tensor:
-    """Return the logits of a trained model's classifiers, float32 [row, class] on the CPU.
-
-    The mean over its classifiers, and over each image and its mirror; layers are in eval mode, classifiers with a
-    margin add none.
-
-    Args:
-        model: with classifiers.
-        pixels: uint8 images.
-        rows: row numbers of the store.
-        compute: device and precision.
-        progress: show a bar.
-
-    Raises:
-        UserError: the model gives NaN or infinite values.
-    """
-    return torch.from_numpy(embed_rows(_Classifying(model).eval(), pixels, rows, compute, progress=progress))
-
-
-class _Classifying(nn.Module):
-    """Gives a model's mean logits [batch, class] where the model itself gives embeddings."""
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.model, self.preprocess = model, model.preprocess
-
-    def forward(self, images: Tensor) -> Tensor:
-        self.model.training = True  # of the model alone, which then gives an Output; its layers stay in eval mode
+def _asked(teachers: Sequence[Teacher], kinds: Sequence[str], images: _Images) -> dict[tuple[int, str], Tensor]:
+    """Return what each teacher says of the training images, float32 [row, dim] for its number and the kind."""
+    n, precision = len(images.rows), images.compute.precision
+    files = {
+        (number, kind): lesson_file(teacher, kind, images.table, images.rows, precision)
+        for number, teacher in enumerate(teachers)
+        for kind in kinds
+    }
+    kept = {key: kept_lessons(file, n) for key, file in files.items()}
+    wanted = sorted({number for (number, _), said in kept.items() if said is None})
+    with torch.random.fork_rng():  # building draws weights: a training must not depend on whether it asks or finds
+        models = {number: teachers[number].load() for number in wanted}  # all before one of them looks at all images
+    said: dict[tuple[int, str], Tensor] = {}
+    for key, file in files.items():
+        found = kept[key]
         try:
-            logits = [each.float() for view in (images, images.flip(3)) for each in Output(*self.model(view)).logits]
-        finally:
-            self.model.training = False
-        return torch.stack(logits).mean(0)
+            said[key] = remember(file, n, partial(_ask, models[key[0]], key[1], images)) if found is None else found
+        except UserError as error:
+            raise UserError(f"teachers={teachers[key[0]].given!r}: {error}") from error
+    return said
 
 
-def _check_logits(given: str, model: Any, folder: Path, task: Task) -> None:
-    """Refuse a teacher without logits, or with those of other classes than the student's."""
-    if not len(getattr(model, "classifiers", ())):
-        raise UserError(f"teachers={given!r} has no classifier, hence no logits; relational_kd learns from features.")
-    same = same_identities(folder, task)
-    if not same:
-        what = "was trained on is not known" if same is None else "was trained on are others"
-        raise UserError(
-            f"teachers={given!r}: the images and identities that it {what}, so its logits may mean other people. Train "
-            "it with notebook 03 on this data (same dataset, seed, split and val_share), or learn from its features by "
-            "relational_kd."
-        )
-
-
-def _store(table: pd.DataFrame, size: tuple[int, int], progress: bool) -> PixelStore:
-    return PixelStore.build(table, data_root() / "cache" / "pixels", size=size, progress=progress)
+def _ask(model: Any, kind: str, images: _Images) -> Tensor:
+    table, pixels, rows, compute, progress = images
+    compute.place(model)
+    size = model.preprocess.height, model.preprocess.width
+    if pixels.size != size:
+        pixels = PixelStore.build(table, data_root() / "cache" / "pixels", size=size, progress=progress)
+    if kind == "logits":
+        return class_logits(model, pixels, rows, compute, progress=progress)
+    return torch.from_numpy(embed_rows(model, pixels, rows, compute, flip=True, progress=progress))

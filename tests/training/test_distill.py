@@ -31,11 +31,12 @@ from reidlab.devices import plan
 from reidlab.errors import UserError
 from reidlab.models import Output, build
 from reidlab.models.saved import save_model
-from reidlab.training.distill import Lesson, check_student, class_logits, make_teachers, teacher_digests
+from reidlab.training.distill import Lesson, check_student, make_teachers
 from reidlab.training.objective import Objective
 from reidlab.training.recipes import LossTerm, Recipe
 from reidlab.training.run import TrainingRun
 from reidlab.training.task import make_task
+from reidlab.training.teachers import class_logits, teacher_digests
 
 COMPUTE = plan("cpu", "float32")
 TERMS = [

@@ -18,7 +18,7 @@ from reidlab.models.engines.base import INT8, Job, Pixels, Prepared, Runner, of_
 from reidlab.models.engines.eight_bits import to_eight_bits
 from reidlab.models.engines.graphs import graph_file
 
-__all__ = ["prepare_openvino"]
+__all__ = ["prepare_openvino", "without_telemetry"]
 
 _CHUNK = 8  # images of one request; each stream works on one
 _PER_STREAM = 8  # requests of a batch for each stream, so that none waits long for the others at its end
@@ -36,7 +36,7 @@ def prepare_openvino(model: nn.Module, job: Job) -> Prepared:
     Raises:
         UserError: the model cannot be exported, or OpenVINO does not take it.
     """
-    with _without_telemetry():
+    with without_telemetry():
         import openvino
     size = min(job.batch_size or _CHUNK, _CHUNK)
     how = of_model(model)
@@ -92,7 +92,7 @@ class _Requests:
 
 
 @contextmanager
-def _without_telemetry() -> Iterator[None]:
+def without_telemetry() -> Iterator[None]:
     """Import as if the package that tells Intel of the import were not installed: nobody is told what runs here."""
     known = sys.modules.get(_TELEMETRY)
     sys.modules[_TELEMETRY] = None  # type: ignore[assignment]

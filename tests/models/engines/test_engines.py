@@ -229,14 +229,14 @@ def test_missing_packages_are_named_with_the_command(engine: str, monkeypatch: p
 
 def test_openvino_reports_to_nobody() -> None:
     here("openvino")
-    from reidlab.models.engines.open_vino import _without_telemetry
+    from reidlab.models.engines.open_vino import without_telemetry
 
     for known in (None, sys):
         before = dict(sys.modules)
         sys.modules.pop("openvino_telemetry", None)
         if known:
             sys.modules["openvino_telemetry"] = known
-        with _without_telemetry(), pytest.raises(ImportError):
+        with without_telemetry(), pytest.raises(ImportError):
             importlib.import_module("openvino_telemetry")
         assert sys.modules.get("openvino_telemetry") is known
         sys.modules.pop("openvino_telemetry", None)
