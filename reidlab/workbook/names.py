@@ -1,15 +1,18 @@
-"""What a notebook's parameters name - a recipe, a data set, a model, trackers - looked up before a kernel starts."""
+"""What a notebook's parameters name - a recipe, a data set, a model, trackers - looked up before a kernel starts.
+
+And which of several notebooks takes which parameter.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from reidlab.errors import UserError
+from reidlab.errors import UserError, nearest, shown
 from reidlab.params import CrossDomain, NotebookParams, Retrieval, Robustness
 from reidlab.paths import find
 
-__all__ = ["check_names"]
+__all__ = ["check_names", "shares"]
 
 
 def check_names(params: NotebookParams, given: Collection[str]) -> None:
@@ -35,6 +38,23 @@ def check_names(params: NotebookParams, given: Collection[str]) -> None:
     if "models" in given and isinstance(params, (CrossDomain, Robustness)):
         for value in params.models:
             _one_of_models(value)
+
+
+def shares(given: Mapping[str, Any], models: Sequence[type[NotebookParams]]) -> list[dict[str, Any]]:
+    """Return for each notebook's parameter model those of the given parameters that it knows.
+
+    Raises:
+        UserError: several notebooks, and a name that none of them knows. (A single one refuses its names itself.)
+    """
+    if len(models) == 1:
+        return [dict(given)]
+    known = list(dict.fromkeys(name for model in models for name in model.model_fields))
+    strange = [name for name in given if name not in known]
+    if strange:
+        said = [f"{name}={shown(given[name])}: no such parameter.{nearest(name, known)}" for name in strange]
+        which = ", ".join(dict.fromkeys(model.notebook for model in models))
+        raise UserError("\n  ".join([f"None of {which} knows:", *said]))
+    return [{name: value for name, value in given.items() if name in model.model_fields} for model in models]
 
 
 def _weights(params: NotebookParams) -> None:
@@ -79,10 +99,12 @@ def _root(value: str) -> None:
 def _recipe(value: str) -> None:
     from reidlab.training.recipes import load_recipe
 
-    for teacher in load_recipe(value).teachers:
-        from reidlab.models.saved import saved_model
+    for given in load_recipe(value).teachers:
+        from reidlab.training.teachers import find_teacher
 
-        saved_model(teacher, "teachers")
+        teacher = find_teacher(given)
+        if teacher.folder is None:  # a file of another program: does it open, and is it said what it takes?
+            teacher.load()
 
 
 def _model(value: str) -> None:
