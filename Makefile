@@ -38,7 +38,7 @@ $(STAMP): pyproject.toml constraints.txt
 	  "$$python" -m venv --clear $(VENV) || { echo "Making $(VENV) failed. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }; fi
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
 	# compiled now: where Python may write no bytecode, every kernel and command would compile torch anew
-	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable ".[dev,tracking,export,fast,explore,docs]"
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable ".[dev,tracking,export,fast,explore,docs,cluster]"
 	@touch $@
 
 demo: env ## run notebooks 01 to 04 on the built-in data set and make the pages

@@ -30,7 +30,7 @@ import pandas as pd
 from PIL import Image
 
 from reidlab.data.pixels import PixelStore
-from reidlab.workbook.runner import stop_tree
+from reidlab.workbook.supervise import stop_tree
 from reidlab.workbook.voila_server import HOST, voila_command, voila_environment
 
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu"]

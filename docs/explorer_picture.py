@@ -19,7 +19,7 @@ from pathlib import Path
 import nbformat
 from nbformat.v4 import new_code_cell, new_notebook
 
-from reidlab.workbook.runner import stop_tree
+from reidlab.workbook.supervise import stop_tree
 from reidlab.workbook.voila_server import HOST, voila_command, voila_environment
 
 __all__ = ["photograph"]

@@ -29,6 +29,7 @@ COME_WITH = {
     "cycler": "matplotlib",
     "threadpoolctl": "scikit-learn",
     "traitlets": "ipywidgets",
+    "IPython": "ipywidgets",
 }  # parts of what is required
 
 
@@ -67,7 +68,7 @@ def test_constraints_pin_what_is_required_within_its_floors() -> None:
 
 def test_conda_has_the_same_packages_and_floors() -> None:
     packages, pip = conda()
-    assert pip == ["-e .[dev,tracking,export,fast,explore,docs]"]
+    assert pip == ["-e .[dev,tracking,export,fast,explore,docs,cluster]"]
     for text in project()["dependencies"]:
         requirement = Requirement(text)
         name = CONDA_NAMES.get(requirement.name, requirement.name)

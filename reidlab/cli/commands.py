@@ -20,6 +20,7 @@ from reidlab.cli.explore import explore
 from reidlab.cli.notebooks import run
 from reidlab.cli.runs import runs_app
 from reidlab.cli.search import compare, search
+from reidlab.cli.sweeps import sweep
 from reidlab.errors import UserError
 from reidlab.failures import explained, print_anything, wants_traceback
 from reidlab.listings.registered import KINDS
@@ -37,7 +38,7 @@ app = typer.Typer(
 )
 app.add_typer(runs_app, name="runs")
 app.add_typer(data_app, name="data")
-for _command in (run, explore, search, compare):
+for _command in (run, sweep, explore, search, compare):
     app.command()(_command)
 
 

@@ -38,9 +38,9 @@ def run(
     json: Json = False,
 ) -> None:
     """Run notebooks with checked parameters; without a name list them."""
-    from reidlab.cli.running import shares, stopped
+    from reidlab.cli.running import stopped
     from reidlab.workbook import cells
-    from reidlab.workbook.names import check_names
+    from reidlab.workbook.names import check_names, shares
     from reidlab.workbook.runner import run_notebook
 
     if not notebooks:

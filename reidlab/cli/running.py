@@ -1,31 +1,10 @@
-"""What `reidlab run` shares out among several notebooks, and what it says when it is stopped."""
+"""What `reidlab run` says when it is stopped."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from reidlab.errors import UserError, nearest, shown
-
-__all__ = ["shares", "stopped"]
-
-
-def shares(given: Mapping[str, Any], models: Sequence[Any]) -> list[dict[str, Any]]:
-    """Return for each notebook's parameter model those of the given parameters that it knows.
-
-    Raises:
-        UserError: several notebooks, and a name that none of them knows. (A single one refuses its names itself.)
-    """
-    if len(models) == 1:
-        return [dict(given)]
-    known = list(dict.fromkeys(name for model in models for name in model.model_fields))
-    strange = [name for name in given if name not in known]
-    if strange:
-        said = [f"{name}={shown(given[name])}: no such parameter.{nearest(name, known)}" for name in strange]
-        which = ", ".join(dict.fromkeys(model.notebook for model in models))
-        raise UserError("\n  ".join([f"None of {which} knows:", *said]))
-    return [{name: value for name, value in given.items() if name in model.model_fields} for model in models]
+__all__ = ["stopped"]
 
 
 def stopped(notebook: str, began: float) -> str:

@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_info
 
 import reidlab
 from reidlab.errors import UserError, shown
+from reidlab.retrieval import deaf
 from reidlab.retrieval.checks import check_whole
 from reidlab.retrieval.inputs import Problem, problem_of
 from reidlab.retrieval.metrics import check_options, per_query_frame, summarize
@@ -102,8 +103,16 @@ def evaluate_distributed(
 
 
 @contextmanager
-def workers_of(scheduler: str, workers: int) -> Iterator[Client]:
+def workers_of(
+    scheduler: str, workers: int, *, threads: int | None = None, env: Mapping[str, str] | None = None
+) -> Iterator[Client]:
     """Connect to a scheduler that has workers, or start processes here, which end with the `with` block.
+
+    Args:
+        scheduler: its address; "" starts processes here.
+        workers: how many processes those are.
+        threads: tasks that each of them works on at a time; None: their share of the processor cores.
+        env: variables of their environment.
 
     Raises:
         UserError: nothing that is a Dask scheduler answers at the address, or it has no workers.
@@ -112,10 +121,11 @@ def workers_of(scheduler: str, workers: int) -> Iterator[Client]:
 
     if not scheduler:
         pages = {"dashboard_address": "127.0.0.1:0", "worker_dashboard_address": "127.0.0.1:0"}  # any free port
-        settings: dict[str, Any] = {"host": "127.0.0.1", "silence_logs": logging.ERROR, **pages}
-        threads = max(1, n_threads() // workers)
+        settings: dict[str, Any] = {"host": "127.0.0.1", "silence_logs": logging.CRITICAL, **pages}
+        threads = threads or max(1, n_threads() // workers)
+        settings |= {"threads_per_worker": threads, "env": dict(env or {}), "preload": [deaf.__name__]}
         with (
-            LocalCluster(n_workers=workers, threads_per_worker=threads, **settings) as cluster,
+            LocalCluster(n_workers=workers, **settings) as cluster,
             Client(cluster, set_as_default=False) as client,
         ):
             yield client

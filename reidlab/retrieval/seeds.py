@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from reidlab.errors import UserError, shown
@@ -14,7 +15,7 @@ from reidlab.retrieval.checks import check_seed, check_whole
 from reidlab.retrieval.confidence import MOST_DRAWS, share_intervals
 from reidlab.retrieval.outcome import RetrievalResult
 
-__all__ = ["SeedSummary", "over_seeds"]
+__all__ = ["SeedSummary", "mean_interval", "over_seeds"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,8 +83,6 @@ def over_seeds(
     Raises:
         UserError: no results, or ones that cannot be compared.
     """
-    from scipy import stats
-
     draws, seed = check_whole("draws", draws, 1, MOST_DRAWS), check_seed(seed)
     if isinstance(results, str) or not isinstance(results, Sequence | Mapping) or not results:
         raise UserError(f"results must be a list of RetrievalResult, one per seed; got {shown(results)}.")
@@ -96,13 +95,29 @@ def over_seeds(
     rows = []
     for name, mean in together.items():
         scores = np.array([values[name].mean() for values in each])
-        spread = float(scores.std(ddof=1)) if len(scores) > 1 else float("nan")
-        reach = spread * float(stats.t.ppf(0.975, max(len(scores) - 1, 1))) / np.sqrt(len(scores))
         centre = float(mean.mean())
+        spread, reach = mean_interval(scores)
         rows.append((name, centre, spread, centre - reach, centre + reach, *spans[name]))
     columns = ["measure", "mean", "std", "seeds_low", "seeds_high", "identities_low", "identities_high"]
     frame = pd.DataFrame(rows, columns=columns)
     return SeedSummary(frame, len(given), len(groups), frames[0]["pid"].nunique(), draws)
+
+
+def mean_interval(scores: npt.ArrayLike) -> tuple[float, float]:
+    """Return the standard deviation of scores (n - 1) and half the width of the 95 % interval of their mean.
+
+    The interval is Student's t with n - 1 degrees of freedom. Both are NaN for a single score.
+
+    Args:
+        scores: one for each seed [seed].
+    """
+    from scipy import stats
+
+    values = np.asarray(scores, np.float64)
+    if len(values) < 2:
+        return float("nan"), float("nan")
+    spread = float(values.std(ddof=1))
+    return spread, spread * float(stats.t.ppf(0.975, len(values) - 1)) / float(np.sqrt(len(values)))
 
 
 def _percent(value: float) -> str:

@@ -100,8 +100,10 @@ def _recipe(value: str) -> None:
     from reidlab.training.recipes import load_recipe
 
     for given in load_recipe(value).teachers:
-        from reidlab.training.teachers import find_teacher
+        from reidlab.training.teachers import EMA, find_teacher
 
+        if given == EMA:
+            continue
         teacher = find_teacher(given)
         if teacher.folder is None:  # a file of another program: does it open, and is it said what it takes?
             teacher.load()

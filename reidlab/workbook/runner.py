@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from reidlab.store import provenance
 from reidlab.workbook.cells import parameter_model, read_notebook, title_of
 from reidlab.workbook.files import write_whole
 from reidlab.workbook.outputs import executed_root, make_way, publish
+from reidlab.workbook.supervise import Limits, Watched, stop_tree, watch
 
 __all__ = ["Failure", "Outcome", "executed_root", "run_notebook"]
 
@@ -48,13 +49,23 @@ class Failure:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: status is done, stopped (SystemExit), failed, timeout or interrupted."""
+    """How a run ended.
+
+    Attributes:
+        notebook: its file.
+        output: the executed copy.
+        status: done, stopped (SystemExit), failed, timeout, memory or interrupted.
+        seconds: it took.
+        failure: where and how it failed.
+        memory_mb: the most that kernel and helpers held at once, as far as it was seen (`workbook.supervise`).
+    """
 
     notebook: Path
     output: Path
     status: str
     seconds: float
     failure: Failure | None = None
+    memory_mb: float | None = None
 
     @property
     def ok(self) -> bool:
@@ -70,8 +81,11 @@ def run_notebook(
     output: Path | None = None,
     kernel: str = "python3",
     timeout: float | None = None,
+    memory: int | None = None,
+    stop: Callable[[], bool] | None = None,
     cell_timeout: int | None = None,
     cwd: Path | None = None,
+    called_from: Path | None = None,
     progress: bool = False,
     bar: bool = False,
 ) -> Outcome:
@@ -84,8 +98,11 @@ def run_notebook(
         output: the executed notebook's file; reports/executed/<name>[-label].ipynb by default.
         kernel: name of the Jupyter kernel.
         timeout: seconds for the whole notebook, after which it is stopped with its kernel.
+        memory: bytes that its processes may hold together; above, it is stopped with its kernel.
+        stop: asked twice a second; whether the notebook shall be stopped now.
         cell_timeout: seconds for one cell.
         cwd: the kernel's working directory, the notebook's folder by default.
+        called_from: the folder that paths among the parameters count from, this process's by default.
         progress: show on stderr the lines that the notebook says of its progress, such as one for each epoch.
         bar: show papermill's bar over the cells on stderr as well.
 
@@ -106,13 +123,15 @@ def run_notebook(
         "output": os.path.relpath(beside, folder),
         "parameters": {name: _json(getattr(checked, name)) for name in given},
         "kernel": kernel,
+        "called_from": str(called_from or Path.cwd()),
         "cell_timeout": cell_timeout,
         "progress": progress,
         "bar": bar,
     }
     began = time.time()
     try:
-        outcome = _supervise(request, folder, Outcome(notebook, beside, "failed", 0.0), timeout)
+        blank = Outcome(notebook, beside, "failed", 0.0)
+        outcome = _supervise(request, folder, blank, Limits(timeout, memory, stop))
         outcome = replace(outcome, seconds=round(time.time() - began, 2))
         values = {name: _json(value) for name, value in checked}
         changed = {name: values[name] for name in checked.changed()}
@@ -151,11 +170,11 @@ def check_kernel(name: str) -> None:
         )
 
 
-def _supervise(request: dict[str, Any], folder: Path, outcome: Outcome, timeout: float | None) -> Outcome:
-    """Run the child process, wait for it, stop it when time is up; read how it ended."""
+def _supervise(request: dict[str, Any], folder: Path, outcome: Outcome, limits: Limits) -> Outcome:
+    """Run the child process, wait for it, stop it where it reaches a limit; read how it ended."""
     with tempfile.TemporaryDirectory(prefix="reidlab-run-") as scratch:
         answer, log = Path(scratch) / "answer.json", Path(scratch) / "log"
-        env = {**os.environ, CALLED_FROM: str(Path.cwd()), "PYTHONUNBUFFERED": "1"}
+        env = {**os.environ, CALLED_FROM: request.pop("called_from"), "PYTHONUNBUFFERED": "1"}
         words = [sys.executable, "-m", "reidlab.workbook.child"]
         child = subprocess.Popen(words, stdin=subprocess.PIPE, cwd=folder, env=env, start_new_session=True)
         assert child.stdin is not None
@@ -165,17 +184,16 @@ def _supervise(request: dict[str, Any], folder: Path, outcome: Outcome, timeout:
             with contextlib.suppress(BrokenPipeError):
                 child.stdin.write((json.dumps(request) + "\n").encode())
                 child.stdin.flush()  # left open: its end tells the child that we are gone
-            child.wait(timeout)
-        except subprocess.TimeoutExpired:
-            stop_tree(child)
-            message = f"stopped after the time limit of {timeout:g} s"
-            return replace(outcome, status="timeout", failure=Failure("Timeout", message, _running_cell(outcome)))
+            watched = watch(child, limits)
         except BaseException:
             stop_tree(child)
             raise
         finally:
             with contextlib.suppress(BrokenPipeError):
                 child.stdin.close()
+        outcome = replace(outcome, memory_mb=round(watched.peak / 2**20, 1) if watched.peak else None)
+        if watched.ended:
+            return replace(outcome, status=watched.ended, failure=_reached(watched, limits, _running_cell(outcome)))
         if answer.is_file():
             told = json.loads(answer.read_text())
             failure = Failure(**told["failure"]) if told["failure"] else None
@@ -187,20 +205,14 @@ def _supervise(request: dict[str, Any], folder: Path, outcome: Outcome, timeout:
         return replace(outcome, status=told["status"], failure=failure)
 
 
-def stop_tree(process: subprocess.Popen[Any], grace: float = 5.0) -> None:
-    """End a process that we started, and all that it started: politely, then for good."""
-    import psutil
-
-    with contextlib.suppress(psutil.NoSuchProcess):
-        family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
-        for member in family:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                member.terminate()
-        _, alive = psutil.wait_procs(family, timeout=grace)
-        for member in alive:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                member.kill()
-    process.wait()
+def _reached(watched: Watched, limits: Limits, cell: str) -> Failure:
+    """Return what a run that was stopped failed at."""
+    if watched.ended == "timeout":
+        return Failure("Timeout", f"stopped after the time limit of {limits.seconds:g} s", cell)
+    if watched.ended == "memory":
+        held, limit = watched.peak / 2**20, (limits.memory or 0) / 2**20
+        return Failure("MemoryLimit", f"stopped at {held:,.0f} MB, above the limit of {limit:,.0f} MB", cell)
+    return Failure("Interrupted", "stopped from outside", cell)
 
 
 def _running_cell(outcome: Outcome) -> str:
@@ -227,6 +239,7 @@ def _sign(outcome: Outcome, more: dict[str, Any], name: str) -> None:
     notebook.metadata["reidlab"] = {
         "status": outcome.status,
         "seconds": outcome.seconds,
+        "peak_memory_mb": outcome.memory_mb,
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(more.pop("began"))),
         "failure": asdict(outcome.failure) | {"traceback": ""} if outcome.failure else None,
         "git": provenance.git_state(),

@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from reidlab.workbook.runner import stop_tree
+from reidlab.workbook.supervise import stop_tree
 from reidlab.workbook.voila_server import HOST, voila_command, voila_environment
 
 ROOT = Path(__file__).resolve().parents[2]

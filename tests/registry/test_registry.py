@@ -172,6 +172,7 @@ def test_only_the_registry_imports_by_name() -> None:
         "reidlab/retrieval/__init__.py",
         "reidlab/search/__init__.py",
         "reidlab/stages/__init__.py",
+        "reidlab/sweeps/__init__.py",
         "reidlab/training/__init__.py",
         "reidlab/registry/entries.py",
         "reidlab/store/sources.py",

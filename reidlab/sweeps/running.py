@@ -1,0 +1,253 @@
+"""Carrying a sweep out: runs that are not finished go to the workers of Dask, as many at a time as there are workers.
+
+A worker that is lost takes only its own run with it, which is begun again elsewhere. When the command is stopped or
+killed, workers, kernels and all that they started end too; the same command goes on with what is left.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import reidlab
+from reidlab.errors import UserError
+from reidlab.retrieval.cluster import workers_of
+from reidlab.retrieval.ranking import n_threads
+from reidlab.space import check_space
+from reidlab.sweeps.planning import Plan, Planned
+from reidlab.sweeps.progress import State, View, view_of
+from reidlab.sweeps.rows import Row, finished_rows, keep_row, read_row, row_file, sweeps_root
+from reidlab.sweeps.table import SweepTable, write_table
+from reidlab.sweeps.task import Job, carry_out, sight
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+__all__ = ["default_workers", "folder_of", "run_sweep"]
+
+USUAL_MEMORY = 2 * 10**9  # bytes that a run without a limit is thought to need: torch, a small model and its batches
+_LOOK = 0.2  # seconds between two looks at what has ended
+_WRITE = 5.0  # seconds between two tables while runs go on
+_GRACE = 10.0  # seconds that kernels have to end
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+def folder_of(plan: Plan) -> Path:
+    """Return the folder of a sweep's results."""
+    return sweeps_root() / plan.label
+
+
+def default_workers(plan: Plan, runs: int) -> int:
+    """Return how many runs go on at the same time here: a core and the memory of a run for each.
+
+    Args:
+        plan: its limit of memory is what a run is thought to need; without one 2 GB.
+        runs: how many there are.
+    """
+    import psutil
+
+    each = plan.sweep.limits.memory_bytes or USUAL_MEMORY
+    return max(1, min(runs, n_threads(), psutil.virtual_memory().available // each))
+
+
+def run_sweep(
+    plan: Plan,
+    *,
+    workers: int | None = None,
+    scheduler: str = "",
+    again: bool = False,
+    keep_failed: bool = False,
+    view: str = "auto",
+) -> SweepTable:
+    """Run what is not finished of a sweep, and write its table.
+
+    Args:
+        plan: of `plan_sweep`.
+        workers: runs at the same time; None: the file's, or as many as cores and memory allow. With a scheduler: at
+            most so many.
+        scheduler: address of a running Dask scheduler; "" starts processes here.
+        again: finished runs too.
+        keep_failed: leave runs alone that have failed before; otherwise they are tried again.
+        view: of the progress; see `progress.view_of`.
+
+    Raises:
+        UserError: the sweep is being run by another process, no such scheduler, workers of another version or that do
+            not see the folder of the sweep, or the scheduler was lost.
+    """
+    folder = folder_of(plan)
+    check_space(folder, 0, f"Sweep {plan.sweep.name}")
+    with _alone(folder, plan):
+        open_runs = list(plan.runs) if again else _open(plan, folder, keep_failed)
+        write_table(plan, folder)
+        if open_runs:
+            count = workers or plan.sweep.workers
+            most = count if scheduler else min(count or default_workers(plan, len(open_runs)), len(open_runs))
+            state = State(len(plan.runs), len(plan.runs) - len(open_runs), most or len(open_runs))
+            with _cluster(scheduler, most or 1) as client, view_of(view) as shown:
+                _check_workers(client, folder)
+                _Sweeping(client, plan, folder, state, shown, most).run(open_runs)
+        return write_table(plan, folder)
+
+
+@contextmanager
+def _alone(folder: Path, plan: Plan) -> Iterator[None]:
+    """Hold the lock of a sweep, freed by the system when this process dies."""
+    from filelock import FileLock, Timeout
+
+    (folder / "rows").mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock", thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(f"sweep {plan.label} is being run by another process; wait for it, or stop it first.") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _open(plan: Plan, folder: Path, keep_failed: bool) -> list[Planned]:
+    """Return the runs that are to be done; those finished in another sweep are copied from there."""
+    found = finished_rows(run.digest for run in plan.runs)
+    for run in plan.runs:
+        row, home = found.get(run.digest, (None, folder))
+        if row is not None and home != folder:
+            _copy(row, home, folder, run)
+    waiting = [run for run in plan.runs if run.digest not in found]
+    return [run for run in waiting if not (keep_failed and read_row(row_file(folder, run.digest)))]
+
+
+def _copy(row: Row, home: Path, folder: Path, run: Planned) -> None:
+    executed = home / "notebooks" / row.executed
+    copied = ""
+    if row.executed and executed.is_file():
+        copied = run.file
+        (folder / "notebooks").mkdir(exist_ok=True)
+        shutil.copyfile(executed, folder / "notebooks" / copied)
+    keep_row(folder, Row(**{**vars(row), "executed": copied}))
+
+
+@contextmanager
+def _cluster(scheduler: str, workers: int) -> Iterator[Client]:
+    """Give a client; in the end see to it that nothing which was started here is left, however it came to its end."""
+    import psutil
+
+    share = str(max(1, n_threads() // workers))
+    env = {name: os.environ.get(name, share) for name in _THREADS}
+    started: set[psutil.Process] = set()
+    try:
+        with workers_of(scheduler, workers, threads=1, env=env) as client:
+            try:
+                yield client
+            finally:
+                started |= set(psutil.Process().children(recursive=True)) if not scheduler else set()
+    finally:
+        _, left = psutil.wait_procs([each for each in started if _is_ours(each)], timeout=_GRACE)
+        for each in left:
+            each.kill()
+
+
+def _is_ours(process: Any) -> bool:
+    """Return whether a process was started for the workers; multiprocessing's own helper lives as long as we do."""
+    import psutil
+
+    try:
+        return "resource_tracker" not in " ".join(process.cmdline())
+    except psutil.Error:
+        return False
+
+
+def _check_workers(client: Client, folder: Path) -> None:
+    """Refuse workers that would compute something else, or keep it elsewhere."""
+    for place, (version, sees) in client.run(sight, folder).items():
+        if version != reidlab.__version__:
+            raise UserError(f"the Dask worker {place} has reidlab {version}, this is {reidlab.__version__}.")
+        if not sees:
+            raise UserError(
+                f"the Dask worker {place} does not see {folder}: put the folder of reports on a disk that all machines "
+                "share (REIDLAB_REPORTS)."
+            )
+
+
+class _Sweeping:
+    """The loop that keeps every worker busy and notes what has ended."""
+
+    def __init__(self, client: Client, plan: Plan, folder: Path, state: State, view: View, most: int | None) -> None:
+        self.client, self.plan, self.folder, self.state, self.view, self.most = client, plan, folder, state, view, most
+        self.flying: dict[Planned, Future] = {}
+        self.since, self.written = time.time(), time.monotonic()
+
+    def run(self, runs: Sequence[Planned]) -> None:
+        """Carry all runs out.
+
+        Raises:
+            UserError: the scheduler was lost.
+        """
+        waiting = list(reversed(runs))
+        try:
+            while waiting or self.flying:
+                while waiting and len(self.flying) < self._slots():
+                    self._send(waiting.pop())
+                self._collect()
+                self.view.refresh(self.state)
+                if not any(future.done() for future in self.flying.values()):
+                    time.sleep(_LOOK)
+        except BaseException:
+            self._stop()
+            raise
+
+    def _slots(self) -> int:
+        """Count the runs that may go on now: a thread of a worker for each."""
+        workers: Mapping[str, Any] = self.client.scheduler_info(n_workers=-1)["workers"]
+        threads = sum(int(worker["nthreads"]) for worker in workers.values())
+        self.state.workers = max(1, min(threads, self.most or threads))
+        return self.state.workers
+
+    def _send(self, run: Planned) -> None:
+        sweep = self.plan.sweep
+        limits = sweep.limits
+        job = Job(run, self.folder, sweep.kernel, limits.seconds, limits.memory_bytes, Path.cwd(), self.since)
+        self.flying[run] = self.client.submit(carry_out, job, pure=False)
+        self.state.running[run] = time.monotonic()
+
+    def _collect(self) -> None:
+        for run, future in list(self.flying.items()):
+            if not future.done():
+                continue
+            row = self._row(run, future)
+            del self.flying[run], self.state.running[run]
+            self.state.ended.append((run, row))
+            self.view.ended(self.state, run, row)
+            if time.monotonic() - self.written > _WRITE:
+                write_table(self.plan, self.folder)
+                self.written = time.monotonic()
+
+    def _row(self, run: Planned, future: Future) -> Row:
+        """Return the row of a run that has ended; one whose workers died again and again has failed."""
+        if future.cancelled():
+            raise UserError(
+                "the Dask scheduler was lost. What has ended is kept: start a scheduler, and the same command goes on."
+            )
+        error = future.exception()
+        if error is None:
+            row: Row = future.result()
+            return row
+        first = (str(error).splitlines() or [""])[0]
+        seconds = round(time.monotonic() - self.state.running[run], 2)
+        row = Row(run.digest, "failed", seconds, error=type(error).__name__, message=first)
+        keep_row(self.folder, row)
+        return row
+
+    def _stop(self) -> None:
+        """Let the workers stop what they do, and wait until kernels have ended."""
+        if self.client.status != "running":
+            return
+        self.client.cancel(list(self.flying.values()), force=True)
+        end = time.monotonic() + _GRACE
+        while time.monotonic() < end and any(self.client.processing().values()):
+            time.sleep(_LOOK)

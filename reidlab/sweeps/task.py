@@ -1,0 +1,158 @@
+"""What a worker does: run one notebook within its limits, and keep the row before anybody is told.
+
+The worker keeps the row itself, so that a sweep whose command was killed has lost no run that had ended. A lock per
+run, freed by the system when its process dies, lets a run that was begun again wait for one that still goes on.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import reidlab
+from reidlab.errors import UserError
+from reidlab.failures import explained
+from reidlab.store.provenance import git_state
+from reidlab.store.runs import locked
+from reidlab.sweeps.planning import Planned, source_digest
+from reidlab.sweeps.rows import Row, keep_row, read_row, row_file
+from reidlab.workbook.cells import read_notebook, result_of
+from reidlab.workbook.runner import Outcome, run_notebook
+
+__all__ = ["Job", "carry_out", "sight"]
+
+_WAIT = 0.5  # seconds between two looks at a lock
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run as it is sent to a worker.
+
+    Attributes:
+        run: which one.
+        folder: of the sweep, where row and executed notebook are kept.
+        kernel: Jupyter's name.
+        seconds: limit of time, or None.
+        memory: limit in bytes, or None.
+        called_from: the folder that paths among the parameters count from.
+        since: seconds since the epoch; a row that was kept later is taken as it is.
+    """
+
+    run: Planned
+    folder: Path
+    kernel: str
+    seconds: float | None
+    memory: int | None
+    called_from: Path
+    since: float
+
+
+def sight(folder: Path) -> tuple[str, bool]:
+    """Return a worker's version of reidlab and whether it sees the folder of a sweep."""
+    return reidlab.__version__, folder.is_dir()
+
+
+def carry_out(job: Job) -> Row:
+    """Run a notebook and keep its row; whatever goes wrong with the run is in the row.
+
+    A run that is cancelled, or whose worker is closed, stops with its kernel and keeps nothing.
+    """
+    stop = _cancelled()
+    while not stop():
+        with locked(job.run.digest, wait=False) as ours:
+            if ours:
+                return _kept_meanwhile(job) or _carried_out(job, stop)
+        time.sleep(_WAIT)
+    return Row(job.run.digest, "interrupted")
+
+
+def _kept_meanwhile(job: Job) -> Row | None:
+    """Return the row that another attempt at the same run has kept since this one was sent."""
+    file = row_file(job.folder, job.run.digest)
+    row = read_row(file)
+    return row if row is not None and file.stat().st_mtime >= job.since else None
+
+
+def _carried_out(job: Job, stop: Callable[[], bool]) -> Row:
+    began = time.time()
+    try:
+        if source_digest(read_notebook(job.run.notebook)) != job.run.source:
+            raise UserError(f"{job.run.notebook.name} has changed since the sweep began; run the sweep again.")
+        outcome = run_notebook(
+            job.run.notebook,
+            job.run.given,
+            output=job.folder / "notebooks" / job.run.file,
+            kernel=job.kernel,
+            timeout=job.seconds,
+            memory=job.memory,
+            stop=stop,
+            called_from=job.called_from,
+        )
+        row = _row(job.run, outcome, began)
+    except Exception as error:
+        row = _failed(job.run, error, began)
+    if row.status != "interrupted":
+        keep_row(job.folder, row)
+    return row
+
+
+def _row(run: Planned, outcome: Outcome, began: float) -> Row:
+    failure, there = outcome.failure, outcome.output.is_file()
+    return Row(
+        run.digest,
+        outcome.status,
+        seconds=outcome.seconds,
+        memory_mb=outcome.memory_mb,
+        result=_result(outcome.output) if there and outcome.ok else {},
+        error=failure.error if failure else "",
+        message=failure.message if failure else "",
+        cell=failure.cell if failure else "",
+        executed=outcome.output.name if there else "",
+        began=_utc(began),
+        commit=_commit(),
+    )
+
+
+def _failed(run: Planned, error: Exception, began: float) -> Row:
+    """Return the row of a run whose notebook could not even be begun."""
+    said = str(error) if isinstance(error, UserError) else explained(error) or str(error)
+    seconds = round(time.time() - began, 2)
+    return Row(run.digest, "failed", seconds, error=type(error).__name__, message=said, began=_utc(began))
+
+
+def _result(executed: Path) -> dict[str, Any]:
+    """Return the key figures of an executed notebook in their order; what is not finite, JSON lacks: None."""
+    found = result_of(read_notebook(executed))
+    metrics = found.get("metrics")
+    if not isinstance(metrics, Mapping):
+        return {}
+    names = [name for name in found.get("order", []) if name in metrics] or list(metrics)
+    values = {name: metrics[name] for name in names}
+    return {n: None if isinstance(v, float) and not math.isfinite(v) else v for n, v in values.items()}
+
+
+def _cancelled() -> Callable[[], bool]:
+    """Return a function that says whether nobody wants this Dask task any more, or its worker is closed."""
+    from distributed import get_worker
+
+    worker = get_worker()
+    key = worker.get_current_task()
+
+    def asked() -> bool:
+        task = worker.state.tasks.get(key)
+        return task is None or task.state in ("cancelled", "released", "forgotten") or "clos" in worker.status.name
+
+    return asked
+
+
+def _commit() -> str:
+    state = git_state()
+    return f"{state['commit']}{'+' * state['dirty']}"
+
+
+def _utc(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
