@@ -15,7 +15,27 @@ from reidlab.search.embedded import EmbeddedFiles
 if TYPE_CHECKING:
     from reidlab.retrieval import Index
 
-__all__ = ["gallery_index"]
+__all__ = ["check_kept", "gallery_index"]
+
+
+def check_kept(folder: str | os.PathLike[str] | None, model: str, kind: str | None) -> None:
+    """Refuse a kept index that the search could not use, by what it says of itself: nothing is embedded for nothing.
+
+    Args:
+        folder: where the index is kept; None keeps none, and a folder that is not there is fine.
+        model: fingerprint of what makes the vectors.
+        kind: that is wanted; None takes any.
+
+    Raises:
+        UserError: the folder holds something else, or an index of another model or kind.
+    """
+    from reidlab.retrieval.index.reading import check_model, read_manifest, retried
+
+    if folder is None or not exists(place := Path(expanded(folder, "index"))):
+        return
+    about = retried(place, read_manifest)
+    check_model(place, about, model)
+    _check_kind(place, about["kind"], kind)
 
 
 def gallery_index(
@@ -44,11 +64,7 @@ def gallery_index(
         made.save(place)
         return made, (f"The index was made and is kept in {place}.", *made.said)
     kept = Index.load(place, model=model)
-    if kind not in (None, kept.kind):
-        raise UserError(
-            f"{place} holds an index of kind {kept.kind}, not {kind}. Name another folder for {kind}, or no kind: the "
-            f"{kept.kind} one is used then."
-        )
+    _check_kind(place, kept.kind, kind)
     gone, new = _differences(kept, gallery)
     if not gone and not new:
         return kept, ()
@@ -58,6 +74,14 @@ def gallery_index(
     kept.save(place)
     n_gone, n_new = len(set(gone) - {gallery.files[row] for row in new}), len(new)
     return kept, (f"The index in {place} was brought up to date: {n_new:,} files new or changed, {n_gone:,} gone.",)
+
+
+def _check_kind(place: Path, kept: str, wanted: str | None) -> None:
+    if wanted not in (None, kept):
+        raise UserError(
+            f"{place} holds an index of kind {kept}, not {wanted}. Name another folder for {wanted}, or no kind: the "
+            f"{kept} one is used then."
+        )
 
 
 def _differences(kept: Index, gallery: EmbeddedFiles) -> tuple[list[str], list[int]]:

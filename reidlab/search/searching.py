@@ -17,7 +17,7 @@ from reidlab.registry import INDEXES, RERANKINGS
 from reidlab.retrieval.checks import check_real, check_whole
 from reidlab.search.embedded import EmbeddedFiles, embed_files
 from reidlab.search.files import Found, Named, find_images
-from reidlab.search.kept_index import gallery_index
+from reidlab.search.kept_index import check_kept, gallery_index
 from reidlab.search.memory import Memory
 from reidlab.search.names import known_people
 from reidlab.search.ranked import ranked_files
@@ -176,6 +176,7 @@ def search(
         model, device=device, precision=precision, engine=engine, check_contents=check_contents, batch_size=batch_size,
         progress=progress,
     )  # fmt: skip
+    check_kept(index, use.digest, kind)
     sides = {side: check_readable(side, use.embed(files)) for side, files in found.items()}
     ready = time.perf_counter()
     made, said = gallery_index(sides["gallery"], use.digest, index, kind)

@@ -141,6 +141,24 @@ def test_a_kept_index_of_another_kind_is_not_taken_for_flat(crops: Callable[[int
     assert run(query, gallery, index=tmp_path / "other").facts["index"] == "flat"
 
 
+def test_an_index_that_cannot_be_used_is_refused_before_anything_is_embedded(
+    crops: Callable[[int, int], Path], model: Colours, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gallery, query, place = crops(4, 3), draw(tmp_path / "q.png", 2, 9), tmp_path / "index"
+    run(query, gallery, index=place)
+    monkeypatch.setattr("reidlab.search.searching.embed_files", lambda *_, **__: pytest.fail("files were embedded"))
+    with pytest.raises(UserError, match="holds an index of kind flat, not hnsw"):
+        run(query, gallery, index=place, kind="hnsw")
+    with pytest.raises(UserError, match="holds vectors of the model"):
+        run(query, gallery, index=place, model="small")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="holds no index"):
+        run(query, gallery, index=tmp_path / "empty")
+    (place / "manifest.json").write_text("{}")
+    with pytest.raises(UserError, match="has layout None"):
+        run(query, gallery, index=place)
+
+
 def test_the_shipped_model_and_its_probabilities(crops: Callable[[int, int], Path], tmp_path: Path) -> None:
     found = search(draw(tmp_path / "q.png", 1, 9), crops(2, 2), device="cpu", progress=False)
     assert found.facts["model"] == "small" and len(found.hits) == 4
