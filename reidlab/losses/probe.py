@@ -17,6 +17,7 @@ from reidlab.errors import UserError
 from reidlab.ids import as_ids
 from reidlab.losses import LOSSES, build, takes_of
 from reidlab.losses.center import CenterLoss
+from reidlab.losses.feature_kd import FeatureKDLoss
 
 __all__ = ["Probe", "ProbeBatch", "probe", "probe_all", "probe_table", "toy_batch"]
 
@@ -131,7 +132,7 @@ def probe(name: str, batch: ProbeBatch, **options: Any) -> Probe:
     Args:
         name: of a registered loss.
         batch: what it sees.
-        options: of the loss; center's sizes are filled in.
+        options: of the loss; the sizes of center and feature_kd are filled in.
 
     Raises:
         UserError: as `reidlab.losses.build`.
@@ -140,9 +141,13 @@ def probe(name: str, batch: ProbeBatch, **options: Any) -> Probe:
         raise UserError(f"loss {name!r} sees {takes_of(name)[0]}, not features; choose from {', '.join(PROBED)}.")
     if name == "center":
         options = {"num_classes": len(batch.prototypes), "dim": batch.features.shape[1], **options}
+    if name == "feature_kd":
+        options = {"dim": batch.features.shape[1], "teacher_dim": batch.teacher.shape[1], **options}
     loss = build(name, **options)
     if isinstance(loss, CenterLoss):
         loss.centers.data = batch.prototypes.clone()
+    if isinstance(loss, FeatureKDLoss):  # a layer that has nothing to turn
+        loss.projector.weight.data = torch.eye(batch.features.shape[1], dtype=batch.features.dtype)
     features = batch.features.clone().requires_grad_()
     value = loss(*_given(name, features, batch))
     value.backward()

@@ -8,45 +8,24 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
 from reidlab.data.transforms import Preprocess
-from reidlab.documents import as_mapping, read_yaml
-from reidlab.errors import UserError, nearest, shown
+from reidlab.errors import UserError
 from reidlab.models.engines.open_vino import without_telemetry
+from reidlab.models.graph_input import GraphInput, beside, understood
 from reidlab.models.weights.load import file_digest
 from reidlab.paths import exists, find
 
-__all__ = ["GRAPH_FILES", "GraphInput", "GraphModel", "graph_digest", "is_graph_file", "load_graph"]
+__all__ = ["GRAPH_FILES", "GraphModel", "graph_digest", "is_graph_file", "load_graph"]
 
 GRAPH_FILES = (".onnx", ".xml")
 _CHUNK = 8  # images at once, as the engine openvino has them
-_EXAMPLE = "channels: bgr, range: 255 for a network that was trained on pixels as OpenCV reads them"
-_Three = tuple[float, float, float]
-
-
-class GraphInput(BaseModel):
-    """What the numbers are that a file takes: (pixel * range / 255 - mean) / std, with the channels in their order.
-
-    Mean and std are given for the channels in the order of the file, in the units of `range`.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    channels: Literal["rgb", "bgr"]
-    range: float = Field(gt=0, description="what white is before mean and std: 1 or 255, for most")
-    mean: _Three = (0.0, 0.0, 0.0)
-    std: _Three = (1.0, 1.0, 1.0)
-    height: int | None = Field(default=None, ge=1, description="pixels, where the file leaves it open")
-    width: int | None = Field(default=None, ge=1, description="pixels, where the file leaves it open")
-    output: str = Field(default="", description="name of the embedding, where the file has several outputs")
 
 
 class GraphModel(nn.Module):
@@ -77,6 +56,16 @@ class GraphModel(nn.Module):
             raise UserError(f"{path}: its output {self._output!r} is {dims} for one image, no embedding [1, dim].")
         self.dim, self.counts = dims[1], (_parameters(graph), _macs(graph))
         self._run = self._compiled(graph, shape)
+
+    @property
+    def told(self) -> str:
+        """Return how the file is read, as a sentence."""
+        if self.how is None:
+            return f"{self.path.name}: read by OpenVINO; the file scales pixels itself."
+        how = self.how
+        scaled = f", minus {list(how.mean)}, over {list(how.std)}" if any(how.mean) or set(how.std) != {1.0} else ""
+        values = f"{how.channels.upper()} from 0 to {how.range:g}{scaled}"
+        return f"{self.path.name}: read by OpenVINO; its input is {values}."
 
     def _compiled(self, graph: Any, shape: list[int]) -> Any:
         """Compile for batches of any size; of the file's own size where the graph cannot take others."""
@@ -128,7 +117,7 @@ def graph_digest(given: str | Path) -> str:
         UserError: there is no such file, or not its weights.
     """
     path = _found(given)
-    parts = [path, *(part for part in (path.with_suffix(".bin"), _beside(path)) if part.is_file())]
+    parts = [path, *(part for part in (path.with_suffix(".bin"), beside(path)) if part.is_file())]
     return hashlib.sha256(":".join(map(file_digest, parts)).encode()).hexdigest()
 
 
@@ -146,7 +135,7 @@ def load_graph(given: str | Path) -> GraphModel:
         import openvino
     try:
         graph = openvino.Core().read_model(str(path))
-        how, size = _understood(path, graph)
+        how, size = understood(path, graph)
         return GraphModel(path, graph, how, size)
     except RuntimeError as error:  # what its bindings raise
         raise UserError(f"{path} cannot be used: OpenVINO says {_last_line(error)}.") from error
@@ -161,78 +150,13 @@ def _found(given: str | Path) -> Path:
     return path
 
 
-def _beside(path: Path) -> Path:
-    return path.with_suffix(".yaml")
-
-
-def _understood(path: Path, graph: Any) -> tuple[GraphInput | None, tuple[int, int]]:
-    """Return what a file's input is (None: pixels as they are) and its height and width."""
-    if len(graph.inputs) != 1:
-        names = ", ".join(sorted(each.get_any_name() for each in graph.inputs))
-        raise UserError(f"{path} takes {len(graph.inputs)} inputs ({names}), and a model here takes one: images.")
-    about = _own_notes(graph)
-    how = None if about.get("preprocess") == "inside" else _exported(about) or _said(path)
-    shape = graph.inputs[0].get_partial_shape()
-    known = [int(n.get_length()) if n.is_static else None for n in shape] if shape.rank.is_static else []
-    channel = 3 if how is None else 1
-    if len(known) != 4 or known[channel] not in (3, None):
-        wanted = "[batch, 3, height, width]" if how else "[batch, height, width, 3]"
-        raise UserError(f"{path}: its input is {shape}, and images are {wanted}.")
-    sides = [known[1], known[2]] if how is None else [known[2], known[3]]
-    said = [how.height, how.width] if how else [None, None]
-    for name, own, given in zip(("height", "width"), sides, said):
-        if own is None and given is None:
-            raise UserError(f"{path} leaves the {name} of its images open: say it in {_beside(path).name}.")
-        if own is not None and given not in (None, own):
-            raise UserError(f"{_beside(path)}: {name}={given}, but the file takes images of {name} {own}.")
-    height, width = (own or given or 0 for own, given in zip(sides, said))
-    return how, (height, width)
-
-
-def _own_notes(graph: Any) -> dict[str, str]:
-    """Return what `reidlab export` wrote into a file; empty for files of others."""
-    if not graph.has_rt_info(["framework", "preprocess"]):
-        return {}
-    return {name: str(getattr(value, "value", value)) for name, value in graph.get_rt_info(["framework"]).value.items()}
-
-
-def _exported(about: dict[str, str]) -> GraphInput | None:
-    if about.get("preprocess") != "beside":
-        return None
-    mean, std = (tuple(json.loads(about[name])) for name in ("mean", "std"))
-    return GraphInput(channels="rgb", range=1.0, mean=mean, std=std)
-
-
-def _said(path: Path) -> GraphInput:
-    """Read what the file beside says of the input."""
-    beside = _beside(path)
-    if not beside.is_file():
-        raise UserError(
-            f"{path.name} does not say what numbers it takes. Write {beside.name} beside it with channels (rgb or "
-            f"bgr), range (1 or 255), and mean and std where it was trained with them; {_EXAMPLE}."
-        )
-    content = as_mapping(read_yaml(beside, beside.name), beside.name)
-    try:
-        return GraphInput(**content)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        name = ".".join(str(part) for part in problem["loc"])
-        if problem["type"] == "extra_forbidden":
-            known = GraphInput.model_fields
-            raise UserError(
-                f"{beside}: {name!r} is unknown; it has {', '.join(known)}.{nearest(name, known)}"
-            ) from None
-        given = "" if problem["type"] == "missing" else f", given {shown(problem['input'])}"
-        raise UserError(f"{beside}: {name}: {problem['msg']}{given}. Example: {_EXAMPLE}.") from None
-
-
 def _output(path: Path, graph: Any, name: str) -> str:
     names = [each.get_any_name() for each in graph.outputs]
     if name in names:
         return name
     if name or len(names) != 1:
         what = f"has no output {name!r}; it has" if name else "has several outputs:"
-        raise UserError(f"{path} {what} {', '.join(names)}. Name the embedding: `output` in {_beside(path).name}.")
+        raise UserError(f"{path} {what} {', '.join(names)}. Name the embedding: `output` in {beside(path).name}.")
     return names[0]
 
 

@@ -48,6 +48,12 @@ LOSSES = Registry(
             ("student features", "teacher features"),
         ),
         _loss(
+            "feature_kd",
+            "feature_kd:FeatureKDLoss",
+            "distillation: a linear layer turns the student's feature into the teacher's",
+            ("student features", "teacher features"),
+        ),
+        _loss(
             "cross_orthogonality",
             "cross_orthogonality:CrossOrthogonalityLoss",
             "FPB's penalty on maps (branch cross): channels at right angles and equally strong",

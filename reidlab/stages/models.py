@@ -72,17 +72,18 @@ def model_from(given: str) -> ModelSource:
     Args:
         given: "small", which comes with the package; a training run's name or digest; the folder of a saved model;
             NAME:FILE with the name of a registered model (or of a network of timm) and the file of its published
-            weights; or `reid_model_3.2.pth` alone, which is the custom CNN's.
+            weights; `reid_model_3.2.pth` alone, which is the custom CNN's; or a file of ONNX or OpenVINO (.onnx, .xml).
 
     Raises:
         UserError: nothing is there, or a file that is not understood.
     """
     if not given.strip():
         raise UserError(
-            "No model is named: give small, a training run's name, the folder of a saved model, or NAME:FILE with the "
-            "name of a model and its published weights."
+            "No model is named: give small, a training run's name, the folder of a saved model, a file of ONNX or "
+            "OpenVINO, or NAME:FILE with the name of a model and its published weights."
         )
     from reidlab.models.backbones import WEIGHT_FILES
+    from reidlab.models.graph_files import is_graph_file
     from reidlab.models.saved import SHIPPED, load_model, saved_digest, saved_folder
 
     if given.strip() in SHIPPED:
@@ -93,6 +94,8 @@ def model_from(given: str) -> ModelSource:
         return _published(name.strip(), find(file.strip()))
     if path.suffix in WEIGHT_FILES:
         return _published("custom_cnn_v32", path)
+    if is_graph_file(given):
+        return _graph(path)
     if exists(path) and path.is_dir():
         folder = saved_folder(path)
         digest = saved_digest(folder)
@@ -141,6 +144,17 @@ def _published(name: str, path: Path) -> ModelSource:
         (str(published.report),),
         elsewhere=True,
     )
+
+
+def _graph(path: Path) -> ModelSource:
+    """Take a network as ONNX or OpenVINO have it; its file, or one beside it, says what its input is."""
+    from reidlab.models.graph_files import graph_digest, load_graph
+
+    model = load_graph(path)  # refused now, where it cannot be read
+    digest = graph_digest(path)
+    facts = {"recipe": f"file {path.name}", "epochs": None, "minutes": None, "seed": None}
+    load = _unchanged(digest, graph_digest, path, load_graph)
+    return ModelSource(path.stem, digest, load, facts, (model.told,), elsewhere=True)
 
 
 def _unchanged(

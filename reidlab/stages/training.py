@@ -122,11 +122,17 @@ def trained_model(run: Run) -> nn.Module:
 def describe_model(model: nn.Module) -> dict[str, int]:
     """Count what makes the embedding: parameters without classifiers, and multiply-adds for one image."""
     from reidlab.models import count_macs, count_parameters
+    from reidlab.models.graph_files import GraphModel
 
     preprocess: Any = model.preprocess
+    if isinstance(model, GraphModel):  # whose network is not torch's
+        parameters, macs = model.counts
+    else:
+        parameters = count_parameters(model, classifiers=False)
+        macs = count_macs(model, preprocess.height, preprocess.width)
     return {
-        "parameters": count_parameters(model, classifiers=False),
-        "macs": count_macs(model, preprocess.height, preprocess.width),
+        "parameters": parameters,
+        "macs": macs,
         "height": preprocess.height,
         "width": preprocess.width,
         "dim": int(model.dim),  # type: ignore[arg-type]

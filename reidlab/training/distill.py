@@ -22,20 +22,25 @@ from torch import Tensor, nn
 from reidlab.data.pixels import PixelStore
 from reidlab.devices import ComputePlan
 from reidlab.errors import UserError
+from reidlab.models import Output
 from reidlab.models.inference import embed_rows
 from reidlab.models.parts.classifiers import CosineClassifier
 from reidlab.paths import data_root
 from reidlab.training.lessons import KINDS, kept_lessons, lesson_file, remember
 from reidlab.training.recipes import Recipe
 from reidlab.training.task import Task
-from reidlab.training.teachers import Teacher, class_logits, find_teacher
+from reidlab.training.teachers import EMA, Teacher, class_logits, find_teacher, speaking
 
 __all__ = [
+    "EMA",
     "Lesson",
     "Teachers",
     "check_student",
     "check_teachers",
+    "dim_of",
+    "lesson_of",
     "make_teachers",
+    "told_of",
 ]
 
 
@@ -68,6 +73,11 @@ class Teachers:
         self._place[rows] = np.arange(len(rows))
         self._said, self.note = Lesson(features, logits), note
 
+    @property
+    def dim(self) -> int:
+        """Return the size of the features; 0 without."""
+        return 0 if self._said.features is None else self._said.features.shape[1]
+
     def lesson(self, rows: np.ndarray) -> Lesson:
         """Return the lesson of a batch of table rows [batch]."""
         places = torch.from_numpy(self._place[rows])
@@ -84,14 +94,35 @@ def check_teachers(recipe: Recipe) -> None:
     if recipe.teachers and not terms:
         raise UserError(
             f"recipe {recipe.name} has teachers, but none of its losses learns from one: add js, kl or kd on logits, "
-            "or relational_kd on a feature (`reidlab losses`)."
+            "or relational_kd or feature_kd on a feature (`reidlab losses`)."
+        )
+    if EMA in recipe.teachers and (len(recipe.teachers) > 1 or recipe.ema is None):
+        raise UserError(
+            f"recipe {recipe.name}: the teacher {EMA!r} is the moving average of the student's own weights: it teaches "
+            "alone (`teachers: ema`), and the recipe says how it is averaged (`ema: {decay: 0.999}`)."
         )
     if terms and not recipe.teachers:
         raise UserError(
             f"recipe {recipe.name}: its loss {terms[0].name!r} learns from a teacher, and none is named. Name one or "
             "several training runs on the same data in the recipe, `teachers: [RUN]` (`reidlab runs list training` "
-            "lists them)."
+            f"lists them), or {EMA!r}, the moving average of the student's own weights."
         )
+
+
+def lesson_of(model: Any, images: Tensor, *, logits: bool) -> Lesson:
+    """Return what a model in eval mode says of a batch as it is: the lesson of `EMA`, which sees what its student does.
+
+    Args:
+        model: gives embeddings in eval mode.
+        images: float32 [batch, 3, height, width], as for the student.
+        logits: whether they are wanted too, the mean over classifiers; margins add none.
+    """
+    features = F.normalize(model(images).float(), dim=1)
+    if not logits:
+        return Lesson(features)
+    with speaking(model):
+        said = [each.float() for each in Output(*model(images)).logits]
+    return Lesson(features, torch.stack(said).mean(0))
 
 
 def check_student(recipe: Recipe, model: nn.Module) -> None:
@@ -122,7 +153,7 @@ def make_teachers(
     *,
     progress: bool = False,
 ) -> Teachers | None:
-    """Ask a recipe's teachers about its training images; None where no loss learns from a teacher.
+    """Ask a recipe's teachers about its training images; None where no loss learns from one that can be asked before.
 
     Args:
         recipe: its `teachers` and losses.
@@ -138,7 +169,7 @@ def make_teachers(
     """
     check_teachers(recipe)
     terms = [term for term in recipe.losses if term.learns_from_teacher]
-    if not terms:
+    if not terms or EMA in recipe.teachers:
         return None
     wants_logits = any(term.feature == "logits" for term in terms)
     wants_features = any(term.feature != "logits" for term in terms)
@@ -153,6 +184,18 @@ def make_teachers(
     joined = F.normalize(torch.cat(features, dim=1), dim=1).to(compute.device) if features else None
     mean = torch.stack(logits).mean(0).to(compute.device) if logits else None
     return Teachers(images.rows, joined, mean, ", ".join(teacher.name for teacher in teachers))
+
+
+def dim_of(teachers: Teachers | None, recipe: Recipe, model: Any) -> int:
+    """Return the size of the features that a student learns from; 0 without a teacher."""
+    return int(model.dim) if EMA in recipe.teachers else teachers.dim if teachers is not None else 0
+
+
+def told_of(teachers: Teachers | None, recipe: Recipe) -> dict[str, str]:
+    """Return who the teachers are, for a run's result; nothing without any."""
+    if EMA in recipe.teachers:
+        return {"teachers": "the moving average of its own weights"}
+    return {} if teachers is None else {"teachers": teachers.note}
 
 
 class _Images(NamedTuple):

@@ -16,7 +16,7 @@ from reidlab.models import Output
 from reidlab.training.averaging import Averaging
 from reidlab.training.curves import Scores
 from reidlab.training.depthwise import fast_depthwise
-from reidlab.training.distill import Lesson
+from reidlab.training.distill import EMA, Lesson, lesson_of
 from reidlab.training.freezing import Freezing
 from reidlab.training.objective import Objective
 from reidlab.training.optimizers import build_loss_optimizer, build_optimizer, describe_groups, set_rates
@@ -71,9 +71,10 @@ class Learner:
     ) -> None:
         self.recipe, self.model, self.objective, self.compute = recipe, model, objective, compute
         self.takes_labels = "labels" in inspect.signature(model.forward).parameters  # margins: before anything wraps it
-        self.optimizer = build_optimizer(recipe.optimizer, model)
+        self.optimizer = build_optimizer(recipe.optimizer, model, objective)
         self.loss_optimizer = build_loss_optimizer(recipe.optimizer, objective)
         self.groups = describe_groups(self.optimizer, self.loss_optimizer)
+        self._wants_logits = any(term.learns_from_teacher and term.feature == "logits" for term in recipe.losses)
         self.freezing = Freezing(recipe.freeze, model)
         self.schedule = schedule_of(
             recipe.schedule, base_lr=recipe.optimizer.lr, epochs=recipe.epochs, steps_per_epoch=steps_per_epoch
@@ -112,6 +113,8 @@ class Learner:
         with self.accelerator.accumulate(self.prepared):
             with fast_depthwise(self.compute):
                 output = self.prepared(images, labels=labels) if self.takes_labels else self.prepared(images)
+            if self.recipe.teachers == (EMA,):
+                lesson = self._own_lesson(images)
             loss = self.objective(Output(*output), labels, lesson)
             self.accelerator.backward(loss)
             whole = self.accelerator.sync_gradients
@@ -125,6 +128,12 @@ class Learner:
             self.averaging.after_step(self.model)
         return loss.detach(), factor
 
+    def _own_lesson(self, images: Tensor) -> Lesson:
+        """Return what the average of the student's weights says of a batch (Mean Teacher, Tarvainen & Valpola 2017)."""
+        assert self.averaging.ema is not None  # check_teachers sees to it
+        with torch.no_grad(), self.compute.autocast():
+            return lesson_of(self.averaging.ema.module, images, logits=self._wants_logits)
+
     def _step_losses(self) -> None:
         """Move what the losses learn, undoing the weights that they have in the sum.
 
@@ -132,10 +141,11 @@ class Learner:
         """
         if self.loss_optimizer is None:
             return
-        for term, loss in zip(self.objective.terms, self.objective.losses):
-            for parameter in loss.parameters():
+        weights = dict(zip(self.objective.labels, (term.weight for term in self.objective.terms)))
+        for label, parameters in self.objective.own_parameters:
+            for parameter in parameters:
                 if parameter.grad is not None:
-                    parameter.grad /= term.weight
+                    parameter.grad /= weights[label]
         scaler = self.accelerator.scaler
         if scaler is None:
             self.loss_optimizer.step()

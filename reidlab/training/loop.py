@@ -23,11 +23,11 @@ from reidlab.models.saved import save_model
 from reidlab.training.alarms import check_collapse, check_finite
 from reidlab.training.batches import BatchMaker, Prefetcher, trimmed
 from reidlab.training.checkpoints import Checkpoints
-from reidlab.training.distill import check_student, make_teachers
+from reidlab.training.distill import check_student, dim_of, make_teachers, told_of
 from reidlab.training.engine import Learner, Means
 from reidlab.training.grounds import begun_on, grounds_of, plan_of, refuse_other, say_changes
 from reidlab.training.loss_options import complete_terms, give_class_counts
-from reidlab.training.objective import Objective
+from reidlab.training.objective import Objective, check_features
 from reidlab.training.optimizers import described
 from reidlab.training.recipes import Recipe
 from reidlab.training.run import TrainingRun, facts_of, read_finished, summarise, write_finished
@@ -35,7 +35,7 @@ from reidlab.training.start import begin_from, begin_parts
 from reidlab.training.task import make_task
 from reidlab.training.telling import Telling
 from reidlab.training.tracking import Tracking, check_tracking
-from reidlab.training.validation import make_validator
+from reidlab.training.validation import check_watched, make_validator
 
 __all__ = ["TrainingRun", "fit"]
 
@@ -116,19 +116,13 @@ class _Training:
         model = build(without_weights(recipe.model) if recipe.start else recipe.model, n_classes)
         self.started = begin_from(model, recipe.start, self.task) if recipe.start else ""
         self.started = begin_parts(model, recipe.parts_from) or self.started
+        check_features(recipe.losses)
         check_student(recipe, model)
         give_class_counts(model, self.task.labels)
-        objective = Objective(complete_terms(recipe.losses, model, self.task.n_identities), recipe.balance)
         augment = Augment(**recipe.augment.model_dump())
         self.batch = BatchMaker(pixels, augment, model.preprocess, self.compute, seed)  # type: ignore[arg-type]
         self.validator = make_validator(table, pixels, self.compute, seed=seed)
-        self._make_teachers = partial(make_teachers, recipe, table, pixels, self.task, self.compute, progress=progress)
-        self.learner = Learner(recipe, model, objective, self.compute, len(self._rows(0)))
-        if self.learner.schedule.watches and self.validator is None:
-            raise UserError(
-                f"schedule {recipe.schedule['name']!r} follows the validation mAP, but nothing can be validated: "
-                "hold out identities (val_share), or choose another schedule."
-            )
+        self._make_learner = partial(self._learner, model, table, pixels)
         self.seed = seed
         self.given = {
             "recipe": recipe.model_dump(mode="json"),
@@ -140,13 +134,24 @@ class _Training:
         self.history: list[dict[str, float]] = []
         self.best: dict[str, float] = {"epoch": -1, "val_map": -1.0}
 
+    def _learner(self, model: nn.Module, table: pd.DataFrame, pixels: PixelStore) -> Learner:
+        """Ask the teachers, and put together what learns."""
+        recipe, task = self.recipe, self.task
+        self.teachers = make_teachers(recipe, table, pixels, task, self.compute, progress=self.progress)
+        teacher_dim = dim_of(self.teachers, recipe, model)
+        objective = Objective(complete_terms(recipe.losses, model, task.n_identities, teacher_dim), recipe.balance)
+        learner = Learner(recipe, model, objective, self.compute, len(self._rows(0)))
+        if learner.schedule.watches:
+            check_watched(self.validator, recipe)
+        return learner
+
     def run(self, stop_after: int | None, tracked: Tracking) -> TrainingRun | None:
         finished = read_finished(self.folder)
         if finished is not None:
             refuse_other(self.folder, finished[1], self.given, self.recipe)
             return finished[0]
+        self.learner = self._make_learner()
         self.checkpoints = Checkpoints(self.folder / "checkpoints")
-        self.teachers = self._make_teachers()
         start = self._resume()
         self.telling = Telling(self.recipe.epochs, start, len(self._rows(start)), show=self.progress)
         with tracked.following(self.history), closing(self.telling):
@@ -255,7 +260,7 @@ class _Training:
             "num_classes": self.config["num_classes"],
             "sampler_note": self.task.sampler.note,
             **({"start": self.started} if self.started else {}),
-            **({"teachers": self.teachers.note} if self.teachers is not None else {}),
+            **told_of(self.teachers, self.recipe),
             **({"grounds": self.grounds} if len(self.grounds) > 1 else {}),
             "parameter_groups": described(self.learner.groups),
         }

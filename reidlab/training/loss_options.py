@@ -17,19 +17,22 @@ from reidlab.training.recipes import LossTerm
 __all__ = ["complete_terms", "give_class_counts"]
 
 
-def complete_terms(terms: tuple[LossTerm, ...], model: nn.Module, num_classes: int) -> tuple[LossTerm, ...]:
-    """Fill in `num_classes` and `dim` of the losses that take them (center), where the recipe leaves them out.
+def complete_terms(
+    terms: tuple[LossTerm, ...], model: nn.Module, num_classes: int, teacher_dim: int = 0
+) -> tuple[LossTerm, ...]:
+    """Fill in `num_classes`, `dim`, `teacher_dim` of losses that take them (center, feature_kd) and lack them.
 
     Args:
         terms: a recipe's losses.
         model: as built; a copy of it shows the size of its features, which is left out where no loss needs it.
         num_classes: training identities.
+        teacher_dim: of the teachers' features; 0 where nobody teaches.
     """
     wanted = [_options(term) for term in terms]
     if not any(wanted):
         return terms
     output = _example(model)
-    known = [{"num_classes": num_classes, "dim": _dim(term, output)} for term in terms]
+    known = [{"num_classes": num_classes, "dim": _dim(term, output), "teacher_dim": teacher_dim} for term in terms]
     return tuple(
         term.model_copy(update={"options": {**{name: about[name] for name in names}, **term.options}})
         for term, names, about in zip(terms, wanted, known)
@@ -40,7 +43,7 @@ def _options(term: LossTerm) -> set[str]:
     """Return the options to be filled in; whoever builds the losses reports an unknown one."""
     if term.name not in LOSSES:
         return set()
-    return ({"num_classes", "dim"} & set(LOSSES.options(term.name))) - set(term.options)
+    return ({"num_classes", "dim", "teacher_dim"} & set(LOSSES.options(term.name))) - set(term.options)
 
 
 def _example(model: nn.Module) -> Output:

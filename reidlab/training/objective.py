@@ -16,7 +16,7 @@ from reidlab.training.balancing import build_balance
 from reidlab.training.distill import Lesson
 from reidlab.training.recipes import LossTerm
 
-__all__ = ["Objective"]
+__all__ = ["Objective", "check_features"]
 
 # what a loss takes first -> the feature of its term, and where models of one kind have it
 _OF_A_KIND = {
@@ -41,12 +41,24 @@ class Objective(nn.Module):
         super().__init__()
         self.terms = terms
         self.losses = nn.ModuleList(losses.build(term.name, **term.options) for term in terms)
-        for term in terms:
-            _check_feature(term)
+        check_features(terms)
         self.labels = _labels(terms)
         given = dict(balance or {"name": "fixed"})
         self.balance = build_balance(str(given.pop("name", "")), len(terms), **given)
         self.stats: dict[str, Tensor] = {}
+
+    @property
+    def projectors(self) -> list[tuple[str, list[nn.Parameter]]]:
+        """Return what losses learn that belongs to the model's optimiser (feature_kd's layers), with their names."""
+        with_model = [(label, loss) for label, loss in zip(self.labels, self.losses) if _trained_with_model(loss)]
+        return [(label, list(loss.parameters())) for label, loss in with_model]
+
+    @property
+    def own_parameters(self) -> list[tuple[str, list[nn.Parameter]]]:
+        """Return what other losses learn (centres), with their names: an optimiser of losses moves it."""
+        others = [(label, loss) for label, loss in zip(self.labels, self.losses) if not _trained_with_model(loss)]
+        found = [(label, [p for p in loss.parameters() if p.requires_grad]) for label, loss in others]
+        return [(label, parameters) for label, parameters in found if parameters]
 
     @property
     def needs_triplets(self) -> bool:
@@ -76,6 +88,20 @@ class Objective(nn.Module):
         return total
 
 
+def _trained_with_model(loss: nn.Module) -> bool:
+    return bool(getattr(loss, "trained_with_model", False))
+
+
+def check_features(terms: tuple[LossTerm, ...]) -> None:
+    """Refuse terms whose loss cannot see their feature.
+
+    Raises:
+        UserError: naming the loss, or a loss that does not exist.
+    """
+    for term in terms:
+        _check_feature(term)
+
+
 def _check_feature(term: LossTerm) -> None:
     """Refuse a term whose loss cannot see its feature, or a branch of what has none."""
     takes = losses.takes_of(term.name)
@@ -90,7 +116,7 @@ def _check_feature(term: LossTerm) -> None:
     if not wanted and takes[0].endswith("logits") != (term.feature == "logits"):
         raise UserError(
             f"loss {term.name!r} cannot see feature {term.feature!r}: cross_entropy and other losses on logits (kl, "
-            "js, kd) go with logits, ranking losses and relational_kd with before, after or parts."
+            "js, kd) go with logits, ranking losses, relational_kd and feature_kd with before, after or parts."
         )
     if takes[0] == "maps" and not term.branch:
         raise UserError(

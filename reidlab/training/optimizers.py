@@ -41,14 +41,21 @@ def adamw(groups: list[dict[str, Any]], part: OptimizerPart, fused: bool) -> tor
     return torch.optim.AdamW(groups, lr=part.lr, fused=fused)
 
 
-def build_optimizer(part: OptimizerPart, model: nn.Module) -> torch.optim.Optimizer:
+def build_optimizer(part: OptimizerPart, model: nn.Module, objective: Objective | None = None) -> torch.optim.Optimizer:
     """Build the optimiser of a model's trainable parameters; every group remembers its base rate and has a name.
+
+    Layers of losses that are trained with the model (feature_kd's) follow in groups of their own, as new layers.
 
     Raises:
         UserError: new_layers_factor is set, but the model has no module of the name that `backbone` gives.
     """
     fused = _can_fuse(model)  # one kernel over all parameters instead of ten operations for each
-    optimizer: torch.optim.Optimizer = OPTIMIZERS.find(part.name).factory(_groups(part, model), part, fused)
+    groups = _groups(part, model)
+    for label, parameters in objective.projectors if objective is not None else ():
+        rate = part.lr * part.new_layers_factor
+        about = {"weight_decay": part.weight_decay, "base_lr": rate, "name": f"{label} layer"}
+        groups.append({"params": parameters, **about})
+    optimizer: torch.optim.Optimizer = OPTIMIZERS.find(part.name).factory(groups, part, fused)
     return optimizer
 
 
@@ -90,11 +97,9 @@ def _groups(part: OptimizerPart, model: nn.Module) -> list[dict[str, Any]]:
 
 def build_loss_optimizer(part: OptimizerPart, objective: Objective) -> torch.optim.Optimizer | None:
     """Build the optimiser of what losses and their balance learn: plain SGD, not scheduled; None if nothing does."""
-    groups: list[dict[str, Any]] = []
-    for label, loss in zip(objective.labels, objective.losses):
-        parameters = [p for p in loss.parameters() if p.requires_grad]
-        if parameters:
-            groups.append({"params": parameters, "name": label})
+    groups: list[dict[str, Any]] = [
+        {"params": parameters, "name": label} for label, parameters in objective.own_parameters
+    ]
     learned = list(objective.balance.parameters())
     if learned:
         groups.append({"params": learned, "name": "balance", "lr": objective.balance.lr})

@@ -21,6 +21,7 @@ from reidlab.training.recipes import Recipe
 
 __all__ = ["Pace", "embedding_pace", "pace_of", "training_pace"]
 
+_TEACHER_DIM = 512
 WARM_UP = 1  # runs: the first one chooses kernels and fills caches; the median bears with a slow second
 
 
@@ -83,7 +84,7 @@ def training_pace(
         runs: that count.
     """
     plain = recipe.model_copy(update={"compile": False, "accumulate": 1, "freeze": None})
-    objective = Objective(complete_terms(recipe.losses, model, num_classes))
+    objective = Objective(complete_terms(recipe.losses, model, num_classes, _TEACHER_DIM))
     batch = compute.place(images[: len(images) // 3 * 3] if objective.needs_triplets else images)
     identities = torch.arange(len(batch)) // 4
     if objective.needs_triplets:
@@ -96,6 +97,6 @@ def training_pace(
     learner.begin_epoch(0)
     # teachers speak before a training, not in a step: any words do here
     generator = torch.Generator().manual_seed(0)
-    said = (torch.randn(len(batch), width, generator=generator) for width in (512, num_classes))
+    said = (torch.randn(len(batch), width, generator=generator) for width in (_TEACHER_DIM, num_classes))
     lesson = Lesson(*(compute.place(each) for each in said))
     return pace_of(lambda: learner.step(batch, labels, 0.0, (), lesson), len(batch), compute, runs=runs)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ from reidlab.models.saved import load_model, read_config, saved_digest, saved_mo
 from reidlab.training.start import same_identities
 from reidlab.training.task import Task
 
-__all__ = ["Teacher", "class_logits", "find_teacher", "teacher_digests"]
+__all__ = ["EMA", "Teacher", "class_logits", "find_teacher", "speaking", "teacher_digests"]
 
+EMA = "ema"  # the teacher that is the moving average of the student's own weights: nobody to be found
 _SILENT = "has no classifier, hence no logits; relational_kd learns from features."
 
 
@@ -91,7 +93,7 @@ def find_teacher(given: str) -> Teacher:
 
 def teacher_digests(given: Sequence[str]) -> list[str]:
     """Return the digests of the teachers' weights, so that other teachers under the same names make another run."""
-    return [find_teacher(name).digest for name in given]
+    return [find_teacher(name).digest for name in given if name != EMA]
 
 
 def class_logits(
@@ -125,9 +127,16 @@ class _Classifying(nn.Module):
         self.model, self.preprocess = model, model.preprocess
 
     def forward(self, images: Tensor) -> Tensor:
-        self.model.training = True  # of the model alone, which then gives an Output; its layers stay in eval mode
-        try:
+        with speaking(self.model):
             logits = [each.float() for view in (images, images.flip(3)) for each in Output(*self.model(view)).logits]
-        finally:
-            self.model.training = False
         return torch.stack(logits).mean(0)
+
+
+@contextmanager
+def speaking(model: nn.Module) -> Iterator[None]:
+    """Let a model in eval mode give an `Output`; its layers stay in eval mode."""
+    model.training = True
+    try:
+        yield
+    finally:
+        model.training = False

@@ -15,8 +15,9 @@ from reidlab.data.schema import is_distractor, is_junk
 from reidlab.devices import ComputePlan
 from reidlab.errors import UserError
 from reidlab.models.inference import embed_rows
+from reidlab.training.recipes import Recipe
 
-__all__ = ["Validator", "make_validator"]
+__all__ = ["Validator", "check_watched", "make_validator"]
 
 Validator = Callable[[nn.Module], dict[str, float]]
 
@@ -73,6 +74,19 @@ def make_validator(
         return {"val_map": result.mean_ap, "val_rank1": float(result.cmc[0])}
 
     return validate
+
+
+def check_watched(validator: object | None, recipe: Recipe) -> None:
+    """Refuse a schedule that follows the validation mAP where nothing is validated.
+
+    Raises:
+        UserError: saying what to do.
+    """
+    if validator is None:
+        raise UserError(
+            f"schedule {recipe.schedule['name']!r} follows the validation mAP, but nothing can be validated: "
+            "hold out identities (val_share), or choose another schedule."
+        )
 
 
 def _queries(

@@ -91,7 +91,11 @@ def check(loss: nn.Module, points: np.ndarray, labels: list[int], value: float, 
 
 def made(name: str, dim: int = 6, **options: Any) -> nn.Module:
     """Build a registered loss with what it needs for `dim` features and classes."""
-    needed = {"center": {"num_classes": dim, "dim": dim}, "cross_orthogonality": {"channels": dim // 2}}.get(name, {})
+    needed = {
+        "center": {"num_classes": dim, "dim": dim},
+        "feature_kd": {"dim": dim, "teacher_dim": dim},
+        "cross_orthogonality": {"channels": dim // 2},
+    }.get(name, {})
     return build(name, **needed, **options)
 
 

@@ -46,6 +46,17 @@ VARIANTS: dict[str, dict[str, Any]] = {
             {"name": "center", "feature": "after", "weight": 5e-4},
         ],
     },
+    "pk, taught by its own average": {
+        "kind": "pk",
+        "epochs": 3,
+        "ema": {"decay": 0.9},
+        "teachers": "ema",
+        "losses": [
+            {"name": "cross_entropy", "feature": "logits"},
+            {"name": "js", "feature": "logits", "weight": 0.5},
+            {"name": "feature_kd", "feature": "after", "weight": 3.0},
+        ],
+    },
 }
 
 
