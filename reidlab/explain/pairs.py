@@ -109,13 +109,19 @@ def pair_map(model: nn.Module, query: Images, gallery: Images) -> PairMap:
         gallery: another.
 
     Raises:
-        UserError: not one image each, or a model whose embedding no maps are pooled into (class token, attention).
+        UserError: not one image each, a model whose embedding no maps are pooled into (class token, attention), or an
+            embedding of zeros.
     """
     sides = [as_batch(model, images, most=1) for images in (query, gallery)]
     found = [location_vectors(model, images) for images in sides]
-    first, second = (each.whole[0].astype(np.float64) for each in found)
+    lengths = [float(np.linalg.norm(each.whole[0].sum(0, dtype=np.float64))) for each in found]
+    if min(lengths) == 0:
+        raise UserError(f"{type(model).__name__} gives a vector of zeros for one of the images, which has no cosine.")
+    # embeddings of models that do not normalise them have any length, and only their direction counts
+    first, second = (each.whole[0].astype(np.float64) / length for each, length in zip(found, lengths))
     pairs = first @ second.T
-    without = float(found[0].vectors[0].sum(0, dtype=np.float64) @ found[1].vectors[0].sum(0, dtype=np.float64))
+    sums = [each.vectors[0].sum(0, dtype=np.float64) / length for each, length in zip(found, lengths)]
+    without = float(sums[0] @ sums[1])
     grid, cosine = found[0].grid, float(pairs.sum())
     held = tuple(dict.fromkeys(found[0].held + found[1].held))
     return PairMap(

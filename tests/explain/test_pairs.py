@@ -88,6 +88,28 @@ def test_a_part_of_a_linear_embedding_is_what_leaving_it_out_costs() -> None:
             assert np.allclose(found.vectors[:, place], (gone / raw.norm(dim=1, keepdim=True)).numpy(), atol=1e-5)
 
 
+class Unscaled(Toy):
+    """Gives embeddings of any length, as a model outside this workbook may."""
+
+    def forward(self, batch: Any) -> Any:
+        return self.head(self.conv(batch).mean((2, 3)))
+
+
+def test_embeddings_of_any_length_have_a_cosine_too() -> None:
+    given = images(2, 8, 8, seed=1)[:, :, :, :4]
+    raw, scaled = Unscaled().eval(), Toy().eval()
+    assert not np.allclose(np.linalg.norm(embedded(raw, given), axis=1), 1, atol=0.05)
+    found, wanted = (pair_map(model, given[0], given[1]) for model in (raw, scaled))
+    assert found.linear and found.cosine == pytest.approx(wanted.cosine, abs=1e-6) and -1 <= found.cosine <= 1
+    assert found.constant == pytest.approx(wanted.constant, abs=1e-6)
+    for part in ("query", "gallery", "pairs"):
+        assert np.allclose(getattr(found, part), getattr(wanted, part), atol=1e-6)
+    for parameter in raw.head.parameters():
+        parameter.data.zero_()
+    with pytest.raises(UserError, match="Unscaled gives a vector of zeros for one of the images"):
+        pair_map(raw, given[0], given[1])
+
+
 def test_a_maximum_belongs_to_the_place_where_it_is() -> None:
     model, given = built({"name": "resnet18", "pooling": "max"}), images(1)
     with torch.no_grad():
