@@ -1,0 +1,239 @@
+"""Sweeps carried out on a worker in a thread, with notebooks that only pretend to run."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pandas as pd
+import pytest
+import yaml
+from distributed import LocalCluster
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+
+import reidlab
+from reidlab.errors import UserError
+from reidlab.sweeps import SweepTable, list_sweeps, load_sweep, plan_sweep, read_sweep, run_sweep
+from reidlab.sweeps import running as sweeping
+from reidlab.sweeps.rows import row_file
+from reidlab.sweeps.running import default_workers, folder_of
+from reidlab.workbook import Result
+from reidlab.workbook.runner import Failure, Outcome
+
+Make = Callable[..., Path]
+LONG = 300
+
+
+class Pretended:
+    """In the place of `run_notebook`: fails for a = 3, waits to be stopped for a = 9."""
+
+    def __init__(self) -> None:
+        self.ran: list[dict[str, Any]] = []
+        self.options: list[dict[str, Any]] = []
+
+    def __call__(self, notebook: Path, params: dict[str, Any], *, output: Path, stop: Any, **options: Any) -> Outcome:
+        self.ran.append(dict(params))
+        self.options.append(options)
+        a = params.get("a", 1)
+        if a == 9:
+            until(stop)
+            return Outcome(notebook, output, "interrupted", 0.1, Failure("Interrupted", "stopped"))
+        bundle = Result({"score": a / 4 + params.get("seed", 0), "name": f"run {a}", "none": float("nan")})
+        shown = new_output("display_data", bundle._repr_mimebundle_())
+        output.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(new_notebook(cells=[new_code_cell("x", outputs=[shown])]), output)
+        failure = Failure("ZeroDivisionError", "division by zero", "1 / (a - 3)") if a == 3 else None
+        return Outcome(notebook, output, "failed" if failure else "done", 0.5, failure, 81.5)
+
+
+@pytest.fixture
+def pretended(monkeypatch: pytest.MonkeyPatch) -> Pretended:
+    made = Pretended()
+    monkeypatch.setattr("reidlab.sweeps.task.run_notebook", made)
+    return made
+
+
+@pytest.fixture
+def scheduler() -> Iterator[LocalCluster]:
+    """Return a cluster whose worker is a thread of this process."""
+    pages = {"dashboard_address": "127.0.0.1:0", "worker_dashboard_address": "127.0.0.1:0"}
+    settings: dict[str, Any] = {"processes": False, "protocol": "tcp", "host": "127.0.0.1", "silence_logs": 60, **pages}
+    with LocalCluster(n_workers=1, threads_per_worker=1, **settings) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def written(tmp_path: Path, make_notebook: Make) -> Callable[..., Path]:
+    notebook = make_notebook("toy", "1", parameters="a: int = 1  # which\nseed: int = 0  # seed")
+
+    def write(values: list[int], name: str = "toys", **more: Any) -> Path:
+        file = tmp_path / f"{name}.yaml"
+        file.write_text(yaml.safe_dump({"notebooks": str(notebook), "grid": {"a": values}, **more}))
+        return file
+
+    return write
+
+
+def until(true: Callable[[], object]) -> None:
+    end = time.monotonic() + LONG
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def done(file: Path, cluster: LocalCluster, **more: Any) -> SweepTable:
+    return run_sweep(plan_sweep(load_sweep(file)), scheduler=cluster.scheduler_address, view="lines", **more)
+
+
+def test_rows_and_files(
+    written: Callable[..., Path],
+    scheduler: LocalCluster,
+    pretended: Pretended,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    table = done(written([1, 3], seeds=2, limits={"seconds": 9, "memory": "1 GB"}), scheduler)
+    assert table.counts == {"done": 2, "failed": 2} and table.axes == ("a", "seed")
+    assert pretended.options[0] | {"called_from": None} == {
+        "kernel": "python3", "timeout": 9, "memory": 10**9, "called_from": None,
+    }  # fmt: skip
+    frame = table.frame
+    assert list(frame["score"][:2]) == [0.25, 1.25] and frame["score"][2:].isna().all()
+    assert frame["name_result"][0] == "run 1" and frame["cell"][2] == "1 / (a - 3)" and frame["memory_mb"][0] == 81.5
+    assert frame["command"][1].endswith("toy.ipynb -p a=1 -p seed=1")
+    assert all((table.folder / "notebooks" / name).is_file() for name in frame["executed"])
+    csv = pd.read_csv(table.folder / "results.csv", keep_default_na=False)
+    assert list(csv.columns) == list(frame.columns) and list(csv["status"]) == list(frame["status"])
+    content = json.loads((table.folder / "results.json").read_text())
+    assert content["runs"][0]["result"] == {"score": 0.25, "name": "run 1", "none": None}
+    (summary,) = table.summary.to_dict("records")
+    assert (summary["a"], summary["measure"], summary["n"], summary["mean"]) == (1, "score", 2, 0.75)
+    pd.testing.assert_frame_equal(read_sweep("toys").frame, frame, check_dtype=False)
+    said = capfd.readouterr().err
+    assert "1/4 a=1, seed=0: done in 0 s (score=0.25, name=run 1" in said and "4/4 a=3, seed=1: failed" in said
+
+
+def test_only_what_is_not_finished_is_run(
+    written: Callable[..., Path], scheduler: LocalCluster, pretended: Pretended
+) -> None:
+    file = written([1, 3])
+    done(file, scheduler)
+    done(file, scheduler, keep_failed=True)
+    assert [each["a"] for each in pretended.ran] == [1, 3]
+    done(file, scheduler)
+    assert [each["a"] for each in pretended.ran] == [1, 3, 3]
+    done(file, scheduler, again=True)
+    assert [each["a"] for each in pretended.ran] == [1, 3, 3, 1, 3]
+    # a row that was cut short is none
+    table = read_sweep("toys")
+    row_file(table.folder, table.frame["digest"][0]).write_text("{")
+    done(file, scheduler, keep_failed=True)
+    assert [each["a"] for each in pretended.ran] == [1, 3, 3, 1, 3, 1]
+
+
+def test_a_sweep_finds_the_runs_of_another_one(
+    written: Callable[..., Path], scheduler: LocalCluster, pretended: Pretended
+) -> None:
+    first = done(written([1]), scheduler)
+    larger = done(written([2, 1]), scheduler)
+    assert [each["a"] for each in pretended.ran] == [1, 2] and larger.counts == {"done": 2}
+    assert larger.frame["executed"][1].startswith("002-") and first.frame["executed"][0].startswith("001-")
+    assert (larger.folder / "notebooks" / larger.frame["executed"][1]).is_file()
+    assert {path.name for path in list_sweeps()} == {first.folder.name, larger.folder.name}
+    # of one name, the newest is read
+    assert len(read_sweep("toys").frame) == 2 and len(read_sweep(first.folder.name).frame) == 1
+    with pytest.raises(UserError, match=r"There is no sweep 'toy'\. Did you mean 'toys'"):
+        read_sweep("toy")
+
+
+def test_one_process_at_a_time_and_a_scheduler_that_is_lost(
+    written: Callable[..., Path], scheduler: LocalCluster, pretended: Pretended
+) -> None:
+    file, told = written([9]), []
+
+    def run() -> None:
+        with pytest.raises(UserError) as error:
+            done(file, scheduler)
+        told.append(str(error.value))
+
+    other = threading.Thread(target=run)
+    other.start()
+    try:
+        until(lambda: pretended.ran)
+        with pytest.raises(UserError, match=r"toys-.* is being run by another process"):
+            done(file, scheduler)
+    finally:
+        scheduler.close()
+        other.join(LONG)
+    assert told and told[0].startswith("the Dask scheduler was lost. What has ended is kept")
+    assert not list(folder_of(plan_sweep(load_sweep(file))).glob("rows/*"))
+
+
+def test_what_is_stopped_stops_its_runs(
+    written: Callable[..., Path], scheduler: LocalCluster, pretended: Pretended, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped_by_the_user(*_: object) -> None:
+        if pretended.ran:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("reidlab.sweeps.progress.Lines.refresh", stopped_by_the_user)
+    with pytest.raises(KeyboardInterrupt):
+        done(written([9]), scheduler)
+    # the run saw it, and the worker is free again
+    monkeypatch.undo()
+    monkeypatch.setattr("reidlab.sweeps.task.run_notebook", pretended)
+    assert done(written([1]), scheduler).counts == {"done": 1}
+
+
+def test_a_notebook_that_changes_meanwhile_is_not_run(
+    written: Callable[..., Path], scheduler: LocalCluster, pretended: Pretended, make_notebook: Make
+) -> None:
+    plan = plan_sweep(load_sweep(written([1])))
+    make_notebook("toy", "2", parameters="a: int = 1  # which\nseed: int = 0  # seed")
+    table = run_sweep(plan, scheduler=scheduler.scheduler_address, view="lines")
+    assert table.counts == {"failed": 1} and not pretended.ran
+    assert "toy.ipynb has changed since the sweep began" in table.frame["message"][0]
+
+
+def test_a_run_whose_workers_die_again_and_again_has_failed(
+    written: Callable[..., Path], scheduler: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(job: Any) -> None:
+        raise RuntimeError("lost\nand more")
+
+    monkeypatch.setattr(sweeping, "carry_out", lost)
+    frame = done(written([1]), scheduler).frame
+    assert (frame["status"][0], frame["error"][0], frame["message"][0]) == ("failed", "RuntimeError", "lost")
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [(("0.0.0", True), "has reidlab 0.0.0"), ((reidlab.__version__, False), "a disk that all machines share")],
+)
+def test_workers_that_are_not_fit(
+    written: Callable[..., Path],
+    scheduler: LocalCluster,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: tuple[str, bool],
+    said: str,
+) -> None:
+    monkeypatch.setattr(sweeping, "sight", lambda folder: answer)
+    with pytest.raises(UserError, match=said):
+        done(written([1]), scheduler)
+
+
+def test_as_many_workers_as_cores_and_memory_allow(
+    written: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeping, "n_threads", lambda: 4)
+    free = type("Free", (), {"available": 7 * 10**9})
+    monkeypatch.setattr("psutil.virtual_memory", lambda: free)
+    plan = plan_sweep(load_sweep(written([1])))
+    assert [default_workers(plan, runs) for runs in (1, 2, 16)] == [1, 2, 3]  # 2 GB each
+    large = plan_sweep(load_sweep(written([1], limits={"memory": "100 GB"})))
+    small = plan_sweep(load_sweep(written([1], limits={"memory": "1 GB"})))
+    assert default_workers(large, 16) == 1 and default_workers(small, 16) == 4
