@@ -21,6 +21,10 @@ from reidlab.errors import UserError, shown
 __all__ = ["explore"]
 
 NOTEBOOK = "21_explorer"
+_WAITING = (
+    "#loading::after {{ content: '{}'; max-width: min(90%, 46em); margin-top: 1em; text-align: center;"
+    " font: 15px sans-serif; }}"
+)
 FIRST_PORT, PORTS = 8866, 20  # Voila's own, and how many from there on are tried
 
 
@@ -100,7 +104,10 @@ def _of_run(run: str) -> dict[str, Any]:
 
 
 def write_copy(source: Path, given: Mapping[str, Any], folder: Path) -> Path:
-    """Write the notebook with its parameters into a folder, as papermill would, and return the copy."""
+    """Write the notebook with its parameters into a folder, as papermill would, and return the copy.
+
+    Its first cell is a sentence that stands below Voila's spinner until the page is there.
+    """
     import nbformat
 
     from reidlab.workbook.cells import read_notebook, tags_of
@@ -111,9 +118,24 @@ def write_copy(source: Path, given: Mapping[str, Any], folder: Path) -> Path:
         at = next(i for i, cell in enumerate(notebook.cells) if "parameters" in tags_of(cell))
         injected = nbformat.v4.new_code_cell("\n".join(lines), metadata={"tags": ["injected-parameters"]})
         notebook.cells.insert(at + 1, injected)
+    notebook.cells.insert(0, nbformat.v4.new_markdown_cell(f"<style>{_WAITING.format(_meanwhile(given))}</style>"))
     target = folder / source.name
     nbformat.write(notebook, target)
     return target
+
+
+def _meanwhile(given: Mapping[str, Any]) -> str:
+    """Return what is going on while the page is made, as far as the parameters tell."""
+    if given.get("model"):
+        return (
+            "The data set and the model are being read. The first time all images are embedded, which can take minutes."
+        )
+    name = given.get("recipe") or "demo"
+    recipe = name if str(name).replace("_", "").isalnum() else "of that file"  # it is written into a style sheet
+    return (
+        "The data set and the newest training are being read. If this data has no training yet, one by recipe "
+        f"{recipe} runs first: about a minute for the built-in data, far longer for a large data set."
+    )
 
 
 def _port(host: str, wanted: int | None) -> int:

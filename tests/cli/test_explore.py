@@ -78,9 +78,25 @@ def test_the_copy_says_its_parameters(tmp_path: Path) -> None:
     injected = [cell for cell in copy.cells if "injected-parameters" in tags_of(cell)]
     assert [cell.source for cell in injected] == ["# Parameters\nmodel = 'small'\noptions = {'a': \"'\"}"]
     at = copy.cells.index(injected[0])
-    assert "parameters" in tags_of(copy.cells[at - 1]) and len(copy.cells) == len(read_notebook(SOURCE).cells) + 1
+    assert "parameters" in tags_of(copy.cells[at - 1]) and len(copy.cells) == len(read_notebook(SOURCE).cells) + 2
     assert {line.name: line.default for line in parameter_lines(copy)}["model"] == "", "the defaults stay"
     assert "injected" not in write_copy(SOURCE, {}, tmp_path).read_text()
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({}, "no training yet, one by recipe demo runs first"),
+        ({"recipe": "osnet_x025_scratch"}, "one by recipe osnet_x025_scratch runs first"),
+        ({"recipe": "x'; } body { display: none"}, "one by recipe of that file runs first"),
+        ({"model": "small"}, "The data set and the model are being read"),
+    ],
+)
+def test_the_page_says_what_it_waits_for(given: dict[str, str], words: str, tmp_path: Path) -> None:
+    first = read_notebook(write_copy(SOURCE, given, tmp_path)).cells[0]
+    assert first.cell_type == "markdown" and words in first.source
+    rule = re.fullmatch(r"<style>#loading::after \{ content: '[^'{}<]*';[^'{}<]*\}</style>", first.source)
+    assert rule, first.source
 
 
 def test_without_voila_the_remedy_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
