@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -32,14 +33,13 @@ KINDS = ("worker", "scheduler", "everything")
 
 def prepare(folder: Path) -> Path:
     """Write a notebook of half a second, in which every fifth run fails, and the sweep of it."""
-    parameters = "a: int = 1  # which\nseed: int = 0  # seed\nplace: str = ''  # where runs say that they end"
+    parameters = "a: int = 1  # which\nseed: int = 0  # seed"
     cells = [
         new_code_cell(parameters, metadata={"tags": ["parameters"]}),
         new_code_cell(
             "import random, time\nfrom pathlib import Path\nfrom reidlab.workbook import Result\ntime.sleep(0.5)"
         ),
         new_code_cell("draws = random.Random(1000 * a + seed)\n1 / (a % 5)"),
-        new_code_cell("with (Path(place) / f'{a}-{seed}').open('a') as ended:\n    ended.write('x')"),
         new_code_cell("Result({'score': draws.random(), 'loss': draws.gauss(0, 1)})"),
     ]
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -50,11 +50,9 @@ def prepare(folder: Path) -> Path:
 
 def start(folder: Path, notebook: Path, name: str) -> subprocess.Popen[bytes]:
     """Start or resume the sweep of a name, with runs and reports of its own."""
-    place = folder / name
-    place.mkdir(exist_ok=True)
     file = folder / f"{name}.yaml"
     content = {"notebooks": str(notebook), "grid": {"a": list(range(1, RUNS // 2 + 1))}, "seeds": 2, "workers": 2}
-    file.write_text(yaml.safe_dump(content | {"params": {"place": str(place)}}))
+    file.write_text(yaml.safe_dump(content))
     env = {**os.environ, "REIDLAB_REPORTS": str(folder / f"reports-{name}")}
     log = (folder / f"{name}.log").open("ab")
     words = [sys.executable, "-m", "reidlab", "sweep", str(file), "--keep-failed"]
@@ -97,16 +95,16 @@ def left_behind(members: list[psutil.Process]) -> list[psutil.Process]:
     return running
 
 
-def rows(folder: Path, name: str) -> int:
-    """Count the rows that are kept."""
-    return len(list((folder / f"reports-{name}").glob("sweeps/*/rows/*.json")))
+def rows(folder: Path, name: str) -> dict[str, int]:
+    """Return the rows that are kept, and when each was written."""
+    return {file.name: file.stat().st_mtime_ns for file in (folder / f"reports-{name}").glob("sweeps/*/rows/*.json")}
 
 
 def table(folder: Path, name: str) -> pd.DataFrame:
-    """Return the table of a sweep without what is measured, and without what its own folder decides."""
+    """Return the table of a sweep without what is measured."""
     (file,) = (folder / f"reports-{name}").glob("sweeps/*/results.csv")
     frame = pd.read_csv(file, keep_default_na=False)
-    return frame.drop(columns=[*MEASURED, "place", "command", "digest"])
+    return frame.drop(columns=MEASURED)
 
 
 def campaign(folder: Path, kills: int, draws: random.Random) -> list[str]:
@@ -117,36 +115,39 @@ def campaign(folder: Path, kills: int, draws: random.Random) -> list[str]:
     calm = time.monotonic() - began
     print(f"undisturbed: {calm:.0f} s for {RUNS} runs", flush=True)
     command, done, counted = start(folder, notebook, "killed"), 0, Counter[str]()
+    kept: dict[str, int] = {}
     while done < kills:
         # a moment of the whole sweep, in the middle of whatever goes on then
         with contextlib.suppress(subprocess.TimeoutExpired):
             command.wait(draws.uniform(0.0, calm / 3))
-            if rows(folder, "killed") >= RUNS and command.returncode in (0, 1):
+            if len(rows(folder, "killed")) >= RUNS and command.returncode in (0, 1):
                 print("the sweep came to its end before the next kill: it begins anew", flush=True)
-                wrong += compare(folder)
-                subprocess.run(["rm", "-r", str(folder / "reports-killed"), str(folder / "killed")], check=True)
+                wrong += compare(folder, kept)
+                shutil.rmtree(folder / "reports-killed")
+                kept = {}
             command = start(folder, notebook, "killed")
             continue
         kind = KINDS[done % len(KINDS)] if done < len(KINDS) else draws.choice(KINDS)
+        kept |= rows(folder, "killed")
         members, done = kill(kind, command), done + 1
         counted[kind] += 1
-        print(f"kill {done}: {kind}, with {rows(folder, 'killed')} of {RUNS} rows kept", flush=True)
+        print(f"kill {done}: {kind}, with {len(kept)} of {RUNS} rows kept", flush=True)
         if kind != "worker":
             command.wait()
             wrong += [f"left behind after kill {done} ({kind}): {_words(each)}" for each in left_behind(members)]
             command = start(folder, notebook, "killed")
     command.wait()
     print(f"killed: {', '.join(f'{count} x {kind}' for kind, count in counted.items())}", flush=True)
-    return wrong + compare(folder)
+    return wrong + compare(folder, kept)
 
 
-def compare(folder: Path) -> list[str]:
-    """Return how the disturbed sweep differs from the other."""
+def compare(folder: Path, kept: dict[str, int]) -> list[str]:
+    """Return how the disturbed sweep differs from the other, and which kept rows were written again."""
     calm, killed = table(folder, "calm"), table(folder, "killed")
     wrong = [] if calm.equals(killed) else [f"the tables differ:\n{calm.compare(killed)}"]
-    print(
-        f"table: {killed['status'].value_counts().to_dict()}, {'the same' if not wrong else 'NOT the same'}", flush=True
-    )
+    now = rows(folder, "killed")
+    wrong += [f"run again though it was kept: {name}" for name, written in kept.items() if now.get(name) != written]
+    print(f"table: {killed['status'].value_counts().to_dict()}, {len(wrong)} complaints", flush=True)
     return wrong
 
 
