@@ -15,7 +15,7 @@ from reidlab.explorers.pictures import Picture
 from reidlab.explorers.rankings import Ranked, Rankings
 from reidlab.explorers.retrieval_views import Captions, RetrievalControls, hits, thumbnails_of, told
 from reidlab.explorers.strip import ORDERS, Queries, Strip
-from reidlab.explorers.uploads import Uploads, embedder_of, read_upload
+from reidlab.explorers.uploads import Uploads, check_size, embedder_of, read_upload
 from reidlab.retrieval.vectors import Embeddings
 
 if TYPE_CHECKING:
@@ -133,6 +133,16 @@ class RetrievalExplorer(Explorer):
         image = read_upload(name, content)
         ranked = self.rankings.of_vector(self._embed(image.pixels))
         self.state.subject = self._uploads.add(image, ranked)
+
+    @shown_errors
+    def refuse(self, name: str, size: int) -> None:
+        """Say of an image file that it is too large; the browser has kept it back."""
+        check_size(name, size)
+
+    @shown_errors
+    def unread(self, name: str, why: str) -> None:
+        """Say of an image file that the browser could not read it."""
+        raise UserError(f"{name!r} could not be read by the browser ({why}). Is it still there?")
 
     def ranked(self) -> Ranked:
         """Return the ranking that is shown, whole.

@@ -18,6 +18,7 @@ from reidlab.explorers.grid import item
 from reidlab.explorers.pictures import Thumbnails
 from reidlab.explorers.rankings import Ranked, Rankings
 from reidlab.explorers.strip import ORDERS
+from reidlab.explorers.uploader import Uploader
 from reidlab.explorers.uploads import LARGEST, Kept
 
 if TYPE_CHECKING:
@@ -77,12 +78,12 @@ class RetrievalControls:
         ignored = ipywidgets.Checkbox(description="show ignored", indent=False)
         self.back = _button("↩ Back", "Return to what was shown before", explorer.back)
         self.back.disabled = True
-        self.file = ipywidgets.FileUpload(accept="image/*", multiple=False, description="Own image")
-        self.file.disabled = explorer._embed is None
-        self.file.tooltip = f"One person, cut out; up to {LARGEST // 2**20} MiB"
-        if self.file.disabled:
-            self.file.tooltip = "Needs RetrievalExplorer(..., model=...)"
-        self.file.observe(self._uploaded, "value")
+        tooltip = f"One person, cut out; up to {LARGEST // 2**20} MiB"
+        self.file = Uploader(
+            explorer.upload, explorer.refuse, explorer.unread, limit=LARGEST, description="Own image", tooltip=tooltip
+        )
+        if explorer._embed is None:
+            self.file.disabled, self.file.tooltip = True, "Needs RetrievalExplorer(..., model=...)"
         for narrow, width in ((k, "250px"), (camera, "220px"), (rerank, "220px"), (ignored, "auto")):
             narrow.layout.width = width
         bound = [bind("k", k), bind("camera", camera), bind("rerank", rerank), bind("show_ignored", ignored)]
@@ -97,12 +98,6 @@ class RetrievalControls:
 
     def _jump(self, change: Any) -> None:
         self.explorer.go(f"q{change.new}")
-
-    def _uploaded(self, change: Any) -> None:
-        """Hand an uploaded file on, and let go of its bytes: the widget would keep them."""
-        files, self.file.value = change.new, ()
-        for file in files:
-            self.explorer.upload(str(file["name"]), bytes(file["content"]))
 
 
 def _button(text: str, tooltip: str, handler: Callable[[Any], Any]) -> ipywidgets.Button:

@@ -14,7 +14,7 @@ from reidlab.errors import UserError, shown
 from reidlab.explorers.pictures import Picture, jpeg_of
 from reidlab.explorers.rankings import Ranked
 
-__all__ = ["LARGEST", "Kept", "Upload", "Uploads", "embedder_of", "read_upload"]
+__all__ = ["LARGEST", "Kept", "Upload", "Uploads", "check_size", "embedder_of", "read_upload"]
 
 LARGEST = 8 * 2**20  # bytes: servers of notebooks cut connections that bring more than 10 MiB at once
 MOST = 8  # images that are kept
@@ -50,16 +50,25 @@ class Uploads(OrderedDict[str, Kept]):
         return key
 
 
+def check_size(name: str, size: int) -> None:
+    """Refuse a file of too many bytes.
+
+    Raises:
+        UserError: it has more than `LARGEST`.
+    """
+    if size > LARGEST:
+        raise UserError(
+            f"{name!r} has {size:,} bytes, and {LARGEST:,} are allowed. Make it smaller: one person, cut out."
+        )
+
+
 def read_upload(name: str, content: bytes) -> Upload:
     """Return the image of an uploaded file, upright by its EXIF tag.
 
     Raises:
         UserError: it is too large, or no image.
     """
-    if len(content) > LARGEST:
-        raise UserError(
-            f"{name!r} has {len(content):,} bytes, and {LARGEST:,} are allowed. Make it smaller: one person, cut out."
-        )
+    check_size(name, len(content))
     try:
         if not content:
             raise Bad("the file is empty")

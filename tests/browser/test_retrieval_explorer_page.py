@@ -150,6 +150,8 @@ def test_an_upload_is_ranked_and_a_bad_one_is_told(shared: Any) -> None:
     error = page.locator(f"{STATUS} .reid-error")
     error.wait_for()
     assert "'<i>text.txt' cannot be used" in error.text_content()
+    give({"name": "large.png", "mimeType": "image/png", "buffer": bytes(12 * 2**20)})
+    page.locator(f"{STATUS} .reid-error", has_text="'large.png' has 12,582,912 bytes").wait_for()
     page.click("button:has-text('Back')")
     told(page, "Query")
     assert not error.count()

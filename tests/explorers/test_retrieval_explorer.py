@@ -169,12 +169,34 @@ def test_a_bad_upload_is_told_and_nothing_changes(
     assert not explorer.error
 
 
-def test_the_upload_control_lets_go_of_the_bytes(explorer: RetrievalExplorer) -> None:
-    file = {"name": "a.png", "type": "image/png", "size": 9, "content": memoryview(png()), "last_modified": 0}
-    from datetime import UTC, datetime
+def test_what_the_upload_button_sends(explorer: RetrievalExplorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("REIDLAB_EXPLORER_ERRORS")
+    button = explorer.controls.file
+    assert button.limit == LARGEST < 10 * 2**20, "servers of notebooks cut connections beyond"
 
-    explorer.controls.file.value = (file | {"last_modified": datetime.now(UTC)},)
-    assert explorer.state.subject == "u1" and explorer.controls.file.value == ()
+    def sends(content: object, *buffers: bytes) -> None:
+        button._told(button, content, [memoryview(each) for each in buffers])
+
+    sends({"kind": "file", "name": "a.png"}, png())
+    assert explorer.state.subject == "u1" and not explorer.error
+    sends({"kind": "large", "name": "<i>.png", "size": 11_000_000})
+    assert "'<i>.png' has 11,000,000 bytes, and 8,388,608 are allowed" in explorer.error
+    assert "<i>" not in explorer.status.value and explorer.state.subject == "u1"
+    sends({"kind": "unread", "name": "b.png", "why": "NotFoundError"})
+    assert "'b.png' could not be read by the browser (NotFoundError)" in explorer.error
+    for nonsense in (
+        None,
+        [],
+        {"kind": "file"},
+        {"kind": "large", "name": "a", "size": "9"},
+        {"kind": "file", "name": 3},
+    ):
+        sends(nonsense)
+    sends({"kind": "file", "name": "a.png"})
+    assert explorer.state.subject == "u1" and len(explorer.errors) == 2
+    explorer.close()
+    sends({"kind": "file", "name": "a.png"}, png())
+    assert explorer.state.subject == "u1"
 
 
 def test_uploads_stand_upright() -> None:
