@@ -18,13 +18,12 @@ from torch import Tensor, nn
 from reidlab.data.transforms import Preprocess
 from reidlab.errors import UserError
 from reidlab.models.engines.open_vino import without_telemetry
-from reidlab.models.graph_input import GraphInput, beside, understood
+from reidlab.models.graph_input import GRAPH_FILES, GraphInput, beside, understood
 from reidlab.models.weights.load import file_digest
 from reidlab.paths import exists, find
 
 __all__ = ["GRAPH_FILES", "GraphModel", "graph_digest", "is_graph_file", "load_graph"]
 
-GRAPH_FILES = (".onnx", ".xml")
 _CHUNK = 8  # images at once, as the engine openvino has them
 
 

@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from reidlab.documents import as_mapping, read_yaml
 from reidlab.errors import UserError, nearest, shown
 
-__all__ = ["GraphInput", "beside", "understood"]
+__all__ = ["GRAPH_FILES", "GraphInput", "beside", "understood"]
 
+GRAPH_FILES = (".onnx", ".xml")
 _EXAMPLE = "channels: bgr, range: 255 for a network that was trained on pixels as OpenCV reads them"
 _Three = tuple[float, float, float]
 _Positive = Annotated[float, Field(gt=0)]

@@ -20,6 +20,7 @@ from reidlab.documents import read_json
 from reidlab.errors import UserError, shown
 from reidlab.models.backbones import WEIGHT_FILES
 from reidlab.models.build import build, without_weights
+from reidlab.models.graph_input import GRAPH_FILES
 from reidlab.models.weights.load import check_exactly, file_digest, load_exactly, read_weights
 from reidlab.models.weights.writing import check_room, save_weights, write_json, writing
 from reidlab.paths import exists, find
@@ -125,6 +126,11 @@ def saved_model(given: str, what: str = "start") -> Path:
         raise UserError(
             f"{what}={given!r} is a file of weights; name a training run or the folder of a saved model. Published "
             "weights are the `weights` of a recipe's model."
+        )
+    if path.suffix in GRAPH_FILES and not folder:
+        raise UserError(
+            f"{what}={given!r} is the file of a network that cannot be trained: it can teach (`teachers` of a recipe) "
+            "and be scored (`model` of notebook 04)."
         )
     if not folder:
         path = _training_folder(find_run(given), f"{what}={given!r}")

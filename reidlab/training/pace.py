@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from reidlab.devices import ComputePlan
 from reidlab.errors import UserError
-from reidlab.training.distill import Lesson
+from reidlab.training.distill import EMA, Lesson
 from reidlab.training.engine import Learner
 from reidlab.training.loss_options import complete_terms, give_class_counts
 from reidlab.training.objective import Objective
@@ -84,7 +84,8 @@ def training_pace(
         runs: that count.
     """
     plain = recipe.model_copy(update={"compile": False, "accumulate": 1, "freeze": None})
-    objective = Objective(complete_terms(recipe.losses, model, num_classes, _TEACHER_DIM))
+    width = int(model.dim) if EMA in recipe.teachers else _TEACHER_DIM  # type: ignore[arg-type]
+    objective = Objective(complete_terms(recipe.losses, model, num_classes, width))
     batch = compute.place(images[: len(images) // 3 * 3] if objective.needs_triplets else images)
     identities = torch.arange(len(batch)) // 4
     if objective.needs_triplets:
@@ -97,6 +98,6 @@ def training_pace(
     learner.begin_epoch(0)
     # teachers speak before a training, not in a step: any words do here
     generator = torch.Generator().manual_seed(0)
-    said = (torch.randn(len(batch), width, generator=generator) for width in (_TEACHER_DIM, num_classes))
+    said = (torch.randn(len(batch), size, generator=generator) for size in (width, num_classes))
     lesson = Lesson(*(compute.place(each) for each in said))
     return pace_of(lambda: learner.step(batch, labels, 0.0, (), lesson), len(batch), compute, runs=runs)

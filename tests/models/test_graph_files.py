@@ -18,6 +18,7 @@ from reidlab.export import export_onnx
 from reidlab.models import build, count_macs
 from reidlab.models.graph_files import graph_digest, is_graph_file, load_graph
 from reidlab.models.graph_input import GraphInput
+from reidlab.models.saved import saved_model
 from reidlab.stages.models import model_from
 from reidlab.stages.training import describe_model
 from reidlab.training.teachers import find_teacher, teacher_digests
@@ -189,6 +190,12 @@ def test_the_digest_covers_weights_and_what_is_said(tmp_path: Path) -> None:
     weights = path.with_suffix(".bin")
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
     assert len({first, second, graph_digest(path)}) == 3
+
+
+def test_a_file_is_no_beginning_of_a_training(tmp_path: Path) -> None:
+    path = write(tmp_path / "means.xml", means)
+    with pytest.raises(UserError, match=r"start=.*means\.xml' is the file of a network that cannot be trained"):
+        saved_model(str(path))
 
 
 def test_the_input_is_frozen() -> None:
