@@ -149,7 +149,7 @@ class RunComparer(Explorer):
         self._show_strip()
         aps = (self.duel.first, self.duel.second)
         for name, ap, rankings, head, grid in zip(self.names, aps, self.rankings, self.heads, self.grids):
-            head.value = f"<b>{escape(printable(name))}</b>" + (f": AP {ap[query]:.1%}" if query >= 0 else "")
+            head.value = f"<strong>{escape(printable(name))}</strong>" + (f": AP {ap[query]:.1%}" if query >= 0 else "")
             grid.show(listed(rankings, self.tables, query, self.state.k) if query >= 0 else [])
         self.tell(self.summary())
 

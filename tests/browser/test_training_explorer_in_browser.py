@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from explorer_pages import looked_at
 from served import ROOT
 
 Opening = Callable[..., Any]
@@ -31,8 +32,7 @@ def test_a_running_training_is_followed_until_nobody_wants_it(voila: Opening) ->
     page.locator(TABLE, has_text="9 of 30").wait_for()  # within seconds, without another click
     page.wait_for_function("([where, before]) => document.querySelector(where).src !== before", arg=[PICTURES, before])
     page.click("label:has-text('follow new epochs')")
-    assert seen.widest() <= 800
-    seen.shot("trainings-dark")
+    looked_at(seen, "trainings-dark")
 
 
 def test_runs_and_curves_are_chosen(voila: Opening) -> None:
@@ -51,7 +51,7 @@ def test_runs_and_curves_are_chosen(voila: Opening) -> None:
     page.wait_for_function(
         "where => [...document.querySelectorAll(where)].every(e => e.naturalWidth > 100)", arg=PICTURES
     )
-    seen.shot("trainings")
+    looked_at(seen, "trainings")
 
 
 @pytest.mark.slow
