@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from reidlab.explain.deletion import Curves, deletion_insertion
     from reidlab.explain.maps import AttentionMaps, attention_maps, build_method, methods_of
     from reidlab.explain.pairs import LocationVectors, PairMap, location_vectors, pair_map
+    from reidlab.explain.routing import Told, gate_information, gates_by
     from reidlab.explain.spatial import Layer, default_layer, layers
 
 _HOMES = {
@@ -23,11 +24,14 @@ _HOMES = {
     "Layer": "spatial",
     "LocationVectors": "pairs",
     "PairMap": "pairs",
+    "Told": "routing",
     "attention_maps": "maps",
     "baseline_maps": "baselines",
     "build_method": "maps",
     "default_layer": "spatial",
     "deletion_insertion": "deletion",
+    "gate_information": "routing",
+    "gates_by": "routing",
     "layers": "spatial",
     "location_vectors": "pairs",
     "methods_of": "maps",
@@ -42,11 +46,14 @@ __all__ = [
     "Layer",
     "LocationVectors",
     "PairMap",
+    "Told",
     "attention_maps",
     "baseline_maps",
     "build_method",
     "default_layer",
     "deletion_insertion",
+    "gate_information",
+    "gates_by",
     "layers",
     "location_vectors",
     "methods_of",

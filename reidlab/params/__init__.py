@@ -24,6 +24,8 @@ __all__ = [
     "CrossDomain",
     "DataParams",
     "DataPrep",
+    "Distillation",
+    "Experts",
     "Explorer",
     "Losses",
     "ModelZoo",
@@ -219,6 +221,40 @@ class Augmentations(NotebookParams):
     )
 
 
+class Experts(DataParams):
+    """14: a mixture of experts against each of its experts alone."""
+
+    notebook: ClassVar[str] = "14_experts"
+    recipe: str = Field("experts_demo", min_length=1, description="recipe of model experts, or a YAML file")
+    experts: list[str] = Field(
+        ["test_efficientnet", "test_resnet"], description="the experts; any of `reidlab backbones`, or of timm"
+    )
+    balances: list[float] = Field(
+        [0.1, 0.0], min_length=1, description="weights of the load balance, a mixture each; 0 has none"
+    )
+    top_k: list[int] = Field([1], description="experts that count for an image, a mixture each beside that of all")
+    epochs: int = Field(7, ge=1, le=10_000, description="epochs of each training")
+    device: Device = Field("auto", description="where to compute; auto: cuda, then mps, then cpu")
+
+
+class Distillation(DataParams):
+    """15: one student, untaught and taught by a teacher in several ways."""
+
+    notebook: ClassVar[str] = "15_distillation"
+    teacher: str = Field(
+        "kd_demo_teacher", min_length=1, description="a recipe, trained first; or small, a run, model folder or file"
+    )
+    recipe: str = Field("kd_demo", min_length=1, description="the student's recipe, or a YAML file")
+    ways: dict[str, float] = Field(
+        {"logits": 0.3, "relational": 30.0, "feature": 3.0, "self": 3.0},
+        min_length=1,
+        description="how the student learns (logits, relational, feature, self), with the weight of that term",
+    )
+    epochs: int = Field(7, ge=1, le=10_000, description="epochs of each student")
+    teacher_epochs: int = Field(10, ge=1, le=10_000, description="epochs of the teacher, where it is a recipe")
+    device: Device = Field("auto", description="where to compute; auto: cuda, then mps, then cpu")
+
+
 class Robustness(DataParams):
     """16: scores on corrupted images, by corruption and severity."""
 
@@ -283,6 +319,8 @@ MODELS: tuple[type[NotebookParams], ...] = (
     ModelZoo,
     Losses,
     Augmentations,
+    Experts,
+    Distillation,
     Robustness,
     CrossDomain,
     Explorer,

@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     from reidlab.plots.augmentations import augmentation_figure
     from reidlab.plots.autoencoders import activity_histogram, decoded_figure, difference_figure, term_curves
     from reidlab.plots.breakdown import camera_matrix, confused_identities, suspicious_labels
+    from reidlab.plots.distillation import cosine_agreement
     from reidlab.plots.domains import domain_heatmaps
     from reidlab.plots.embedding_maps import embedding_map
     from reidlab.plots.findings import findings_sheet
+    from reidlab.plots.gates import gate_bars, gate_map
     from reidlab.plots.robustness import corruption_figure, robustness_figure
     from reidlab.plots.verification import reliability, roc_curve
 
@@ -41,12 +43,15 @@ _HOMES = {
     "camera_matrix": "breakdown",
     "confused_identities": "breakdown",
     "corruption_figure": "robustness",
+    "cosine_agreement": "distillation",
     "decoded_figure": "autoencoders",
     "deletion_curves": "attention_measures",
     "difference_figure": "autoencoders",
     "domain_heatmaps": "domains",
     "embedding_map": "embedding_maps",
     "findings_sheet": "findings",
+    "gate_bars": "gates",
+    "gate_map": "gates",
     "pair_figure": "attention",
     "reliability": "verification",
     "robustness_figure": "robustness",
@@ -67,6 +72,7 @@ __all__ = [
     "confused_identities",
     "contact_sheet",
     "corruption_figure",
+    "cosine_agreement",
     "cost_chart",
     "decoded_figure",
     "deletion_curves",
@@ -77,6 +83,8 @@ __all__ = [
     "domain_heatmaps",
     "embedding_map",
     "findings_sheet",
+    "gate_bars",
+    "gate_map",
     "history_table",
     "identity_camera_map",
     "image_sizes",

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from reidlab.stages.chosen import Choice, choose_model, evaluation_line
     from reidlab.stages.data import audit_of, data_stage
     from reidlab.stages.data_run import DataRun
+    from reidlab.stages.distillation import distillation_for
     from reidlab.stages.domains import cross_domain, domain_of
     from reidlab.stages.evaluation import evaluation_stage
+    from reidlab.stages.experts import experts_for
     from reidlab.stages.floor import histogram_floor, over_floor
     from reidlab.stages.histogram import histogram_source
     from reidlab.stages.models import ModelSource, model_from, model_from_run
@@ -72,6 +74,7 @@ _HOMES = {
     "cross_domain_for": "trials",
     "data_for": "notebooks",
     "data_stage": "data",
+    "distillation_for": "distillation",
     "domain_of": "domains",
     "domain_table": "trials",
     "drop_table": "trials",
@@ -79,6 +82,7 @@ _HOMES = {
     "evaluate_for": "notebooks",
     "evaluation_line": "chosen",
     "evaluation_stage": "evaluation",
+    "experts_for": "experts",
     "histogram_floor": "floor",
     "histogram_source": "histogram",
     "history_of": "notebooks",
@@ -127,6 +131,7 @@ __all__ = [
     "cross_domain_for",
     "data_for",
     "data_stage",
+    "distillation_for",
     "domain_of",
     "domain_table",
     "drop_table",
@@ -134,6 +139,7 @@ __all__ = [
     "evaluate_for",
     "evaluation_line",
     "evaluation_stage",
+    "experts_for",
     "histogram_floor",
     "histogram_source",
     "history_of",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -117,6 +118,27 @@ class Compared:
                 | {"p": "–" if first else f"{row['p']:.2g}"}
                 | {"more than chance": "–" if first else "no" if row["noise"] else "yes"}
                 | {"parameters": f"{row['parameters']:,}", "multiply-adds (M)": f"{row['macs'] / 1e6:,.1f}"}
+            )
+        return pd.DataFrame(rows).set_index("model")
+
+    def against_each(self, labels: Sequence[str], *, seed: int = 0) -> pd.DataFrame:
+        """Compare the mAP of every other model with that of each of `labels`, for readers.
+
+        Args:
+            labels: of models.
+            seed: of intervals and tests.
+
+        Returns:
+            A row for each pair; p is multiplied by the number of rows (Bonferroni).
+        """
+        others = [variant for variant in self.variants if variant.label not in labels]
+        rows, comparisons = [], len(others) * len(labels)
+        for variant, label in product(others, labels):
+            found = _against(self[label], variant, comparisons, seed)
+            change = span_text(found["difference"], found["difference_low"], found["difference_high"], "+")
+            rows.append(
+                {"model": variant.label, "against": label, "mAP (points)": change, "p": f"{found['p']:.2g}"}
+                | {"more than chance": "no" if found["noise"] else "yes"}
             )
         return pd.DataFrame(rows).set_index("model")
 

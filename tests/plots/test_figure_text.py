@@ -212,9 +212,18 @@ def removal(name: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["method", "kind", "share", "similarity"])
 
 
+def pairs_of_cosines() -> SimpleNamespace:
+    said = np.linspace(-1, 1, 8)
+    return SimpleNamespace(teacher=said, student=said**3, same=said > 0.2)
+
+
 def pair_of_maps(name: str) -> Figure:
     parts = (np.array([[0.1, -0.2], [0.3, 0.1]]), np.array([[0.1, 0.2]]))
     return plots.pair_figure([parts], people(1), people(1), [0.3], ["wrong"], [name], title=name)
+
+
+def mean_gates(name: str) -> pd.DataFrame:
+    return pd.DataFrame({name: [0.2, 0.9], f"{name} too": [0.8, 0.1]}, index=[name, f"{name}2"])
 
 
 FIGURES: dict[str, Callable[[str], Any]] = {
@@ -228,11 +237,14 @@ FIGURES: dict[str, Callable[[str], Any]] = {
         confused(name), query_images=people(2), gallery_images=people(2)
     ),
     "corruption_figure": lambda name: plots.corruption_figure(people(1), ["fog"]),  # no name of a user is in it
+    "cosine_agreement": lambda name: plots.cosine_agreement({name: pairs_of_cosines()}),
     "decoded_figure": lambda name: plots.decoded_figure({name: people(2)}, [name, name], title=name),
     "deletion_curves": lambda name: plots.deletion_curves(removal(name)),
     "difference_figure": lambda name: plots.difference_figure(against_plain(name), against=name),
     "domain_heatmaps": lambda name: plots.domain_heatmaps(across_domains(name)),
     "embedding_map": mapped,
+    "gate_bars": lambda name: plots.gate_bars({name: mean_gates(name)}, of=name or "camera"),
+    "gate_map": lambda name: plots.gate_map(mean_gates(name), of=name),
     "pair_figure": pair_of_maps,
     "reliability": lambda name: plots.reliability(reliabilities(name)),
     "robustness_figure": lambda name: plots.robustness_figure(on_corrupted(name)),

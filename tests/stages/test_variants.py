@@ -87,6 +87,19 @@ def test_each_is_compared_with_the_first_of_its_group(stood_in: Any) -> None:
     assert alone.loc[1, "p"] == pytest.approx(scores.loc[1, "p"] / 2), "a single comparison"
 
 
+def test_against_each_of_several(stood_in: Any) -> None:
+    found = stages.compare_variants(stood_in.data, planned())
+    table = found.against_each(["short, 0", "short, 1"])
+    assert list(table.index) == ["long, 0"] * 2 + ["long, 1"] * 2
+    assert list(table["against"]) == ["short, 0", "short, 1"] * 2
+    for (label, row), comparisons in zip(table.iterrows(), [4] * 4):
+        a, b = found[row["against"]].result, found[str(label)].result
+        by_hand: Any = compare_results(a, b).frame.set_index("measure").loc["mAP"]
+        assert row["p"] == f"{min(1, comparisons * by_hand['p']):.2g}"
+        assert row["mAP (points)"].startswith(f"{100 * (b.mean_ap - a.mean_ap):+.1f} (")
+        assert row["more than chance"] == "yes"
+
+
 def test_what_readers_see(stood_in: Any) -> None:
     found = stages.compare_variants(stood_in.data, planned(), against="the short one")
     assert list(found.differences()["label"]) == ["long, 0", "long, 1"]

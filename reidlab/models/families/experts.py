@@ -39,7 +39,8 @@ class Experts(nn.Module):
         last_stride: stride of the last stage, where a backbone has one.
         pooling: what makes a vector of each expert's last maps.
         common_dim: width that all experts are projected to.
-        gate: "all" looks at the projections of all experts, "first" at that of the first alone, as published.
+        gate: "all" looks at the projections of all experts, each normalised (without it the gate saturates within a few
+            steps, whatever the load balance says), "first" at that of the first alone as it is, as published.
         top_k: experts that count for an image, the others having a gate of 0; 0 for all. All are computed in any case.
         neck: between ranking losses and classifier.
         classifier: softmax layer, with its margin.
@@ -110,7 +111,8 @@ class Experts(nn.Module):
             projection(pooling(expert(self._as_expert_wants(images, number))).flatten(1))
             for number, (expert, pooling, projection) in enumerate(zip(self.experts, self.poolings, self.projections))
         ]
-        seen = torch.cat(projected, 1) if self.gate.in_features > projected[0].shape[1] else projected[0]
+        every = self.gate.in_features > projected[0].shape[1]
+        seen = torch.cat([F.layer_norm(each, each.shape[1:]) for each in projected], 1) if every else projected[0]
         gates = self.gate(seen).float().softmax(1)
         if self.top_k:
             kept = gates.topk(self.top_k, dim=1)

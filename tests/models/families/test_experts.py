@@ -44,7 +44,11 @@ def test_the_feature_is_the_mixture_by_hand() -> None:
         projection(pooling(expert(images)).flatten(1))  # both want the same normalisation
         for expert, pooling, projection in zip(model.experts, model.poolings, model.projections)
     ]
-    gates = model.gate(torch.cat(projected, 1)).softmax(1)
+    seen = [
+        (each - each.mean(1, keepdim=True)) / (each.var(1, keepdim=True, correction=0) + 1e-5).sqrt()
+        for each in projected
+    ]
+    gates = model.gate(torch.cat(seen, 1)).softmax(1)
     expected = gates[:, :1] * projected[0] + gates[:, 1:] * projected[1]
     torch.testing.assert_close(output.before, expected, rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(output.gates, gates, rtol=1e-3, atol=1e-4)
@@ -107,3 +111,14 @@ def test_gradients_reach_every_expert() -> None:
 def test_impossible_options(options: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):
         small(**options)
+
+
+def test_no_expert_drowns_the_gate() -> None:
+    """Features a thousand times as large leave the gate open: it sees them normalised."""
+    model = small().eval()
+    images = torch.randn(4, 3, 64, 32)
+    before = model.gates(images)
+    with torch.no_grad():
+        for parameter in model.projections[0].parameters():
+            parameter.mul_(1000)
+    torch.testing.assert_close(model.gates(images), before, rtol=1e-3, atol=1e-4)
