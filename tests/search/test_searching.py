@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from drawn import XSS, Colours, draw
+from PIL import Image
 
 from reidlab.errors import UserError
 from reidlab.retrieval import embed, rerank
@@ -71,8 +72,13 @@ def test_a_folder_of_all_kinds_is_accounted_for(tmp_path: Path) -> None:
     draw(tmp_path / "g" / XSS, 2)
     (tmp_path / "g" / "broken.jpg").write_bytes(good.read_bytes()[:50])
     (tmp_path / "g" / "notes.txt").write_text("text")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # what shows it turns it by 270 degrees, which makes it upright again
+    Image.open(good).transpose(Image.Transpose.ROTATE_90).save(tmp_path / "g" / "turned.png", exif=exif)
     query = draw(tmp_path / "q.png", 1, 5)
     found = run(query, tmp_path / "g")
+    similarity = {Path(hit.file).name: hit.similarity for hit in found.hits.itertuples()}
+    assert similarity["turned.png"] == pytest.approx(similarity["good.png"], abs=1e-6)
     accounted = [*found.hits["file"], *found.skipped["file"]]
     assert sorted(accounted) == sorted(str(path) for path in (tmp_path / "g").iterdir())
     assert set(found.skipped["side"]) == {"gallery"}
