@@ -153,8 +153,8 @@ def _permuted(change: Floats, group: npt.NDArray[np.int64], draws: int, seed: in
 
 def _told(row: Mapping[Any, Any], names: tuple[str, str]) -> str:
     points, low, high = (100 * row[name] for name in ("difference", "low", "high"))
-    way = "above" if points >= 0 else "below"
-    where = f"{row['measure']} of {names[1]} is {abs(points):.2f} points {way} {names[0]}"
+    way = f"{abs(points):.2f} points {'above' if points > 0 else 'below'}" if round(points, 2) else "that of"
+    where = f"{row['measure']} of {names[1]} is {way} {names[0]}"
     chance = "noise" if row["noise"] else "more than chance"
     return f"{where} ({low:+.2f} to {high:+.2f}, p {row['p']:.2g}): {chance}"
 

@@ -105,6 +105,7 @@ def test_nothing_differs() -> None:
     found = compare_results(a, a, draws=100)
     assert found.to_frame()["p"].tolist() == [1, 1, 1] and found.to_frame()["noise"].all()
     assert found.to_frame()[["difference", "low", "high"]].to_numpy().tolist() == [[0, 0, 0]] * 3
+    assert "mAP of b is that of a (+0.00 to +0.00, p 1): noise" in found.sentence()
 
 
 def test_shown_and_seeded() -> None:
