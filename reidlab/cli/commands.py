@@ -1,16 +1,17 @@
 """The `reidlab` command: a thin face over the package's functions.
 
-Exit codes: 0 fine; 1 a notebook failed, `doctor` found something broken, or the machine refused (disk, memory, open
-files); 2 something given cannot be used. Both are said in one message; REIDLAB_TRACEBACK=1 adds the traceback. Whatever
-is heavy is imported inside its command.
+Exit codes: 0 fine; 1 a notebook or a run of a sweep failed, `doctor` found something broken, or the machine refused
+(disk, memory, open files); 2 something given cannot be used; 130 Ctrl-C. What failed is said in one message;
+REIDLAB_TRACEBACK=1 adds the traceback. Whatever is heavy is imported inside its command.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -20,14 +21,12 @@ from reidlab.cli.explore import explore
 from reidlab.cli.notebooks import run
 from reidlab.cli.runs import runs_app
 from reidlab.cli.search import compare, search
+from reidlab.cli.status import status
 from reidlab.cli.sweeps import sweep
 from reidlab.errors import UserError
 from reidlab.failures import explained, print_anything, wants_traceback
 from reidlab.listings.registered import KINDS
 from reidlab.workbook.frugal import forgo
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["app", "main"]
 
@@ -38,7 +37,7 @@ app = typer.Typer(
 )
 app.add_typer(runs_app, name="runs")
 app.add_typer(data_app, name="data")
-for _command in (run, sweep, explore, search, compare):
+for _command in (run, sweep, status, explore, search, compare):
     app.command()(_command)
 
 
@@ -82,11 +81,15 @@ def _every_command(
 def report(
     notebooks: Annotated[list[str] | None, typer.Argument(help="Executed notebooks: number, name or path.")] = None,
     code: Annotated[bool, typer.Option("--code", help="Show the code as well.")] = False,
+    json: Json = False,
 ) -> None:
     """Turn executed notebooks into self-contained HTML pages with an index."""
     from reidlab.workbook.report import find_executed, write_pages
 
     built = write_pages(find_executed(notebooks or []), code=code)
+    if json:
+        as_json({"index": str(built.index), "pages": built.written, "skipped": list(built.skipped)})
+        return
     for line in built.skipped:
         print(f"reidlab: {line}", file=sys.stderr)
     print(f"{built.written} page{'s' if built.written > 1 else ''} and the index: {short(built.index)}")
@@ -134,6 +137,7 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
     check_images: Annotated[int, typer.Option(min=0, help="Real images to compare on, besides noise.")] = 64,
     tolerance: Annotated[float, typer.Option(min=0, help="Largest difference from torch.")] = 1e-4,
+    json: Json = False,
 ) -> None:
     """Write a model as ONNX, pre-processing included, and check it against torch with onnxruntime."""
     from reidlab.workbook.export import export_model
@@ -147,6 +151,9 @@ def export(
         tolerance=tolerance,
         force=force,
     )
+    if json:
+        as_json({**asdict(report), "dataset": dataset})
+        return
     print(f"written: {short(report.path)}\n{report}" + (f"\nreal images: {dataset}" if dataset else ""))
 
 

@@ -66,12 +66,16 @@ def data_group(
     root: Annotated[str, typer.Option(help="The data set's folder, where it is not the usual one.")] = "",
     val_share: Annotated[float, typer.Option(help="Share of training identities held out.")] = 0.2,
     seed: Annotated[int, typer.Option(help="Seed of that split.")] = 0,
+    json: Json = False,
 ) -> None:
     """Make one folder per identity with hard links, split as in notebook 01; no source file is touched."""
     from reidlab.data.copies import group_copies
     from reidlab.stages.data import data_stage
 
     made = group_copies(data_stage(name, root, val_share=val_share, seed=seed).table, folder)
+    if json:
+        as_json({"folder": str(folder), "images": len(made)})
+        return
     typer.echo(f"{len(made):,} images in {folder}")
 
 

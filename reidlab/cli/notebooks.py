@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -57,8 +58,6 @@ def run(
     if show:
         _show_parameters(models, json)
         return
-    if json:
-        raise UserError("--json is for lists: `reidlab run --json`, `reidlab run 03 --params --json`.")
     if output is not None and len(paths) > 1:
         raise UserError("--output is for one notebook; use --label for several.")
     parts = shares({**read_file(file), **read_pairs(param or [])}, models)
@@ -68,6 +67,7 @@ def run(
     failed = False
     options: dict[str, Any] = {"kernel": kernel, "timeout": timeout, "cell_timeout": cell_timeout}
     options |= {"label": label, "output": output, "progress": True, "bar": sys.stderr.isatty()}
+    outcomes = []
     for path, given in zip(paths, parts):
         began = time.time()
         try:
@@ -75,10 +75,14 @@ def run(
         except KeyboardInterrupt:
             print(f"\n{stopped(path.stem, began)}", file=sys.stderr, flush=True)
             raise typer.Exit(130) from None
-        _tell(outcome)
+        outcomes.append(outcome)
+        if not json:
+            _tell(outcome)
         failed = failed or not outcome.ok
         if failed and not keep_going:
             break
+    if json:
+        as_json([_facts(outcome) for outcome in outcomes])
     raise typer.Exit(int(failed))
 
 
@@ -93,8 +97,18 @@ def _show_parameters(models: Sequence[Any], json: bool) -> None:
         table(f"Parameters of {model.notebook}", ["name", "type", "default", "allowed", "meaning"], rows)
 
 
+def _facts(outcome: Outcome) -> dict[str, Any]:
+    """Return how a notebook ended and its key figures, as plain data."""
+    from reidlab.workbook.cells import read_notebook, result_of
+
+    there = outcome.output.is_file()
+    result = result_of(read_notebook(outcome.output)).get("metrics", {}) if there else {}
+    facts = {**asdict(outcome), "notebook": outcome.notebook.stem, "output": str(outcome.output) if there else None}
+    return {**facts, "result": result}
+
+
 def _tell(outcome: Outcome) -> None:
-    """Return how a notebook ended; of a failure the cell, the error and where the partial notebook is."""
+    """Print how a notebook ended; of a failure the cell, the error and where the partial notebook is."""
     name, where = outcome.notebook.stem, short(outcome.output)
     if outcome.failure is None:
         print(f"{name}: {outcome.status} in {outcome.seconds:.1f} s -> {where}", flush=True)

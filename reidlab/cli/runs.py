@@ -83,13 +83,19 @@ def _facts(item: Run) -> dict[str, Any]:
 @runs_app.command("rm")
 def runs_rm(
     selectors: Annotated[list[str], typer.Argument(help="stage/name-digest, name-digest, or a digest.")],
+    json: Json = False,
 ) -> None:
     """Remove runs; they are made again when needed."""
     from reidlab import store
 
+    names = []
     for item in [store.find_run(selector) for selector in selectors]:  # none is removed if one is unknown
-        store.remove_run(f"{item.stage}/{item.path.name}")
-        print(f"removed {item.stage}/{item.path.name}")
+        names.append(f"{item.stage}/{item.path.name}")
+        store.remove_run(names[-1])
+        if not json:
+            print(f"removed {names[-1]}")
+    if json:
+        as_json(names)
 
 
 @runs_app.command("gc")
@@ -99,11 +105,15 @@ def runs_gc(
     inputs: Annotated[bool, typer.Option("--inputs", help="Also stale runs that a current run was made from.")] = False,
     unfinished: Annotated[bool, typer.Option("--unfinished", help="Also stopped trainings that could go on.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be removed.")] = False,
+    json: Json = False,
 ) -> None:
     """Remove unfinished work (interrupted trainings too) and, with --stale, runs that nothing will find again."""
     from reidlab import store
 
     gone = store.gc(older_than=older_than, stale=stale, inputs=inputs, unfinished=unfinished, dry_run=dry_run)
+    if json:
+        as_json([{**item._asdict(), "path": f"{item.path.parent.name}/{item.path.name}"} for item in gone])
+        return
     for path, reason, megabytes in gone:
         print(f"{'would remove' if dry_run else 'removed'} {path.parent.name}/{path.name}: {reason}, {megabytes:g} MB")
     print(f"{sum(item.megabytes for item in gone):g} MB in {len(gone)} folders")

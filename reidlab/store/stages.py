@@ -119,7 +119,7 @@ def _begin(work: Path, resumable: bool) -> dict[str, Any]:
     provenance.reset_peak_memory()
     now = time.time()
     # what runs is what was there at the beginning: an hour later somebody may have committed
-    progress: dict[str, Any] = {"seconds": 0.0, "started": now, "began": now, "attempts": 1}
+    progress: dict[str, Any] = {"seconds": 0.0, "started": now, "began": now, "attempts": 1, "pid": os.getpid()}
     progress |= {"git": provenance.git_state(), "machine": provenance.machine(), "versions": provenance.versions()}
     if work.exists() and not resumable:
         shutil.rmtree(work)

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,21 +18,20 @@ from reidlab.errors import UserError
 from reidlab.retrieval.cluster import workers_of
 from reidlab.retrieval.ranking import n_threads
 from reidlab.space import check_space
+from reidlab.sweeps.loop import GRACE, Sweeping
 from reidlab.sweeps.planning import Plan, Planned
-from reidlab.sweeps.progress import State, View, view_of
+from reidlab.sweeps.progress import State, view_of
 from reidlab.sweeps.rows import Row, finished_rows, keep_row, read_row, row_file, sweeps_root
-from reidlab.sweeps.table import SweepTable, write_table
-from reidlab.sweeps.task import Job, carry_out, sight
+from reidlab.sweeps.table import SweepTable, list_sweeps, read_sweep, write_table
+from reidlab.sweeps.task import sight
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Client
 
-__all__ = ["default_workers", "folder_of", "run_sweep"]
+__all__ = ["default_workers", "folder_of", "run_sweep", "running_sweeps"]
 
 USUAL_MEMORY = 2 * 10**9  # bytes that a run without a limit is thought to need: torch, a small model and its batches
-_LOOK = 0.2  # seconds between two looks at what has ended
-_WRITE = 5.0  # seconds between two tables while runs go on
-_GRACE = 10.0  # seconds that kernels have to end
+LOCK = ".lock"
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
@@ -90,8 +88,34 @@ def run_sweep(
             state = State(len(plan.runs), len(plan.runs) - len(open_runs), most or len(open_runs))
             with _cluster(scheduler, most or 1) as client, view_of(view) as shown:
                 _check_workers(client, folder)
-                _Sweeping(client, plan, folder, state, shown, most).run(open_runs)
+                Sweeping(client, plan, folder, state, shown, most).run(open_runs)
         return write_table(plan, folder)
+
+
+def running_sweeps() -> list[dict[str, Any]]:
+    """Return the sweeps that are being run: sweep (name-digest), runs, ended and failed; the latest last."""
+    found = []
+    for folder in list_sweeps():
+        if _is_locked(folder):
+            table = read_sweep(folder)
+            rows = [read_row(row_file(folder, digest)) for digest in table.frame["digest"]]
+            ended = [row for row in rows if row is not None]
+            failed = sum(not row.ok for row in ended)
+            found.append({"sweep": folder.name, "runs": len(rows), "ended": len(ended), "failed": failed})
+    return found
+
+
+def _is_locked(folder: Path) -> bool:
+    """Return whether a process holds the lock of a sweep; the system frees it when that process dies."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / LOCK, thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    lock.release()
+    return False
 
 
 @contextmanager
@@ -100,7 +124,7 @@ def _alone(folder: Path, plan: Plan) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     (folder / "rows").mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock", thread_local=False)
+    lock = FileLock(folder / LOCK, thread_local=False)
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -147,7 +171,7 @@ def _cluster(scheduler: str, workers: int) -> Iterator[Client]:
             finally:
                 started |= set(psutil.Process().children(recursive=True)) if not scheduler else set()
     finally:
-        _, left = psutil.wait_procs([each for each in started if _is_ours(each)], timeout=_GRACE)
+        _, left = psutil.wait_procs([each for each in started if _is_ours(each)], timeout=GRACE)
         for each in left:
             each.kill()
 
@@ -172,82 +196,3 @@ def _check_workers(client: Client, folder: Path) -> None:
                 f"the Dask worker {place} does not see {folder}: put the folder of reports on a disk that all machines "
                 "share (REIDLAB_REPORTS)."
             )
-
-
-class _Sweeping:
-    """The loop that keeps every worker busy and notes what has ended."""
-
-    def __init__(self, client: Client, plan: Plan, folder: Path, state: State, view: View, most: int | None) -> None:
-        self.client, self.plan, self.folder, self.state, self.view, self.most = client, plan, folder, state, view, most
-        self.flying: dict[Planned, Future] = {}
-        self.since, self.written = time.time(), time.monotonic()
-
-    def run(self, runs: Sequence[Planned]) -> None:
-        """Carry all runs out.
-
-        Raises:
-            UserError: the scheduler was lost.
-        """
-        waiting = list(reversed(runs))
-        try:
-            while waiting or self.flying:
-                while waiting and len(self.flying) < self._slots():
-                    self._send(waiting.pop())
-                self._collect()
-                self.view.refresh(self.state)
-                if not any(future.done() for future in self.flying.values()):
-                    time.sleep(_LOOK)
-        except BaseException:
-            self._stop()
-            raise
-
-    def _slots(self) -> int:
-        """Count the runs that may go on now: a thread of a worker for each."""
-        workers: Mapping[str, Any] = self.client.scheduler_info(n_workers=-1)["workers"]
-        threads = sum(int(worker["nthreads"]) for worker in workers.values())
-        self.state.workers = max(1, min(threads, self.most or threads))
-        return self.state.workers
-
-    def _send(self, run: Planned) -> None:
-        sweep = self.plan.sweep
-        limits = sweep.limits
-        job = Job(run, self.folder, sweep.kernel, limits.seconds, limits.memory_bytes, Path.cwd(), self.since)
-        self.flying[run] = self.client.submit(carry_out, job, pure=False)
-        self.state.running[run] = time.monotonic()
-
-    def _collect(self) -> None:
-        for run, future in list(self.flying.items()):
-            if not future.done():
-                continue
-            row = self._row(run, future)
-            del self.flying[run], self.state.running[run]
-            self.state.ended.append((run, row))
-            self.view.ended(self.state, run, row)
-            if time.monotonic() - self.written > _WRITE:
-                write_table(self.plan, self.folder)
-                self.written = time.monotonic()
-
-    def _row(self, run: Planned, future: Future) -> Row:
-        """Return the row of a run that has ended; one whose workers died again and again has failed."""
-        if future.cancelled():
-            raise UserError(
-                "the Dask scheduler was lost. What has ended is kept: start a scheduler, and the same command goes on."
-            )
-        error = future.exception()
-        if error is None:
-            row: Row = future.result()
-            return row
-        first = (str(error).splitlines() or [""])[0]
-        seconds = round(time.monotonic() - self.state.running[run], 2)
-        row = Row(run.digest, "failed", seconds, error=type(error).__name__, message=first)
-        keep_row(self.folder, row)
-        return row
-
-    def _stop(self) -> None:
-        """Let the workers stop what they do, and wait until kernels have ended."""
-        if self.client.status != "running":
-            return
-        self.client.cancel(list(self.flying.values()), force=True)
-        end = time.monotonic() + _GRACE
-        while time.monotonic() < end and any(self.client.processing().values()):
-            time.sleep(_LOOK)

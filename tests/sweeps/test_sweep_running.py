@@ -21,7 +21,7 @@ from reidlab.errors import UserError
 from reidlab.sweeps import SweepTable, list_sweeps, load_sweep, plan_sweep, read_sweep, run_sweep
 from reidlab.sweeps import running as sweeping
 from reidlab.sweeps.rows import row_file
-from reidlab.sweeps.running import default_workers, folder_of
+from reidlab.sweeps.running import default_workers, folder_of, running_sweeps
 from reidlab.workbook import Result
 from reidlab.workbook.runner import Failure, Outcome
 
@@ -166,9 +166,12 @@ def test_one_process_at_a_time_and_a_scheduler_that_is_lost(
         until(lambda: pretended.ran)
         with pytest.raises(UserError, match=r"toys-.* is being run by another process"):
             done(file, scheduler)
+        (going_on,) = running_sweeps()
+        assert going_on["sweep"].startswith("toys-") and (going_on["runs"], going_on["ended"]) == (1, 0)
     finally:
         scheduler.close()
         other.join(LONG)
+    assert not running_sweeps()
     assert told and told[0].startswith("the Dask scheduler was lost. What has ended is kept")
     assert not list(folder_of(plan_sweep(load_sweep(file))).glob("rows/*"))
 
@@ -205,7 +208,7 @@ def test_a_run_whose_workers_die_again_and_again_has_failed(
     def lost(job: Any) -> None:
         raise RuntimeError("lost\nand more")
 
-    monkeypatch.setattr(sweeping, "carry_out", lost)
+    monkeypatch.setattr("reidlab.sweeps.loop.carry_out", lost)
     frame = done(written([1]), scheduler).frame
     assert (frame["status"][0], frame["error"][0], frame["message"][0]) == ("failed", "RuntimeError", "lost")
 
