@@ -120,6 +120,7 @@ def difference_figure(duel: Duel, names: tuple[str, str], query: int | None = No
         place = int(np.flatnonzero(order == query)[0])
         ax.plot([at[place]], [points[place]], marker="D", color="black", markersize=5, linestyle="", label="shown")
     ax.set(xlabel="queries, by difference", ylabel="difference of AP (points)", xlim=(0, len(points) + 1))
+    ax.margins(y=0.08)
     ax.legend(loc="upper left")
     even = int((np.abs(gap) <= EVEN).sum())
     words = [f"{name} wins {side:,}" for name, side in zip(names, (int((points < 0).sum()), int((points > 0).sum())))]
