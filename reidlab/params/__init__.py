@@ -25,6 +25,7 @@ __all__ = [
     "DataParams",
     "DataPrep",
     "Distillation",
+    "Distillation",
     "Experts",
     "Explorer",
     "Losses",
@@ -255,6 +256,24 @@ class Distillation(DataParams):
     device: Device = Field("auto", description="where to compute; auto: cuda, then mps, then cpu")
 
 
+class Distillation(DataParams):
+    """15: one student, untaught and taught by a teacher in several ways."""
+
+    notebook: ClassVar[str] = "15_distillation"
+    teacher: str = Field(
+        "kd_demo_teacher", min_length=1, description="a recipe, trained first; or small, a run, model folder or file"
+    )
+    recipe: str = Field("kd_demo", min_length=1, description="the student's recipe, or a YAML file")
+    ways: dict[str, float] = Field(
+        {"logits": 0.3, "relational": 30.0, "feature": 3.0, "self": 3.0},
+        min_length=1,
+        description="how the student learns (logits, relational, feature, self), with the weight of that term",
+    )
+    epochs: int = Field(7, ge=1, le=10_000, description="epochs of each student")
+    teacher_epochs: int = Field(10, ge=1, le=10_000, description="epochs of the teacher, where it is a recipe")
+    device: Device = Field("auto", description="where to compute; auto: cuda, then mps, then cpu")
+
+
 class Robustness(DataParams):
     """16: scores on corrupted images, by corruption and severity."""
 
@@ -320,6 +339,7 @@ MODELS: tuple[type[NotebookParams], ...] = (
     Losses,
     Augmentations,
     Experts,
+    Distillation,
     Distillation,
     Robustness,
     CrossDomain,

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from reidlab.plots.autoencoders import activity_histogram, decoded_figure, difference_figure, term_curves
     from reidlab.plots.breakdown import camera_matrix, confused_identities, suspicious_labels
     from reidlab.plots.distillation import cosine_agreement
+    from reidlab.plots.distillation import cosine_agreement
     from reidlab.plots.domains import domain_heatmaps
     from reidlab.plots.embedding_maps import embedding_map
     from reidlab.plots.findings import findings_sheet
@@ -43,6 +44,7 @@ _HOMES = {
     "camera_matrix": "breakdown",
     "confused_identities": "breakdown",
     "corruption_figure": "robustness",
+    "cosine_agreement": "distillation",
     "cosine_agreement": "distillation",
     "decoded_figure": "autoencoders",
     "deletion_curves": "attention_measures",
@@ -72,6 +74,7 @@ __all__ = [
     "confused_identities",
     "contact_sheet",
     "corruption_figure",
+    "cosine_agreement",
     "cosine_agreement",
     "cost_chart",
     "decoded_figure",

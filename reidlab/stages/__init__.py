@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from reidlab.stages.data import audit_of, data_stage
     from reidlab.stages.data_run import DataRun
     from reidlab.stages.distillation import distillation_for
+    from reidlab.stages.distillation import distillation_for
     from reidlab.stages.domains import cross_domain, domain_of
     from reidlab.stages.evaluation import evaluation_stage
     from reidlab.stages.experts import experts_for
@@ -74,6 +75,7 @@ _HOMES = {
     "cross_domain_for": "trials",
     "data_for": "notebooks",
     "data_stage": "data",
+    "distillation_for": "distillation",
     "distillation_for": "distillation",
     "domain_of": "domains",
     "domain_table": "trials",
@@ -131,6 +133,7 @@ __all__ = [
     "cross_domain_for",
     "data_for",
     "data_stage",
+    "distillation_for",
     "distillation_for",
     "domain_of",
     "domain_table",

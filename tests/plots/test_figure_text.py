@@ -217,6 +217,11 @@ def pairs_of_cosines() -> SimpleNamespace:
     return SimpleNamespace(teacher=said, student=said**3, same=said > 0.2)
 
 
+def pairs_of_cosines() -> SimpleNamespace:
+    said = np.linspace(-1, 1, 8)
+    return SimpleNamespace(teacher=said, student=said**3, same=said > 0.2)
+
+
 def pair_of_maps(name: str) -> Figure:
     parts = (np.array([[0.1, -0.2], [0.3, 0.1]]), np.array([[0.1, 0.2]]))
     return plots.pair_figure([parts], people(1), people(1), [0.3], ["wrong"], [name], title=name)
@@ -237,6 +242,7 @@ FIGURES: dict[str, Callable[[str], Any]] = {
         confused(name), query_images=people(2), gallery_images=people(2)
     ),
     "corruption_figure": lambda name: plots.corruption_figure(people(1), ["fog"]),  # no name of a user is in it
+    "cosine_agreement": lambda name: plots.cosine_agreement({name: pairs_of_cosines()}),
     "cosine_agreement": lambda name: plots.cosine_agreement({name: pairs_of_cosines()}),
     "decoded_figure": lambda name: plots.decoded_figure({name: people(2)}, [name, name], title=name),
     "deletion_curves": lambda name: plots.deletion_curves(removal(name)),
