@@ -112,7 +112,7 @@ def deletion_curves(curves: pd.DataFrame) -> Chart:
                 label=plain(name.replace("_", " "), 24),
             )  # fmt: skip
         first = "removed" if kind == "deletion" else "put back"
-        ax.set(xlabel=f"pixels {first}, highest of the map first (%)", title=kind)
+        ax.set(xlabel=f"pixels {first}, highest first (%)", title=kind)
     axes[0].set_ylabel("cosine to the reference")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", fontsize=8)
