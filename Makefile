@@ -55,6 +55,10 @@ ifneq ($(NOTEBOOKS),)
 	  --nbval-cell-timeout 600 -W default -p no:cacheprovider $(NOTEBOOKS)
 endif
 
+test-wheel: env ## build the wheel and try it in an empty environment, without the clone
+	$(BIN)/python -m build --no-isolation --outdir dist
+	$(BIN)/python tests/wheel/smoke.py $(WHEEL_ARGS) dist
+
 lint: env ## style, types, clean notebooks, the environment's lists
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -83,4 +87,4 @@ clean: ## remove caches and builds; runs, pages and .venv stay
 clean-env: ## remove .venv
 	rm -rf $(VENV)
 
-.PHONY: help env demo test lint lab docs pictures notebooks-clean clean clean-env
+.PHONY: help env demo test test-wheel lint lab docs pictures notebooks-clean clean clean-env

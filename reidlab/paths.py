@@ -1,4 +1,4 @@
-"""Where the workbook lives: found from the package or REIDLAB_ROOT, never from the working directory."""
+"""Where the workbook lives: REIDLAB_ROOT, a folder that `reidlab new` made, or the clone that the package is in."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from reidlab.errors import UserError, shown
 
 __all__ = [
     "CALLED_FROM",
+    "MARK",
     "RECIPES",
     "SHIPPED_MODELS",
     "data_root",
@@ -23,6 +24,7 @@ __all__ = [
 ]
 
 CALLED_FROM = "REIDLAB_CALLED_FROM"  # set for kernels by `reidlab run`: the folder that a user's paths count from
+MARK = "reidlab.yaml"  # the file in a folder that `reidlab new` made
 RECIPES = Path(__file__).resolve().parent / "recipes"  # those that come with the package
 SHIPPED_MODELS = Path(__file__).resolve().parent / "models" / "shipped"  # trained models, a folder with its card each
 
@@ -55,11 +57,12 @@ def expanded(given: str | os.PathLike[str], what: str = "") -> Path:
 def root() -> Path:
     """Return the folder that holds notebooks/, data/ and reports/.
 
-    REIDLAB_ROOT wins; otherwise it is the folder above the package (an editable install of a clone). Papermill
-    starts kernels in the caller's directory and JupyterLab in the notebook's, so the working directory says nothing.
+    REIDLAB_ROOT wins; then the nearest folder at or above the working directory that `reidlab new` made; then the clone
+    that the package is in. Papermill starts kernels in the caller's directory and JupyterLab in the notebook's: both
+    are inside the workbook.
 
     Raises:
-        UserError: neither exists.
+        UserError: there is none of them.
     """
     given = os.environ.get("REIDLAB_ROOT")
     if given:
@@ -67,13 +70,25 @@ def root() -> Path:
         if not folder.is_dir():
             raise UserError(f"REIDLAB_ROOT={given!r} is not a folder. Create it or point it at a clone of reidlab.")
         return folder
+    own = _marked()
+    if own is not None:
+        return own
     folder = Path(__file__).resolve().parents[1]
     if (folder / "pyproject.toml").is_file():
         return folder
     raise UserError(
-        "The workbook folder was not found: reidlab is installed outside a clone. "
-        "Set REIDLAB_ROOT to the folder that holds notebooks/, data/ and reports/."
+        "The workbook folder was not found: this is not inside a workbook. Make one, `reidlab new FOLDER`, and go "
+        "there, or set REIDLAB_ROOT to the folder that holds notebooks/, data/ and reports/."
     )
+
+
+def _marked() -> Path | None:
+    """Return the nearest folder at or above the working directory that `reidlab new` made."""
+    try:
+        here = Path.cwd()
+    except OSError:  # it was removed meanwhile
+        return None
+    return next((folder for folder in (here, *here.parents) if (folder / MARK).is_file()), None)
 
 
 def data_root() -> Path:
@@ -144,7 +159,10 @@ def find(given: str | os.PathLike[str]) -> Path:
         return Path(caller) / path
     if path.is_absolute() or exists(path):
         return path
-    places = [root() / path]
-    if path.parts[:1] == ("data",):
+    try:
+        places = [root() / path]
+    except UserError:  # outside of any workbook the path stands as it was given
+        places = []
+    if places and path.parts[:1] == ("data",):
         places.append(data_root().joinpath(*path.parts[1:]))
     return next((place for place in places if exists(place)), path)

@@ -115,6 +115,21 @@ def results(
 
 
 @app.command()
+def new(
+    folder: Annotated[Path, typer.Argument(help="A new folder, or an empty one.")],
+    json: Json = False,
+) -> None:
+    """Make a workbook of one's own: notebooks, data/README.md, a recipe, a sweep and .gitignore."""
+    from reidlab.workbook.new import new_workbook
+
+    made = new_workbook(folder)
+    if json:
+        as_json({"folder": str(made)})
+        return
+    print(f"made: {made}\ncd {short(made)} && reidlab run")
+
+
+@app.command()
 def dashboards(
     names: Annotated[list[str] | None, typer.Argument(help="tensorboard, mlflow; default: both.")] = None,
 ) -> None:
