@@ -120,7 +120,7 @@ def test_damaged_lessons_are_made_anew(
     assert [record.getMessage().count("are made anew") for record in caplog.records] == [1]
     rows = np.unique(make_task(recipe, world.table, world.pixels, None, 0, needs_triplets=False).units)
     assert torch.equal(again.lesson(rows).features, whole.lesson(rows).features)
-    assert path.read_bytes() == bytes_before
+    assert torch.equal(load_file(path)["said"], said)  # the order of what is said about it may be another
 
 
 def test_other_images_or_another_teacher_have_lessons_of_their_own(
