@@ -22,8 +22,10 @@ from reidlab.errors import UserError
 from reidlab.export import ExportReport, check_onnx, check_request, export_onnx
 from reidlab.export.check import rank_agreement
 from reidlab.models.families.custom_cnn_reid import CustomCNNReID
+from reidlab.models.families.experts import Experts
 from reidlab.models.families.osnet import OSBlock
 from reidlab.models.families.reid_model import ReIDModel
+from reidlab.models.families.siamese_autoencoder import SiameseAutoencoder
 from reidlab.models.parts.attention import ATTENTIONS, build_attention
 from reidlab.models.parts.necks import build_neck
 from reidlab.models.parts.pooling import POOLINGS, build_pooling
@@ -323,7 +325,11 @@ class Parts(nn.Module):
         return torch.cat([stripes.flatten(1), self.neck(features[0]), *features], dim=1)
 
 
-FAMILIES = {"vit": lambda: ReIDModel(5, backbone="test_vit", **SIZE), "parts": Parts}
+FAMILIES = {
+    "vit": lambda: ReIDModel(5, backbone="test_vit", **SIZE),
+    "parts": Parts,
+    "experts": lambda: Experts(5, experts=["test_resnet", "test_vit"], last_stride=1, common_dim=8, top_k=1, **SIZE),
+}
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -334,6 +340,25 @@ def test_families(tmp_path: Path, name: str) -> None:
     report = export_onnx(model, tmp_path / "x.onnx", images=noise(6, height=how.height, width=how.width))
     assert report.check.within(1e-4) and report.check.rank1 == report.check.top10 == 1
     assert b"stack_trace" not in report.path.read_bytes()  # of the exporter's, with this machine's files
+
+
+@pytest.mark.parametrize("kind", ["vae", "sae"])
+def test_a_siamese_autoencoder_gives_its_code_alone(tmp_path: Path, kind: str) -> None:
+    torch.manual_seed(0)
+    options: dict[str, Any] = {"backbone": "test_resnet", "autoencoder": {"name": kind, "code": 12, "hidden": [16]}}
+    model = stirred(SiameseAutoencoder(5, decoder={"name": "direct", "hidden": 64}, **options, **SIZE))
+    images = noise(6)
+    report = export_onnx(model, tmp_path / "x.onnx", images=images)
+    assert report.check.within(1e-4) and report.check.rank1 == report.check.top10 == 1
+    (output,) = session(report.path).get_outputs()
+    assert (output.name, output.shape[1]) == ("embeddings", 12)
+    given = run(report.path, images.permute(0, 2, 3, 1).numpy())
+    with torch.inference_mode():
+        codes = model.codes(model.preprocess(images))
+    np.testing.assert_allclose(given, nn.functional.normalize(codes, dim=1), atol=1e-4)
+    written = sum(math.prod(weight.dims) for weight in onnx.load(str(report.path)).graph.initializer)
+    needed = sum(weight.numel() for part in (model.backbone, model.autoencoder) for weight in part.parameters())
+    assert written < 1.05 * needed < sum(weight.numel() for weight in model.parameters()), "no decoder, no pair head"
 
 
 def test_the_command_on_a_training_run(tmp_path: Path, own_data: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 
+import torch
+from torch import nn
+
 from reidlab.errors import UserError
 
-__all__ = ["TrainingStopped", "check_collapse", "check_finite"]
+__all__ = ["TrainingStopped", "check_collapse", "check_finite", "check_weights"]
 
 _COLLAPSED = 0.01  # mean distance of L2-normalised embeddings that are all the same point, for practical purposes
 
@@ -25,6 +28,26 @@ def check_finite(loss: float, epoch: int, step: int) -> None:
         raise TrainingStopped(
             f"The loss became {loss} in epoch {epoch}, step {step}. Lower the learning rate by 3 to 10 times, "
             f"set clip_norm: 5, or train with precision: float32; then start again."
+        )
+
+
+def check_weights(model: nn.Module, epoch: int) -> None:
+    """Stop on weights that are not finite: while training the loss may look well without them.
+
+    Buffers, such as the means of batch normalisation, must not be NaN; some hold infinite numbers on purpose.
+
+    Raises:
+        TrainingStopped: with the first one's name, and advice.
+    """
+    named = [(name, torch.isfinite(weight).all()) for name, weight in model.named_parameters()]
+    named += [(name, ~torch.isnan(buffer).any()) for name, buffer in model.named_buffers()]
+    whole = torch.stack([flag for _, flag in named]) if named else torch.ones(1, dtype=torch.bool)
+    if not bool(whole.all()):
+        name = named[int(whole.logical_not().nonzero()[0])][0]
+        raise TrainingStopped(
+            f"Weights are no longer numbers after epoch {epoch} ({name}), although the loss is finite. Train with "
+            f"precision: float32; if they still become NaN, lower the learning rate by 3 to 10 times or set clip_norm: "
+            f"5. The checkpoint before this epoch is kept."
         )
 
 

@@ -182,10 +182,30 @@ def _starts(side: int) -> Iterator[int]:
 def _library_by_weight(
     gradient: Tensor, images: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int]
 ) -> Tensor:
+    dtype = weight.dtype
+    if _sees_padding_alone(gradient, images, weight, stride, padding):
+        gradient, images, weight = gradient.float(), images.float(), weight.float()
     result: Tensor = torch.ops.aten.convolution_backward(
         gradient, images, weight, None, stride, padding, (1, 1), False, (0, 0), len(weight), [False, True, False]
     )[1]
-    return result
+    return result.to(dtype)
+
+
+def _sees_padding_alone(
+    gradient: Tensor, images: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int]
+) -> bool:
+    """Return whether some row or column of the kernel never meets the image, as on maps narrower than the kernel.
+
+    Its gradient is 0, but oneDNN's of bfloat16 leaves it unwritten where the stride is above 1: what stood in that
+    memory, NaN at times, goes into the weights while the loss stays finite.
+    """
+    for length, side, steps, by, pad in zip(
+        images.shape[2:], weight.shape[2:], gradient.shape[2:], stride, padding, strict=True
+    ):
+        for place in range(side):
+            if not any(0 <= place - pad + by * step < length for step in range(steps)):
+                return True
+    return False
 
 
 def _pair(value: int | Sequence[int]) -> tuple[int, int]:

@@ -20,7 +20,7 @@ from reidlab.devices import ComputePlan
 from reidlab.errors import UserError
 from reidlab.models import build, without_weights
 from reidlab.models.saved import save_model
-from reidlab.training.alarms import check_collapse, check_finite
+from reidlab.training.alarms import check_collapse, check_finite, check_weights
 from reidlab.training.batches import BatchMaker, Prefetcher, trimmed
 from reidlab.training.checkpoints import Checkpoints
 from reidlab.training.distill import check_student, dim_of, make_teachers, told_of
@@ -197,6 +197,7 @@ class _Training:
             self.compute.synchronize()
             seconds = time.perf_counter() - began
         self.learner.end_epoch(epoch)
+        check_weights(self.learner.model, epoch + 1)
         means = totals.means()
         check_collapse(epoch + 1, means.get("d_ap", np.nan), means.get("d_an", np.nan))
         n_images = sum(map(len, rows))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -135,3 +137,41 @@ def test_a_network_uses_it(name: str) -> None:
     assert found(logits, NAME)
     logits.float().square().sum().backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.parameters() if p.requires_grad)
+
+
+@pytest.mark.parametrize(
+    ("side", "stride", "padding", "size"),
+    [(3, 2, 1, (2, 1)), (3, 2, 1, (3, 1)), (2, 3, 1, (3, 2)), ((1, 3), (1, 2), (0, 2), (4, 1)), (3, 3, 1, (1, 2))],
+)
+def test_nothing_unwritten_is_read(side: Any, stride: Any, padding: Any, size: tuple[int, int]) -> None:
+    """Of a kernel's column that sees padding alone the gradient is 0; the library left there what stood in memory."""
+    torch.manual_seed(0)
+    layer = nn.Conv2d(16, 16, side, stride, padding, groups=16, bias=False)
+    images = torch.randn(6, 16, *size).contiguous(memory_format=torch.channels_last)
+    (wanted,) = torch.autograd.grad(layer(images).square().sum(), layer.weight)
+    unseen = wanted.abs().sum((0, 1)) == 0
+    assert unseen.any(), "the case is one"
+    for _ in range(5):
+        for count in (64, 144, 288, 576, 1024, 4096):  # memory that is handed out next is full of NaN
+            poison = [torch.full((count,), float("nan"), dtype=torch.bfloat16) for _ in range(3)]
+            del poison
+        with CPU_BFLOAT16.autocast(), fast_depthwise(CPU_BFLOAT16):
+            result = layer(images)
+        (got,) = torch.autograd.grad(result.float().square().sum(), layer.weight)
+        assert (got[:, :, unseen] == 0).all()
+        torch.testing.assert_close(got, wanted, rtol=0.05, atol=0.05 * float(wanted.abs().max()))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_what_sees_padding_alone(data: st.DataObject) -> None:
+    """Where the images are 1 everywhere and the gradient too, what a place of the kernel saw is its own gradient."""
+    sides = data.draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
+    stride = data.draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    padding = tuple(data.draw(st.integers(0, side - 1)) for side in sides)
+    size = [data.draw(st.integers(max(side - 2 * pad, 1), 6)) for side, pad in zip(sides, padding)]
+    images, weight = torch.ones(1, 1, *size), torch.zeros(1, 1, *sides, requires_grad=True)
+    result = F.conv2d(images, weight, None, stride, padding)
+    (seen,) = torch.autograd.grad(result.sum(), weight)
+    found = depthwise._sees_padding_alone(result, images, weight, stride, padding)
+    assert found == bool((seen == 0).any())

@@ -28,7 +28,8 @@ from reidlab.data.triplets import Triplets, make_triplets
 from reidlab.errors import UserError
 from reidlab.losses.triplet import TripletLoss
 from reidlab.training import load_recipe
-from reidlab.training.alarms import TrainingStopped, check_collapse, check_finite
+from reidlab.training.alarms import TrainingStopped, check_collapse, check_finite, check_weights
+from reidlab.training.engine import Learner
 from reidlab.training.recipes import SamplerPart
 
 COLUMNS = ["epoch", "lr", "seconds", "images", "images_per_second", "wait_share", "loss"]
@@ -280,6 +281,24 @@ def test_a_loss_that_is_no_number_stops(world: World, tmp_path: Path, monkeypatc
     assert_same_run(trained(world, tmp_path, recipe), whole)  # the checkpoint before the alarm is untouched
 
 
+def test_weights_that_are_no_numbers_stop(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = make_recipe()
+    real = Learner.step
+
+    def spoilt(self: Learner, *args: Any, **kwargs: Any) -> Any:
+        found = real(self, *args, **kwargs)
+        with torch.no_grad():
+            next(self.model.parameters()).fill_(float("nan"))
+        return torch.zeros(()), found[1]  # a loss that looks well
+
+    assert train(world, tmp_path, recipe, stop_after=1) is None
+    monkeypatch.setattr(Learner, "step", spoilt)
+    with pytest.raises(TrainingStopped, match=r"Weights are no longer numbers after epoch 2 \(.*precision: float32"):
+        train(world, tmp_path, recipe)
+    monkeypatch.undo()
+    assert_same_run(trained(world, tmp_path, recipe), trained(world, tmp_path / "whole", recipe))
+
+
 def test_a_rate_far_too_high_stops(world: World, tmp_path: Path) -> None:
     recipe = make_recipe(optimizer={"name": "sgd", "lr": 1e30, "momentum": 0.0})
     with pytest.raises(TrainingStopped, match=r"loss became (nan|inf)"):
@@ -302,6 +321,15 @@ def test_alarms_alone() -> None:
             check_finite(loss, 1, 1)
     with pytest.raises(TrainingStopped):
         check_collapse(3, 0.001, 0.002)
+    layers = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    layers.register_buffer("mask", torch.tensor([0.0, -float("inf")]))
+    check_weights(layers, 1)
+    check_weights(nn.ReLU(), 1)
+    for name, value in (("1.running_var", float("nan")), ("0.bias", float("inf"))):
+        with torch.no_grad():
+            layers.state_dict()[name][1] = value
+        with pytest.raises(TrainingStopped, match=rf"after epoch 7 \({name}\)"):
+            check_weights(layers, 7)
     assert issubclass(TrainingStopped, UserError)
 
 

@@ -96,14 +96,13 @@ class Experts(nn.Module):
 
     def _as_expert_wants(self, images: Tensor, expert: int) -> Tensor:
         """Return images normalised for one expert; they come normalised for the first."""
+        first, own = self._normalisation(0), self._normalisation(expert)
+        if first == own:  # numbers, not tensors, whose values an export does not know
+            return images
         (mean, std), (own_mean, own_std) = (
-            [images.new_tensor(each).view(3, 1, 1) for each in self._normalisation(which)] for which in (0, expert)
+            [images.new_tensor(each).view(3, 1, 1) for each in of] for of in (first, own)
         )
-        return (
-            images
-            if torch.equal(mean, own_mean) and torch.equal(std, own_std)
-            else (images * (std / own_std) + (mean - own_mean) / own_std)
-        )
+        return images * (std / own_std) + (mean - own_mean) / own_std
 
     def _mixed(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mixed feature [batch, common_dim] and the gates [batch, expert]."""
