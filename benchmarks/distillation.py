@@ -93,7 +93,8 @@ def _write(path: Path, table: pd.DataFrame, notes: list[str], first: str) -> Non
     head = ["test set", "model", "R1", "mAP", f"R1 against {first}", f"mAP against {first}", "p (mAP)", "input"]
     head += ["parameters", "MACs", "epochs", "minutes", "seed", "commit"]
     lines = [PREAMBLE.format(first=first), "", f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
-    for row in table.to_dict("records"):
+    rows: Any = table.to_dict("records")
+    for row in rows:
         taught = pd.notna(row.get("mAP change"))
         cells = [row["test set"], row["model"], _span(row, "R1"), _span(row, "mAP")]
         cells += [_span(row, "R1 change", "+") if taught else "–", _span(row, "mAP change", "+") if taught else "–"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def test_against_loops(seed: int, distance: str, n: int, dim: int) -> None:
 def test_the_layer_and_the_student_learn_and_the_teacher_does_not() -> None:
     torch.manual_seed(0)
     student, teacher = torch.randn(4, 6, requires_grad=True), torch.randn(4, 3, requires_grad=True)
-    loss = build("feature_kd", dim=6, teacher_dim=3)
+    loss: Any = build("feature_kd", dim=6, teacher_dim=3)
     loss(student, teacher).backward()
     assert student.grad is not None and student.grad.abs().max() > 0
     assert loss.projector.weight.grad.abs().max() > 0

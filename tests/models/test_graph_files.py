@@ -205,4 +205,4 @@ def test_a_file_is_no_beginning_of_a_training(tmp_path: Path) -> None:
 
 def test_the_input_is_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        GraphInput(channels="rgb", range=1).mean = (1.0, 1.0, 1.0)  # type: ignore[misc]
+        GraphInput(channels="rgb", range=1).mean = (1.0, 1.0, 1.0)

@@ -87,8 +87,8 @@ def test_the_loss_is_that_of_a_live_teacher(world: World, teacher: TrainingRun, 
     model: Any = teacher.load_model()
     images = model.preprocess(world.pixels.batch(rows))
     with torch.no_grad():
-        live = lesson_of(model, images, logits=True)
-        mirrored = lesson_of(model, images.flip(3), logits=True)
+        live: Any = lesson_of(model, images, logits=True)
+        mirrored: Any = lesson_of(model, images.flip(3), logits=True)
     lesson = kept.lesson(rows)
     torch.testing.assert_close(
         lesson.features, F.normalize(live.features + mirrored.features, dim=1), atol=2e-2, rtol=0
@@ -106,7 +106,7 @@ def test_damaged_lessons_are_made_anew(
     whole = asked(world, recipe)
     (path,) = files(cache)
     bytes_before = path.read_bytes()
-    said = load_file(path)["said"]
+    said = load_file(path)["said"].clone()  # of the file as it is now, which is about to change
     if damage == "cut":
         path.write_bytes(bytes_before[:-40])
     elif damage == "another number":
@@ -176,7 +176,7 @@ def test_the_average_says_what_it_says_at_test_time(world: World, tmp_path: Path
     model: Any = run.load_model()
     before = copy.deepcopy(model.state_dict())
     images = torch.rand(4, 3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
-    lesson = lesson_of(model, images, logits=True)
+    lesson: Any = lesson_of(model, images, logits=True)
     torch.testing.assert_close(lesson.features, F.normalize(model(images), dim=1))
     assert lesson.logits.shape == (4, 8) and not model.training
     assert same_weights(before, model.state_dict())
@@ -192,8 +192,8 @@ def test_the_average_teaches_what_it_is_after_the_step_before(
 
     def spy(self: Learner, images: torch.Tensor) -> Any:
         assert self.averaging.ema is not None and self.averaging.ema.module is not self.model
-        lesson = real(self, images)
-        again = lesson_of(self.averaging.ema.module, images, logits=False)
+        lesson: Any = real(self, images)
+        again: Any = lesson_of(self.averaging.ema.module, images, logits=False)
         torch.testing.assert_close(lesson.features, again.features)
         assert not lesson.features.requires_grad
         seen.append((copy.deepcopy(self.averaging.ema.module.state_dict()), copy.deepcopy(self.model.state_dict())))
