@@ -138,9 +138,8 @@ def visit(browser: Any) -> Iterator[Callable[..., Visit]]:
 
     def go(path: Path, *, on: Visit | None = None, dark: bool = False, touch: bool = True, width: int = 1000) -> Visit:
         made = on or start(dark, width)
-        made.forget()
         made.folder = path.parent
-        made.page.goto(f"{ORIGIN}/{path.name.replace('%', '%25').replace('?', '%3F').replace('#', '%23')}")
+        _go_to(made, f"{ORIGIN}/{path.name.replace('%', '%25').replace('?', '%3F').replace('#', '%23')}")
         made.settle()
         if touch:
             made.touch()
@@ -149,6 +148,22 @@ def visit(browser: Any) -> Iterator[Callable[..., Visit]]:
     yield go
     for context in contexts:
         context.close()
+
+
+def _go_to(made: Visit, address: str) -> None:
+    """Open an address; where the machine is busy, a page that was left a moment ago may still want to go elsewhere."""
+    from playwright.sync_api import Error
+
+    for _ in range(5):
+        made.forget()
+        try:
+            made.page.goto(address)
+            return
+        except Error as error:
+            if "interrupted by another navigation" not in str(error):
+                raise
+            made.settle(500)
+    pytest.fail(f"{address} could not be opened: other navigations came between, five times")
 
 
 def _answer(route: Any, made: Visit) -> None:
