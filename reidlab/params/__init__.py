@@ -25,7 +25,6 @@ __all__ = [
     "DataParams",
     "DataPrep",
     "Distillation",
-    "Distillation",
     "Experts",
     "Explorer",
     "Losses",
@@ -175,6 +174,7 @@ class Autoencoders(DataParams):
     epochs: int = Field(7, ge=1, le=10_000, description="epochs of each training")
     kl_weight: float = Field(1e-4, ge=0, le=1e6, description="weight of the divergence, for vae")
     sparsity_weight: float = Field(1.0, ge=0, le=1e6, description="weight of the code's size, for sae")
+    rerank_top: int = Field(50, ge=1, le=100_000, description="first images of each list that pair heads put in order")
     device: Device = Field("auto", description="where to compute; auto: cuda, then mps, then cpu")
 
 
@@ -256,24 +256,6 @@ class Distillation(DataParams):
     device: Device = Field("auto", description="where to compute; auto: cuda, then mps, then cpu")
 
 
-class Distillation(DataParams):
-    """15: one student, untaught and taught by a teacher in several ways."""
-
-    notebook: ClassVar[str] = "15_distillation"
-    teacher: str = Field(
-        "kd_demo_teacher", min_length=1, description="a recipe, trained first; or small, a run, model folder or file"
-    )
-    recipe: str = Field("kd_demo", min_length=1, description="the student's recipe, or a YAML file")
-    ways: dict[str, float] = Field(
-        {"logits": 0.3, "relational": 30.0, "feature": 3.0, "self": 3.0},
-        min_length=1,
-        description="how the student learns (logits, relational, feature, self), with the weight of that term",
-    )
-    epochs: int = Field(7, ge=1, le=10_000, description="epochs of each student")
-    teacher_epochs: int = Field(10, ge=1, le=10_000, description="epochs of the teacher, where it is a recipe")
-    device: Device = Field("auto", description="where to compute; auto: cuda, then mps, then cpu")
-
-
 class Robustness(DataParams):
     """16: scores on corrupted images, by corruption and severity."""
 
@@ -328,6 +310,33 @@ class Explorer(DataParams):
     flip_test: bool = Field(False, description="add the embedding of the mirrored image")
 
 
+class Leaderboard(NotebookParams):
+    """22: all evaluation runs, test set by test set: scores, paired tests, cost."""
+
+    notebook: ClassVar[str] = "22_leaderboard"
+    tests: list[str] = Field([], description="test sets; empty: all that something was evaluated on")
+    models: list[str] = Field(
+        ["small", "histogram"],
+        description="evaluated on the built-in data first, if they are not yet: small, histogram, training runs",
+    )
+    measure: Literal["mAP", "rank1", "mINP"] = Field("mAP", description="what is ranked and tested")
+    draws: int = Field(2000, ge=100, le=1_000_000, description="draws of identities, for intervals and tests")
+    timed: int = Field(4, ge=0, le=1000, description="best models whose speed is measured on this machine; 0: none")
+    device: Device = Field("auto", description="where to compute; auto: cuda, then mps, then cpu")
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="seed of the draws")
+
+
+class Ablation(NotebookParams):
+    """23: main effects and interactions of a sweep."""
+
+    notebook: ClassVar[str] = "23_ablation"
+    sweep: str = Field(
+        "", description="name, name-digest or folder of a sweep; empty: a small one of notebook 02, run here"
+    )
+    measure: str = Field("", description="key figure that is compared; empty: the first that is a number")
+    of: str = Field("", description="notebook whose runs are taken, of several; empty: the first that has the figure")
+
+
 MODELS: tuple[type[NotebookParams], ...] = (
     DataPrep,
     TripletGeneration,
@@ -340,9 +349,10 @@ MODELS: tuple[type[NotebookParams], ...] = (
     Augmentations,
     Experts,
     Distillation,
-    Distillation,
     Robustness,
     CrossDomain,
     Explorer,
+    Leaderboard,
+    Ablation,
 )
 NOTEBOOKS: dict[str, type[NotebookParams]] = {model.notebook: model for model in MODELS}

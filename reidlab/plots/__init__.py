@@ -22,21 +22,25 @@ from reidlab.plots.triplet_tables import triplet_balance, triplet_figure
 from reidlab.plots.triplets import triplet_rows
 
 if TYPE_CHECKING:
+    from reidlab.plots.ablation import interaction_chart, level_chart
     from reidlab.plots.attention import attention_grid, pair_figure, six_panels
     from reidlab.plots.attention_measures import agreement_figure, deletion_curves
     from reidlab.plots.augmentations import augmentation_figure
     from reidlab.plots.autoencoders import activity_histogram, decoded_figure, difference_figure, term_curves
     from reidlab.plots.breakdown import camera_matrix, confused_identities, suspicious_labels
     from reidlab.plots.distillation import cosine_agreement
-    from reidlab.plots.distillation import cosine_agreement
     from reidlab.plots.domains import domain_heatmaps
     from reidlab.plots.embedding_maps import embedding_map
     from reidlab.plots.findings import findings_sheet
     from reidlab.plots.gates import gate_bars, gate_map
+    from reidlab.plots.leaderboard import pareto_chart
     from reidlab.plots.robustness import corruption_figure, robustness_figure
     from reidlab.plots.verification import reliability, roc_curve
 
 _HOMES = {
+    "interaction_chart": "ablation",
+    "level_chart": "ablation",
+    "pareto_chart": "leaderboard",
     "activity_histogram": "autoencoders",
     "agreement_figure": "attention_measures",
     "attention_grid": "attention",
@@ -44,7 +48,6 @@ _HOMES = {
     "camera_matrix": "breakdown",
     "confused_identities": "breakdown",
     "corruption_figure": "robustness",
-    "cosine_agreement": "distillation",
     "cosine_agreement": "distillation",
     "decoded_figure": "autoencoders",
     "deletion_curves": "attention_measures",
@@ -75,7 +78,6 @@ __all__ = [
     "contact_sheet",
     "corruption_figure",
     "cosine_agreement",
-    "cosine_agreement",
     "cost_chart",
     "decoded_figure",
     "deletion_curves",
@@ -94,10 +96,13 @@ __all__ = [
     "images_by_camera",
     "images_by_identity",
     "images_by_split",
+    "interaction_chart",
+    "level_chart",
     "loss_forces",
     "loss_progress",
     "loss_shares",
     "pair_figure",
+    "pareto_chart",
     "ranking_figure",
     "reidlab_style",
     "reliability",

@@ -15,7 +15,7 @@ from reidlab.errors import UserError, nearest
 from reidlab.sweeps.planning import Plan
 from reidlab.sweeps.rows import FINISHED, Row, keep, read_row, row_file, sweeps_root
 
-__all__ = ["SweepTable", "list_sweeps", "read_sweep", "seed_summary", "table_of", "write_table"]
+__all__ = ["SweepTable", "is_number", "list_sweeps", "read_sweep", "seed_summary", "table_of", "write_table"]
 
 RESULTS = "results.json"
 _SCHEMA = 1
@@ -137,7 +137,7 @@ def seed_summary(frame: pd.DataFrame, axes: Sequence[str], results: Sequence[str
     from reidlab.retrieval.seeds import mean_interval
 
     settings = ["notebook", *(name for name in axes if name != "seed")]
-    measures = [name for name in results if _is_number(frame[name])]
+    measures = [name for name in results if is_number(frame[name])]
     columns = [*settings, "measure", "n", "mean", "std", "low", "high"]
     done = frame[frame["status"].isin(FINISHED)]
     keys = done[settings].map(_written).apply(tuple, axis=1) if len(done) else pd.Series(dtype=object)
@@ -193,7 +193,7 @@ def _written(value: Any) -> str:
     return json.dumps(value, sort_keys=True, default=str)
 
 
-def _is_number(column: pd.Series[Any]) -> bool:
+def is_number(column: pd.Series[Any]) -> bool:
     """Return whether a column holds numbers, true and false not among them, and gaps."""
     values = [value for value in column if value is not None and value == value]
     return bool(values) and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)

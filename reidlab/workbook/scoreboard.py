@@ -14,7 +14,7 @@ from reidlab.store.origins import training_origins
 from reidlab.store.runs import Run, find_run, list_runs
 from reidlab.workbook.files import write_whole
 
-__all__ = ["results_table", "write_results"]
+__all__ = ["newest", "options_of", "results_table", "write_results"]
 
 _MEASURES = {"rank1": "R1", "rank5": "R5", "rank10": "R10", "mAP": "mAP", "mINP": "mINP"}
 
@@ -40,7 +40,7 @@ def results_table(dataset: str, selectors: Sequence[str] = ()) -> pd.DataFrame:
     Raises:
         UserError: no such run, a selector of another stage or data set.
     """
-    runs = [find_run(s) for s in selectors] if selectors else _newest(list_runs("evaluation"), dataset)
+    runs = [find_run(s) for s in selectors] if selectors else newest(list_runs("evaluation"), dataset)
     for run in runs:
         if run.stage != "evaluation" or run.params.get("dataset") != dataset:
             raise UserError(
@@ -52,17 +52,18 @@ def results_table(dataset: str, selectors: Sequence[str] = ()) -> pd.DataFrame:
     return pd.DataFrame(rows).sort_values("mAP", ascending=False, ignore_index=True)
 
 
-def _newest(runs: list[Run], dataset: str) -> list[Run]:
+def newest(runs: list[Run], dataset: str) -> list[Run]:
+    """Return the newest evaluation of every model and protocol on a data set."""
     newest: dict[tuple[Any, ...], Run] = {}
     for run in sorted(runs, key=lambda r: str(r.manifest["finished"])):
         if not run.problem and run.params.get("dataset") == dataset:
             model = run.result["model"]
             key = (model["label"], model.get("digest"), run.result["flip"], run.params["metric"], run.params["ap"])
-            newest[(*key, _options(run), run.result.get("projection", ""))] = run
+            newest[(*key, options_of(run), run.result.get("projection", ""))] = run
     return list(newest.values())
 
 
-def _options(run: Run) -> str:
+def options_of(run: Run) -> str:
     """Write the options of the data set's reader: boxes=detected."""
     return ", ".join(f"{name}={value}" for name, value in sorted(run.result.get("options", {}).items()))
 
@@ -105,7 +106,7 @@ def _row(run: Run) -> dict[str, Any]:
         "commit": (git.get("commit") or "")[:7] + ("+" if git.get("dirty") else ""),
         "seed": model.get("seed"),
         "metric": f"{run.params['metric']}, {run.params['ap']} AP",
-        "options": _options(run),
+        "options": options_of(run),
         "evaluated": str(run.manifest["finished"])[:10],
         "notes": list(dict.fromkeys([*run.result["notes"], *training_origins(model), *notes])),
     }

@@ -142,6 +142,23 @@ def cameras(name: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["query_camid", "gallery_camid", "queries", "gallery", "rank1", "mAP"])
 
 
+def effect_levels(name: str) -> pd.DataFrame:
+    rows = [(f"{name}f", f"{name}{i}", i / 2, i / 2 - 0.1, i / 2 + 0.1) for i in range(2)]
+    return pd.DataFrame(rows, columns=["factor", "level", "mean", "low", "high"])
+
+
+def combined(name: str) -> tuple[pd.DataFrame, dict[str, tuple[str, ...]]]:
+    factors = {f"{name}a": (f"{name}1", f"{name}2"), f"{name}b": (f"{name}3", f"{name}4")}
+    rows = [(x, y, 0.5) for x in factors[f"{name}a"] for y in factors[f"{name}b"]]
+    return pd.DataFrame(rows, columns=[*factors, "mean"]), factors
+
+
+def board(name: str) -> pd.DataFrame:
+    scores = pd.DataFrame({"test_set": name, "model": [f"{name}{i}" for i in range(3)], "mAP": [0.7, 0.5, 0.6]})
+    spans = {"mAP_low": [0.6, 0.4, np.nan], "mAP_high": [0.8, 0.6, np.nan], "macs": [1e9, 1e6, np.nan], "speed": np.nan}
+    return scores.assign(**spans, front_macs=[True, True, False], front_speed=False)
+
+
 def confused(name: str) -> pd.DataFrame:
     row = {"pid": f"{name}1", "taken_for": f"{name}2", "times": 2, "queries": 3, "share": 0.5, "query": 0, "gallery": 1}
     return pd.DataFrame([row])
@@ -217,11 +234,6 @@ def pairs_of_cosines() -> SimpleNamespace:
     return SimpleNamespace(teacher=said, student=said**3, same=said > 0.2)
 
 
-def pairs_of_cosines() -> SimpleNamespace:
-    said = np.linspace(-1, 1, 8)
-    return SimpleNamespace(teacher=said, student=said**3, same=said > 0.2)
-
-
 def pair_of_maps(name: str) -> Figure:
     parts = (np.array([[0.1, -0.2], [0.3, 0.1]]), np.array([[0.1, 0.2]]))
     return plots.pair_figure([parts], people(1), people(1), [0.3], ["wrong"], [name], title=name)
@@ -243,7 +255,6 @@ FIGURES: dict[str, Callable[[str], Any]] = {
     ),
     "corruption_figure": lambda name: plots.corruption_figure(people(1), ["fog"]),  # no name of a user is in it
     "cosine_agreement": lambda name: plots.cosine_agreement({name: pairs_of_cosines()}),
-    "cosine_agreement": lambda name: plots.cosine_agreement({name: pairs_of_cosines()}),
     "decoded_figure": lambda name: plots.decoded_figure({name: people(2)}, [name, name], title=name),
     "deletion_curves": lambda name: plots.deletion_curves(removal(name)),
     "difference_figure": lambda name: plots.difference_figure(against_plain(name), against=name),
@@ -251,7 +262,10 @@ FIGURES: dict[str, Callable[[str], Any]] = {
     "embedding_map": mapped,
     "gate_bars": lambda name: plots.gate_bars({name: mean_gates(name)}, of=name or "camera"),
     "gate_map": lambda name: plots.gate_map(mean_gates(name), of=name),
+    "interaction_chart": lambda name: plots.interaction_chart(*combined(name), measure=name),
+    "level_chart": lambda name: plots.level_chart(effect_levels(name), measure=name),
     "pair_figure": pair_of_maps,
+    "pareto_chart": lambda name: plots.pareto_chart(board(name)),
     "reliability": lambda name: plots.reliability(reliabilities(name)),
     "robustness_figure": lambda name: plots.robustness_figure(on_corrupted(name)),
     "roc_curve": lambda name: plots.roc_curve(curves(name)),

@@ -47,6 +47,8 @@ def environment(folder: Path, wheel: Path, dependencies: bool) -> Path:
 def run(folder: Path, words: list[str], code: int = 0) -> str:
     """Run a command in a folder without any variable of ours; return what it printed."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("REIDLAB", "PYTHON", "VIRTUAL"))}
+    # templates of nbconvert, which are data of the environment that the dependencies are in
+    env["JUPYTER_PATH"] = str(Path(sysconfig.get_path("data")) / "share" / "jupyter")
     print(f"$ {' '.join(Path(word).name if word.startswith('/') else word for word in words)}", flush=True)
     done = subprocess.run(words, cwd=folder, env=env, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode != code:
