@@ -48,7 +48,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     },
     "pk, taught by its own average": {
         "kind": "pk",
-        "epochs": 3,
         "ema": {"decay": 0.9},
         "teachers": "ema",
         "losses": [
