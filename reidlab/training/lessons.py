@@ -60,7 +60,7 @@ def kept_lessons(path: Path, n_rows: int) -> Tensor | None:
     try:
         with safe_open(path, framework="pt") as file:
             about = file.metadata() or {}
-            said: Tensor = file.get_tensor(_SAID)
+            said: Tensor = file.get_tensor(_SAID).clone()  # the file may change below a mapped one
         problem = _problem(said, about, path, n_rows)
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         problem = f"it cannot be read ({error})"
