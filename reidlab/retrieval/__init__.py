@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from reidlab.retrieval.protocol import pool_multi_query, protocol_audit
     from reidlab.retrieval.reliability import expected_calibration_error, reliability_table
     from reidlab.retrieval.reranking.chosen import refine_vectors, rerank
+    from reidlab.retrieval.reranking.pairs import rerank_pairs
     from reidlab.retrieval.reranking.plain import fuse
     from reidlab.retrieval.roc import Verification, verification
     from reidlab.retrieval.seeds import SeedSummary, over_seeds
@@ -67,6 +68,7 @@ _HOMES = {
     "refine_vectors": "reranking.chosen",
     "reliability_table": "reliability",
     "rerank": "reranking.chosen",
+    "rerank_pairs": "reranking.pairs",
     "sample_pairs": "pairs",
     "scores_by": "breakdown",
     "single_shot_cmc": "top_k",
@@ -111,6 +113,7 @@ __all__ = [
     "refine_vectors",
     "reliability_table",
     "rerank",
+    "rerank_pairs",
     "sample_pairs",
     "scores_by",
     "single_shot_cmc",

@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from reidlab.stages.attention import Looking, attention_choice, measures_table
     from reidlab.stages.attention_measures import attention_stage
     from reidlab.stages.autoencoder_pictures import pictures_for
+    from reidlab.stages.autoencoder_ranking import pair_rankings
+    from reidlab.stages.autoencoder_results import grid_table, kept_grid, write_grid
     from reidlab.stages.autoencoders import ablation_pairs, autoencoders_for
     from reidlab.stages.calibration import calibration_of, calibration_stage
     from reidlab.stages.chosen import Choice, choose_model, evaluation_line
     from reidlab.stages.data import audit_of, data_stage
     from reidlab.stages.data_run import DataRun
-    from reidlab.stages.distillation import distillation_for
     from reidlab.stages.distillation import distillation_for
     from reidlab.stages.domains import cross_domain, domain_of
     from reidlab.stages.evaluation import evaluation_stage
@@ -76,7 +77,6 @@ _HOMES = {
     "data_for": "notebooks",
     "data_stage": "data",
     "distillation_for": "distillation",
-    "distillation_for": "distillation",
     "domain_of": "domains",
     "domain_table": "trials",
     "drop_table": "trials",
@@ -85,13 +85,16 @@ _HOMES = {
     "evaluation_line": "chosen",
     "evaluation_stage": "evaluation",
     "experts_for": "experts",
+    "grid_table": "autoencoder_results",
     "histogram_floor": "floor",
     "histogram_source": "histogram",
     "history_of": "notebooks",
+    "kept_grid": "autoencoder_results",
     "measures_table": "attention",
     "model_from": "models",
     "model_from_run": "models",
     "over_floor": "floor",
+    "pair_rankings": "autoencoder_ranking",
     "people_shown": "trials",
     "pictures_for": "autoencoder_pictures",
     "query_gallery": "retrieval",
@@ -108,6 +111,7 @@ _HOMES = {
     "training_table": "notebooks",
     "triplet_stage": "triplets",
     "triplets_for": "notebooks",
+    "write_grid": "autoencoder_results",
 }
 
 __all__ = [
@@ -134,7 +138,6 @@ __all__ = [
     "data_for",
     "data_stage",
     "distillation_for",
-    "distillation_for",
     "domain_of",
     "domain_table",
     "drop_table",
@@ -143,13 +146,16 @@ __all__ = [
     "evaluation_line",
     "evaluation_stage",
     "experts_for",
+    "grid_table",
     "histogram_floor",
     "histogram_source",
     "history_of",
+    "kept_grid",
     "measures_table",
     "model_from",
     "model_from_run",
     "over_floor",
+    "pair_rankings",
     "people_shown",
     "pictures_for",
     "query_gallery",
@@ -166,6 +172,7 @@ __all__ = [
     "training_table",
     "triplet_stage",
     "triplets_for",
+    "write_grid",
 ]
 
 

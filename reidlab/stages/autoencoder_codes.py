@@ -20,7 +20,7 @@ from reidlab.retrieval.vectors import Embeddings
 from reidlab.stages.models import ModelSource
 from reidlab.stages.retrieval import labelled
 
-__all__ = ["Codes", "codes_stage", "divergences", "judged"]
+__all__ = ["Codes", "codes_stage", "divergences", "judged", "same_person"]
 
 _PAIRS = 20_000  # of either kind, at most
 _BLOCK = 4096
@@ -95,9 +95,14 @@ def _pairs(images: Embeddings, model: Any, seed: int) -> tuple[Float64[np.ndarra
         torch.from_numpy(side.vectors[pairs[name].to_numpy()])
         for name, side in (("query", query), ("gallery", gallery))
     )
+    return same_person(model, one, two), same
+
+
+def same_person(model: Any, one: Tensor, two: Tensor) -> Float64[np.ndarray, " pair"]:
+    """Return the scores that a model's pair head gives to codes [pair, code], some thousand pairs at a time."""
     with torch.inference_mode():
         scores = [model.same_person(*block) for block in zip(one.split(_BLOCK), two.split(_BLOCK))]
-    return torch.cat(scores).double().numpy(), same
+    return torch.cat(scores).double().numpy()
 
 
 def divergences(codes: Float32[np.ndarray, "image dim"]) -> Float64[np.ndarray, " code"]:

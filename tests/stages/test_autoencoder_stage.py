@@ -74,6 +74,10 @@ def test_the_grid(tmp_path: Path, own_data: Path, small: Path) -> None:
     table, pairs = found.table(), stages.ablation_pairs(found)
     assert list(table.index) == [PLAIN, "vae, reconstruction 2", "vae, reconstruction 0"]
     assert list(table["more than chance"]) == ["–", "no", "no"] and list(pairs.index[:2]) == [PLAIN, table.index[1]]
+    ranked = stages.pair_rankings(data, found, parameters(small, rerank_top=1))
+    assert list(ranked.index) == list(table.index[1:]), "the plain one has no pair head"
+    assert ranked.iloc[0, 0] == ranked.iloc[0, 1] and ranked["p"].iloc[0] == "1", "one image cannot change places"
+    assert stages.pair_rankings(data, found, p)["more than chance"].tolist() == ["no", "no"]
     said = found.verdicts()
     assert len(said) == 2 and all("may be chance" in each for each in said)
     assert list(found.differences()["label"]) == list(table.index[1:])
