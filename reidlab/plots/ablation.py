@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -96,14 +97,14 @@ def _panels(count: int) -> tuple[Chart, list[Axes]]:
     figure = new_figure(max(4.2, 3.2 * across), 3.2 * down)
     panels: list[Axes] = []
     for place in range(1, count + 1):
-        shared = {"sharey": panels[0]} if panels else {}
-        panels.append(figure.add_subplot(down, across, place, axes_class=ChartAxes, **shared))
+        shared = panels[0] if panels else None
+        panels.append(figure.add_subplot(down, across, place, axes_class=ChartAxes, sharey=shared))
     return figure, panels
 
 
 def _levels(ax: Axes, levels: Sequence[str], factor: str) -> None:
     longest = max(map(len, levels))
-    turned = {"rotation": 20, "ha": "right"} if longest > 14 or len(levels) > 4 else {}
+    turned: dict[str, Any] = {"rotation": 20, "ha": "right"} if longest > 14 or len(levels) > 4 else {}
     ax.set_xticks(range(len(levels)), [plain(level, 24) for level in levels], **turned)
     ax.set_xlim(-0.5, len(levels) - 0.5)
     ax.set_xlabel(plain(factor, 30))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -16,8 +18,8 @@ from reidlab.plots.style import PALETTE, Chart, ChartAxes, new_figure, set_alt, 
 __all__ = ["pareto_chart"]
 
 _COSTS = {"macs": "multiply-adds per image", "speed": "images per second on this machine"}
-_FRONT = {"marker": "o", "facecolors": PALETTE[0], "edgecolors": PALETTE[0]}
-_BEATEN = {"marker": "s", "facecolors": "white", "edgecolors": PALETTE[1]}
+_FRONT: dict[str, Any] = {"marker": "o", "facecolors": PALETTE[0], "edgecolors": PALETTE[0]}
+_BEATEN: dict[str, Any] = {"marker": "s", "facecolors": "white", "edgecolors": PALETTE[1]}
 _NAMED = 15  # models of a panel that have their names beside them; the front always has
 
 

@@ -113,9 +113,10 @@ def pareto(scores: pd.DataFrame, cost: str, measure: str) -> pd.Series[bool]:
     front = pd.Series(False, index=scores.index)
     for _, part in scores[scores[cost].notna()].groupby("test_set"):
         both = np.stack([sign * part[cost].to_numpy(np.float64), part[measure].to_numpy(np.float64)], axis=1)
-        as_good = (both[None] >= both[:, None]).all(axis=2)
-        better = (both[None] > both[:, None]).any(axis=2)
-        front[part.index] = ~(as_good & better).any(axis=1)
+        as_good = np.all(both[None] >= both[:, None], axis=2)
+        better = np.any(both[None] > both[:, None], axis=2)
+        beaten = np.any(as_good & better, axis=1)
+        front[part.index] = ~np.asarray(beaten, bool)
     return front
 
 
@@ -125,7 +126,8 @@ def _evaluate(models: Sequence[str]) -> tuple[str, ...]:
         return ()
     from reidlab.stages import cross_domain_for
 
-    return tuple(cross_domain_for(CrossDomain(models=list(models), recipe="", tests=["pedestrians"])).notes)
+    asked = CrossDomain.from_values({"models": list(models), "recipe": "", "tests": ["pedestrians"]})
+    return tuple(cross_domain_for(asked).notes)
 
 
 def _row(run: Run) -> dict[str, Any]:
