@@ -26,7 +26,13 @@ if TYPE_CHECKING:
     from reidlab.plots.attention import attention_grid, pair_figure, six_panels
     from reidlab.plots.attention_measures import agreement_figure, deletion_curves
     from reidlab.plots.augmentations import augmentation_figure
-    from reidlab.plots.autoencoders import activity_histogram, decoded_figure, difference_figure, term_curves
+    from reidlab.plots.autoencoders import (
+        activity_histogram,
+        decoded_figure,
+        difference_figure,
+        term_curves,
+        trade_off_figure,
+    )
     from reidlab.plots.breakdown import camera_matrix, confused_identities, suspicious_labels
     from reidlab.plots.distillation import cosine_agreement
     from reidlab.plots.domains import domain_heatmaps
@@ -64,6 +70,7 @@ _HOMES = {
     "six_panels": "attention",
     "suspicious_labels": "breakdown",
     "term_curves": "autoencoders",
+    "trade_off_figure": "autoencoders",
 }
 
 __all__ = [
@@ -113,6 +120,7 @@ __all__ = [
     "six_panels",
     "suspicious_labels",
     "term_curves",
+    "trade_off_figure",
     "training_history",
     "triplet_balance",
     "triplet_figure",

@@ -16,7 +16,7 @@ from reidlab.figure_text import plain
 from reidlab.plots.augmentations import draw_strips, strip_of
 from reidlab.plots.style import PALETTE, Chart, axes_or_new, new_figure, set_alt, styled
 
-__all__ = ["activity_histogram", "decoded_figure", "difference_figure", "term_curves"]
+__all__ = ["activity_histogram", "decoded_figure", "difference_figure", "term_curves", "trade_off_figure"]
 
 _LINES = ("-", "--", ":", "-.")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
@@ -158,4 +158,36 @@ def difference_figure(
     ax.set_yticks(range(len(differences)), [plain(label) for label in differences["label"]])
     ax.set(xlabel=f"mAP against {plain(against)} (points)", ylabel="model", ylim=(len(differences) - 0.5, -0.5))
     set_alt(ax, f"Difference of mAP to {against}, points: {'; '.join(told)}.")
+    return ax
+
+
+@styled
+def trade_off_figure(points: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Draw mAP against reconstruction error; filled points on the line are those that no other one beats in both.
+
+    Args:
+        points: a row for each model: label, mAP (share), error, front (bool).
+        ax: where; None makes a figure.
+
+    Raises:
+        UserError: a missing column, or no row.
+    """
+    missing = [name for name in ("label", "mAP", "error", "front") if name not in points.columns]
+    if missing or points.empty:
+        raise UserError(f"The points have no {f'column {missing[0]!r}' if missing else 'row'}.")
+    ax = axes_or_new(ax, 6.4, 4.0)
+    front = points[points["front"]].sort_values("error", kind="stable")
+    ax.plot(front["error"], 100 * front["mAP"], color=PALETTE[0], linewidth=1.5)
+    for row in points.to_dict("records"):
+        colour = PALETTE[0] if row["front"] else PALETTE[6]
+        face = colour if row["front"] else "white"
+        ax.plot([row["error"]], [100 * row["mAP"]], "o", color=colour, markerfacecolor=face, markersize=7)
+        ax.annotate(
+            plain(str(row["label"]), 40), (row["error"], 100 * row["mAP"]), xytext=(6, 4), textcoords="offset points",
+            fontsize=9,
+        )  # fmt: skip
+    ax.margins(0.15)
+    ax.set(xlabel="reconstruction error (loss of the last epoch; left is better)", ylabel="mAP (%)")
+    told = "; ".join(f"{row['label']} {100 * row['mAP']:.1f} %, {row['error']:.3g}" for row in front.to_dict("records"))
+    set_alt(ax, f"mAP against reconstruction error of {len(points)} models. None is better in both than {told}.")
     return ax

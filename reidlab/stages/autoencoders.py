@@ -8,6 +8,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from reidlab.data.prepare import make_query_gallery
@@ -16,6 +17,7 @@ from reidlab.params import Autoencoders
 from reidlab.registry import AUTOENCODERS, BACKBONES, MODELS
 from reidlab.retrieval.vectors import Embeddings
 from reidlab.stages.data_run import DataRun
+from reidlab.stages.notebooks import history_of
 from reidlab.stages.retrieval import embedding_stage
 from reidlab.stages.variants import Compared, Planned, Variant, compare_variants
 from reidlab.training.recipes import Recipe, load_recipe
@@ -27,10 +29,23 @@ __all__ = [
     "ablation_recipe",
     "autoencoders_for",
     "kind_of",
+    "non_dominated",
 ]
 
 PLAIN = "plain"  # in the place of a kind: the backbone without an autoencoder
 _SIAMESE = ("reconstruction", "distribution", "pairs")  # what a plain backbone does not have
+
+
+def non_dominated(*aims: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """Return which points no other one beats: at least as good in all aims, and better in one (the Pareto front).
+
+    Args:
+        aims: for each aim its values [point], larger is better.
+    """
+    values = np.column_stack([np.asarray(aim, dtype=np.float64) for aim in aims])
+    no_worse = (values[None, :, :] >= values[:, None, :]).all(axis=2)
+    better = (values[None, :, :] > values[:, None, :]).any(axis=2)
+    return ~(no_worse & better).any(axis=1)
 
 
 def kind_of(variant: Variant) -> str:
@@ -54,6 +69,21 @@ class Ablation(Compared):
     def histories(self, name: Callable[[Variant], str] = kind_of) -> dict[str, pd.DataFrame]:
         """Return one row an epoch of the first training of every kind."""
         return super().histories(name)
+
+    def trade_offs(self) -> pd.DataFrame:
+        """Return what each autoencoder with a decoder reaches of both aims, and whether another one is better in both.
+
+        Returns:
+            label, mAP, error (mean reconstruction loss of the last epoch, before its weight) and front: no other model
+            has a higher or equal mAP and a lower or equal error, one of them strictly (Pareto).
+        """
+        rows = [
+            {"label": variant.label, "mAP": variant.result.mean_ap, "error": float(history.iloc[-1])}
+            for variant in self.variants
+            if (history := history_of(variant.run).get("loss_reconstruction")) is not None
+        ]
+        found = pd.DataFrame(rows, columns=["label", "mAP", "error"])
+        return found.assign(front=non_dominated(found["mAP"], -found["error"]))
 
     def shown(self) -> dict[str, Variant]:
         """Return the first autoencoder of every kind that has a decoder, for pictures."""

@@ -272,6 +272,9 @@ FIGURES: dict[str, Callable[[str], Any]] = {
     "six_panels": lambda name: plots.six_panels(people(1)[0], {name or "x": np.eye(4, 2)}, title=name),
     "score_bars": lambda name: plots.score_bars(evaluate(**data())),  # no name of a user is in it
     "term_curves": lambda name: plots.term_curves({name: autoencoder_terms(name)}),
+    "trade_off_figure": lambda name: plots.trade_off_figure(
+        pd.DataFrame({"label": [name, name], "mAP": [0.4, 0.3], "error": [0.2, 0.1], "front": [True, False]})
+    ),
     "suspicious_labels": lambda name: plots.suspicious_labels(suspicious(name), images=people(2)),
     "findings_sheet": lambda name: plots.findings_sheet(audited(name)),
     "images_by_identity": lambda name: plots.images_by_identity(frame(name)),

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from test_stages import make_people, prepared
 from torch import nn
 
@@ -22,7 +24,7 @@ from reidlab.retrieval.pair_scores import choose_threshold
 from reidlab.retrieval.vectors import Embeddings
 from reidlab.stages.autoencoder_codes import Codes, divergences, judged
 from reidlab.stages.autoencoder_pictures import Pictures
-from reidlab.stages.autoencoders import PLAIN, ablation_recipe
+from reidlab.stages.autoencoders import PLAIN, ablation_recipe, non_dominated
 from reidlab.store.runs import list_runs
 from reidlab.training.recipes import load_recipe
 
@@ -78,6 +80,9 @@ def test_the_grid(tmp_path: Path, own_data: Path, small: Path) -> None:
     assert list(ranked.index) == list(table.index[1:]), "the plain one has no pair head"
     assert ranked.iloc[0, 0] == ranked.iloc[0, 1] and ranked["p"].iloc[0] == "1", "one image cannot change places"
     assert stages.pair_rankings(data, found, p)["more than chance"].tolist() == ["no", "no"]
+    offers = found.trade_offs()
+    assert list(offers["label"]) == ["vae, reconstruction 2"] and offers["front"].all(), "the other has no decoder"
+    assert offers["error"][0] == found.histories()["vae"]["loss_reconstruction"].iloc[-1]
     said = found.verdicts()
     assert len(said) == 2 and all("may be chance" in each for each in said)
     assert list(found.differences()["label"]) == list(table.index[1:])
@@ -152,6 +157,17 @@ def test_the_plain_backbone_has_the_same_recipe() -> None:
     pairs = base.model_copy(update={"losses": tuple(term for term in base.losses if term.feature == "pairs")})
     with pytest.raises(UserError, match="no loss that a backbone without"):
         ablation_recipe(pairs, PLAIN, "resnet18", 1.0, **WEIGHTS)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 2)), min_size=1, max_size=12))
+def test_the_front_by_a_loop(points: list[tuple[int, ...]]) -> None:
+    beaten = [
+        any(all(b >= a for a, b in zip(one, other)) and any(b > a for a, b in zip(one, other)) for other in points)
+        for one in points
+    ]
+    assert non_dominated(*zip(*points)).tolist() == [not each for each in beaten]
+    assert non_dominated([1.0, 1.0], [2.0, 2.0]).tolist() == [True, True], "equal points do not beat each other"
 
 
 def test_divergences_by_torch() -> None:
