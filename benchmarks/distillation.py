@@ -21,7 +21,7 @@ from reidlab.store.origins import training_origins
 
 PREAMBLE = """# Distillation
 
-Written by `benchmarks/distillation.py` from the manifests of evaluation runs; do not edit.
+Written by `benchmarks/distillation.py` from the manifests of evaluation runs, but for the remark at its end.
 The students have the same network, data, losses of their own, epochs, seed and augmentation; the taught ones have one
 term more. Single query, cosine, plain AP, no flip, no re-ranking; in brackets 95 % intervals by bootstrap over query
 identities. *Against {first}* is the difference query by query; p is that of a permutation test over identities, not
