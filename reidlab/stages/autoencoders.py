@@ -43,9 +43,10 @@ def non_dominated(*aims: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         aims: for each aim its values [point], larger is better.
     """
     values = np.column_stack([np.asarray(aim, dtype=np.float64) for aim in aims])
-    no_worse = (values[None, :, :] >= values[:, None, :]).all(axis=2)
-    better = (values[None, :, :] > values[:, None, :]).any(axis=2)
-    return ~(no_worse & better).any(axis=1)
+    one, other = values[:, None, :], values[None, :, :]
+    beaten = np.all(other >= one, axis=2) & np.any(other > one, axis=2)
+    front: npt.NDArray[np.bool_] = np.logical_not(np.any(beaten, axis=1))
+    return front
 
 
 def kind_of(variant: Variant) -> str:
