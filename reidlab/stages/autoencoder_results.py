@@ -172,6 +172,7 @@ def verdict(table: pd.DataFrame) -> str:
 
 
 def _both(row: Mapping[Any, Any], *names: str, sign: str = "") -> str:
-    """Write two intervals in per cent."""
-    spans = [f"{100 * row[f'{name}_low']:{sign}.1f} to {100 * row[f'{name}_high']:{sign}.1f}" for name in names]
+    """Write intervals in per cent; a dash for what one seed cannot tell."""
+    ends = [(row[f"{name}_low"], row[f"{name}_high"]) for name in names]
+    spans = ["–" if np.isnan(low) else f"{100 * low:{sign}.1f} to {100 * high:{sign}.1f}" for low, high in ends]
     return f"({'; '.join(spans)})"

@@ -39,8 +39,8 @@ class Experts(nn.Module):
         last_stride: stride of the last stage, where a backbone has one.
         pooling: what makes a vector of each expert's last maps.
         common_dim: width that all experts are projected to.
-        gate: "all" looks at the projections of all experts, each normalised (without it the gate saturates within a few
-            steps, whatever the load balance says), "first" at that of the first alone as it is, as published.
+        gate: "all" looks at the projections of all experts, each normalised (in our short runs the gate saturated in
+            a few steps without it), "first" at that of the first alone as it is, as published.
         top_k: experts that count for an image, the others having a gate of 0; 0 for all. All are computed in any case.
         neck: between ranking losses and classifier.
         classifier: softmax layer, with its margin.
