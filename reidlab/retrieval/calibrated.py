@@ -102,10 +102,12 @@ class Calibration:
         Raises:
             UserError: another prior, or numbers that are no cosines.
         """
+        from scipy.special import expit
+
         prior = check_real("prior", prior, 0, 1, open_ends=True)
         cosines, knots = _cosines(similarity), np.asarray(self.knots)
         odds = np.interp(cosines, knots[:, 0], knots[:, 1]) + np.log(prior) - np.log1p(-prior)
-        return _like(cosines, 1 / (1 + np.exp(-odds)))
+        return _like(cosines, expit(odds))
 
     def false_accept_rate(self, similarity: npt.ArrayLike) -> Any:
         """Return the share of pairs of different people that are at least as similar.

@@ -183,7 +183,7 @@ def _library_by_weight(
     gradient: Tensor, images: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int]
 ) -> Tensor:
     dtype = weight.dtype
-    if _sees_padding_alone(gradient, images, weight, stride, padding):
+    if dtype.itemsize < 4 and _sees_padding_alone(gradient, images, weight, stride, padding):
         gradient, images, weight = gradient.float(), images.float(), weight.float()
     result: Tensor = torch.ops.aten.convolution_backward(
         gradient, images, weight, None, stride, padding, (1, 1), False, (0, 0), len(weight), [False, True, False]

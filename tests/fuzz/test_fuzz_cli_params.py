@@ -167,8 +167,12 @@ LABELS = st.lists(st.integers(-2, 7), min_size=4, max_size=4).map(torch.tensor)
 @fuzz(150)
 @given(st.sampled_from(sorted(LOSSES)), st.data())
 def test_any_batch_of_a_loss(name: str, data: st.DataObject) -> None:
-    needed = {"center": {"num_classes": 6, "dim": 6}, "cross_orthogonality": {"channels": 3}}.get(name, {})
-    loss = build(name, **needed)
+    needed: dict[str, dict[str, int]] = {
+        "center": {"num_classes": 6, "dim": 6},
+        "cross_orthogonality": {"channels": 3},
+        "feature_kd": {"dim": 6, "teacher_dim": 6},
+    }
+    loss = build(name, **needed.get(name, {}))
     whole = [data.draw(LABELS | tensors() if "labels" in what else tensors()) for what in takes_of(name)]
     found = ends_well(lambda: loss(*whole))
     if not isinstance(found, UserError):

@@ -21,6 +21,8 @@ from reidlab.sweeps import SweepTable, load_sweep, plan_sweep, read_sweep, run_s
 pytestmark = [pytest.mark.notebook, pytest.mark.slow]
 Make = Callable[..., Path]
 LONG = 900  # seconds; a busy machine needs many of them
+# whoever starts the tests in the background of a shell lets them, and all that they start, ignore Ctrl-C
+HEEDFUL = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
 
 # a run says that it has begun, waits until the gate of its `a` is open, and fails for 3
 CELLS = (
@@ -63,7 +65,7 @@ class Place:
         )
 
     def command(self) -> subprocess.Popen[bytes]:
-        words = [sys.executable, "-m", "reidlab", "sweep", str(self.file)]
+        words = [sys.executable, "-c", HEEDFUL, sys.executable, "-m", "reidlab", "sweep", str(self.file)]
         return subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)
 
 

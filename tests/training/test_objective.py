@@ -152,7 +152,7 @@ def test_branches_are_chosen_by_name() -> None:
     "name, feature, words",
     [
         ("cross_entropy", "before", r"cross_entropy and other losses on logits .*go with logits"),
-        ("triplet", "logits", r"ranking losses .*with before, after or parts"),
+        ("triplet", "logits", r"ranking losses, .*with before, after or parts"),
         ("kd", "after", r"kl, js, kd. go with logits"),
         ("cross_orthogonality", "before", "sees maps: name a branch"),
         ("cross_orthogonality", "logits", "'cross_orthogonality' cannot see feature 'logits'"),

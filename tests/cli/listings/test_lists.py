@@ -141,7 +141,8 @@ def test_the_way_to_name_a_loss_is_right(name: str) -> None:
         written = yaml.safe_load(told.split("In a recipe:\n")[1])
         (term,) = written["losses"]
         assert ("teachers" in written) == ("teacher" in str(takes_of(name)))
-        options = {"num_classes": 2, "dim": 4} if name == "center" else {}
+        needed = {"center": {"num_classes": 2, "dim": 4}, "feature_kd": {"dim": 4, "teacher_dim": 3}}
+        options = needed.get(name, {})
         assert Objective((LossTerm(**term, options=options),)).terms[0].name == name
 
 
