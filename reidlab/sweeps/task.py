@@ -125,14 +125,21 @@ def _failed(run: Planned, error: Exception, began: float) -> Row:
 
 
 def _result(executed: Path) -> dict[str, Any]:
-    """Return the key figures of an executed notebook in their order; what is not finite, JSON lacks: None."""
+    """Return the key figures of an executed notebook in their order; what is not finite is None.
+
+    JSON has no such numbers, and a kernel writes them as text: "nan", "inf", "-inf".
+    """
     found = result_of(read_notebook(executed))
     metrics = found.get("metrics")
     if not isinstance(metrics, Mapping):
         return {}
     names = [name for name in found.get("order", []) if name in metrics] or list(metrics)
     values = {name: metrics[name] for name in names}
-    return {n: None if isinstance(v, float) and not math.isfinite(v) else v for n, v in values.items()}
+    return {name: None if _not_finite(value) else value for name, value in values.items()}
+
+
+def _not_finite(value: Any) -> bool:
+    return value in ("nan", "inf", "-inf") or (isinstance(value, float) and not math.isfinite(value))
 
 
 def _cancelled() -> Callable[[], bool]:
