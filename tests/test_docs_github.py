@@ -87,3 +87,17 @@ def test_pages_of_notebooks_that_are_gone_go(pages: Callable[..., Path], tmp_pat
     left.touch()
     pages()
     assert not left.exists()
+
+
+def test_the_kept_pages_show_the_notebooks_as_they_are() -> None:
+    """`make pictures` writes docs/notebooks anew; their code is that of the notebooks, and nothing else is there."""
+    kept = {page.stem for page in (ROOT / "docs" / "notebooks").glob("*.md")} - {"README"}
+    sources = {path.stem: path for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert kept == set(sources)
+    for name, path in sources.items():
+        text = (ROOT / "docs" / "notebooks" / f"{name}.md").read_text(encoding="utf-8")
+        for cell in nbformat.read(path, as_version=4).cells:
+            if cell.cell_type == "code":
+                assert f"```python\n{cell.source.rstrip()}\n```" in text, f"{name}: run `make pictures`"
+        pictures = set(re.findall(r'(?:\]\(|src=")([^)":]+\.(?:png|jpg|svg))', text))
+        assert pictures and all((ROOT / "docs" / "notebooks" / each).is_file() for each in pictures)
