@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import importlib
 import io
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -19,15 +17,6 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
-
-
-@pytest.fixture
-def part(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
-    """Return a function that imports a script of docs/site; nothing of it stays among the loaded modules."""
-    monkeypatch.syspath_prepend(ROOT / "docs" / "site")
-    for path in (ROOT / "docs" / "site").glob("*.py"):
-        monkeypatch.delitem(sys.modules, path.stem, raising=False)
-    return importlib.import_module
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import importlib
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -16,15 +15,6 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 ROOT = Path(__file__).resolve().parents[1]
 PIXEL = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()
-
-
-@pytest.fixture
-def part(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
-    """Return a function that imports a script of docs/site; nothing of it stays among the loaded modules."""
-    monkeypatch.syspath_prepend(ROOT / "docs" / "site")
-    for path in (ROOT / "docs" / "site").glob("*.py"):
-        monkeypatch.delitem(sys.modules, path.stem, raising=False)
-    return importlib.import_module
 
 
 @pytest.fixture
