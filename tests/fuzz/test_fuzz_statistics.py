@@ -78,6 +78,7 @@ def test_single_shot_cmc(given_arguments: dict[str, Any]) -> None:
 )
 @example(([0.5, 0.5, 0.5, 0.6], [0, 0, 1, 1]), {"draws": 1}, 0.5, 0.5)
 @example(([-1.0, -1.0, 1.0, 1.0], [0, 0, 1, 1]), {"draws": 1, "method": "isotonic"}, [1, -1], 0.5)
+@example(None, {}, [], 1e-308)  # 3 / far overflows
 def test_calibration(pairs: Any, options: dict[str, Any], asked: Any, rate: Any) -> None:
     found = ends_well(lambda: fit_calibration(pairs, **options))
     if isinstance(found, UserError):
