@@ -155,9 +155,10 @@ class Calibration:
         far = check_real("far", far, 0, 0.5)
         if far < self.lowest_rate:
             needed = NEEDED / far if far else float("inf")
+            count = f"{np.ceil(needed):.0f}" if needed < 1e15 else "endlessly many"
             raise UserError(
                 f"far={far:g} is lower than {self.n_different:,} pairs of different people can show: at least "
-                f"{f'{np.ceil(needed):.0f}' if needed < 1e15 else 'endlessly many'} are needed. The lowest rate here is "
+                f"{count} are needed. The lowest rate here is "
                 f"{self.lowest_rate:.2g}; fit the calibration on more validation identities, or ask for that."
             )
         table = np.asarray(self.accepted)

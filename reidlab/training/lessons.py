@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import numpy as np
@@ -85,17 +85,18 @@ def remember(path: Path, n_rows: int, ask: Callable[[], Tensor]) -> Tensor:
 
     Where nothing can be written, a warning says so, and the lessons are in memory alone.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock"):
-            found = kept_lessons(path, n_rows)
-            if found is None:
-                found = ask()
-                _keep(path, found)
-            return found
-    except OSError as error:
-        _not_kept(path, error)
-        return ask()
+    with ExitStack() as held:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(FileLock(f"{path}.lock"))
+        except OSError as error:
+            _not_kept(path, error)
+            return ask()
+        found = kept_lessons(path, n_rows)
+        if found is None:
+            found = ask()  # its errors, a missing image say, are not those of keeping
+            _keep(path, found)
+        return found
 
 
 def _keep(path: Path, said: Tensor) -> None:

@@ -18,6 +18,7 @@ from reidlab.devices import plan
 from reidlab.errors import UserError
 from reidlab.models import Output, build
 from reidlab.models.saved import save_model
+from reidlab.training import lessons
 from reidlab.training import teachers as teachers_module
 from reidlab.training.distill import dim_of, lesson_of, make_teachers, told_of
 from reidlab.training.engine import Learner
@@ -144,6 +145,23 @@ def test_where_nothing_can_be_kept_a_training_goes_on(
     with caplog.at_level(logging.WARNING):
         assert asked(world, student(teacher, FEATURES)).dim == 896
     assert any("is not kept in" in record.getMessage() for record in caplog.records)
+
+
+def test_an_image_that_goes_missing_is_not_told_as_lessons_that_cannot_be_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = []
+
+    def ask() -> torch.Tensor:
+        asked.append(1)
+        raise FileNotFoundError("0001.jpg is gone")
+
+    with pytest.raises(FileNotFoundError, match="gone"), caplog.at_level(logging.WARNING):
+        lessons.remember(tmp_path / "new" / "lessons.safetensors", 3, ask)
+    assert len(asked) == 1 and not caplog.messages
+    assert torch.equal(
+        lessons.remember(tmp_path / "new" / "lessons.safetensors", 1, lambda: torch.ones(1, 2)), torch.ones(1, 2)
+    )
 
 
 def test_kept_logits_do_not_let_other_identities_pass(world: World, teacher: TrainingRun, cache: Path) -> None:
