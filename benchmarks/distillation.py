@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from remarks import remarks_in
 
 from reidlab.paths import reports_root
 from reidlab.retrieval.comparison import compare_results
@@ -21,7 +22,7 @@ from reidlab.store.origins import training_origins
 
 PREAMBLE = """# Distillation
 
-Written by `benchmarks/distillation.py` from the manifests of evaluation runs, but for the remark at its end.
+Written by `benchmarks/distillation.py` from the manifests of evaluation runs, but for the remarks at its end.
 The students have the same network, data, losses of their own, epochs, seed and augmentation; the taught ones have one
 term more. Single query, cosine, plain AP, no flip, no re-ranking; in brackets 95 % intervals by bootstrap over query
 identities. *Against {first}* is the difference query by query; p is that of a permutation test over identities, not
@@ -102,7 +103,8 @@ def _write(path: Path, table: pd.DataFrame, notes: list[str], first: str) -> Non
         cells += [_plain(row["epochs"]), _plain(row["minutes"]), _plain(row["seed"]), row["commit"] or "–"]
         lines.append(f"| {' | '.join(cells)} |")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join([*lines, "", *(f"- {note}" for note in notes)]) + "\n", encoding="utf-8")
+    text = "\n".join([*lines, "", *(f"- {note}" for note in notes)]) + "\n"
+    path.write_text(text + remarks_in(path), encoding="utf-8")
     table.to_csv(path.with_suffix(".csv"), index=False, float_format="%.4f")
     print(f"written: {path}")
 

@@ -22,6 +22,7 @@ __all__ = ["State", "View", "view_of"]
 
 _SHOWN = 12  # running runs that are named
 _EVERY = 0.5  # seconds between two pictures
+_QUIET = 600.0  # seconds without a line after which one says that it goes on
 
 
 @dataclass
@@ -84,12 +85,20 @@ class View(Protocol):
 class Lines:
     """A line for each run that has ended; in an executed notebook they go to the terminal of `reidlab run`."""
 
+    def __init__(self) -> None:
+        self.said: float | None = None
+
     def ended(self, state: State, run: Planned, row: Row) -> None:
         """Print the line."""
+        self.said = time.monotonic()
         say(f"{state.done}/{state.total} {_told(run, row)}")
 
     def refresh(self, state: State) -> None:
-        """Print nothing."""
+        """Print where the sweep stands at its beginning, and whenever ten minutes went by without a line."""
+        now = time.monotonic()
+        if self.said is None or now - self.said >= _QUIET:
+            self.said = now
+            say(state.line(now))
 
 
 class Terminal:

@@ -64,3 +64,13 @@ def test_views_by_name(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFix
     assert progress._suited() == "widget"
     monkeypatch.setenv(BATCH, "1")
     assert progress._suited() == "lines"
+
+
+def test_lines_say_at_times_that_the_sweep_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    now, view = state(), progress.Lines()
+    for at, said in ((100.0, 1), (101.0, 0), (699.0, 0), (700.0, 1), (701.0, 0)):
+        monkeypatch.setattr(progress.time, "monotonic", lambda at=at: at)
+        view.refresh(now)
+        assert capfd.readouterr().err.count("4 of 10 runs, 2 running, 1 failed") == said
