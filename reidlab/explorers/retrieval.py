@@ -53,7 +53,8 @@ class RetrievalExplorer(Explorer):
         store: decoded pixels of the query table followed by the gallery table; or (store, table) of any table that has
             all of their paths; None: files are read.
         calibration: turns cosines into probabilities that a pair shows one person; without it cosines are shown.
-        prior: share of pairs that show one person, for these probabilities.
+        prior: share of the gallery that shows the query's person, for these probabilities; None: one image of all, as
+            `reidlab search` assumes.
         model: embeds uploaded images: what made the embeddings, or a function from pixels, uint8 [height, width, 3], to
             an embedding [dim]; None: nothing can be uploaded.
         metric: "cosine" or "euclidean"; None: that of the result, or cosine.
@@ -74,7 +75,7 @@ class RetrievalExplorer(Explorer):
         *,
         store: PixelStore | tuple[PixelStore, pd.DataFrame] | None = None,
         calibration: Calibration | None = None,
-        prior: float = 0.5,
+        prior: float | None = None,
         model: Any = None,
         metric: str | None = None,
     ) -> None:
@@ -84,7 +85,7 @@ class RetrievalExplorer(Explorer):
         self.queries = Queries(query, gallery, result, metric, self.rankings.problem)
         self.tables = {"q": query.table, "g": gallery.table}
         self.thumbnails = thumbnails_of(query.table, gallery.table, store)
-        self.calibration, self.prior = calibration, prior
+        self.calibration, self.prior = calibration, prior or 1 / max(len(gallery), 2)
         self._embed = None if model is None else embedder_of(model)
         self._uploads = Uploads()
         self.captions = Captions(self.tables, self._uploads)
