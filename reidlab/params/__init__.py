@@ -115,7 +115,7 @@ class Retrieval(DataParams):
     multi_query: bool = Field(False, description="search with the mean of a person's images in a camera")
     rerank: str = Field("", description="re-ranking method; `reidlab rerankings` names them; empty: none")
     maps: list[Literal["pca", "tsne", "umap"]] = Field(
-        ["tsne"], description="maps of embeddings: pca, tsne, umap (half a minute the first time)"
+        ["tsne", "umap"], description="maps of embeddings: pca, tsne, umap (10 to 30 s to compile)"
     )
 
     @field_validator("rerank")

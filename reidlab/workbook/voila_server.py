@@ -27,6 +27,11 @@ _IDLE = 900  # seconds after which the kernel of a page that nobody has open any
 _LOOK = 30  # seconds between two looks for such kernels
 # of JupyterLab; what else is installed there was made for JupyterLab alone
 _EXTENSIONS = ("@voila-dashboards/widgets-manager8", "@jupyter-widgets/jupyterlab-manager", "anywidget")
+# nothing comes from or goes to another host: Voila's page would load the font of icons from a CDN, though none is used
+_POLICY = (
+    "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; "
+    "style-src 'self' 'unsafe-inline'; frame-ancestors 'self'"
+)
 
 
 def check_voila() -> None:
@@ -47,10 +52,12 @@ def voila_command(target: Path, port: int, *, tracebacks: bool = False) -> list[
         port: of this machine; another one is not tried.
         tracebacks: show what a failing cell raised in the page.
     """
+    headers = {"headers": {"Content-Security-Policy": _POLICY}}
     return [
         sys.executable, "-m", __name__, str(target), "--no-browser", f"--Voila.ip={HOST}", f"--port={port}",
         "--Voila.port_retries=0", "--Voila.auto_token=True", f"--show_tracebacks={tracebacks}",
         f"--VoilaConfiguration.extension_allowlist={list(_EXTENSIONS)}",
+        f"--Voila.tornado_settings={headers}",
         f"--MappingKernelManager.cull_idle_timeout={_IDLE}", f"--MappingKernelManager.cull_interval={_LOOK}",
     ]  # fmt: skip
 
