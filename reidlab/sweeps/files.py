@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from reidlab.documents import as_mapping, read_yaml
 from reidlab.errors import UserError, nearest, shown
 from reidlab.paths import exists, find
+from reidlab.training.tracking import check_tracking
 
 __all__ = ["DISTRIBUTIONS", "MOST_RUNS", "Draws", "Limits", "Setting", "Sweep", "load_sweep", "size_of"]
 
@@ -96,6 +97,7 @@ class Sweep(Strict):
     seeds: tuple[int, ...] = Field(default=(), description="values of the parameter `seed`; 3 means 0, 1, 2")
     tags: Names = ()
     limits: Limits = Limits()
+    tracking: Names = Field(default=(), description="mlflow: a parent run for the sweep, a child run for each run")
     workers: int | None = Field(default=None, ge=1, le=256, description="runs at the same time")
     kernel: str = "python3"
 
@@ -105,6 +107,15 @@ class Sweep(Strict):
         if not _LABEL.fullmatch(name):
             raise ValueError("becomes part of a folder's name: up to 60 letters, digits, '.', '_', '+' and '-'")
         return name
+
+    @field_validator("tracking")
+    @classmethod
+    def _is_at_hand(cls, tracking: tuple[str, ...]) -> tuple[str, ...]:
+        for name in tracking:
+            if name != "mlflow":
+                raise ValueError(f"{name!r} takes no sweeps; mlflow does (a notebook's own `tracking` is among params)")
+        check_tracking(tracking)
+        return tracking
 
     @field_validator("seeds", mode="before")
     @classmethod

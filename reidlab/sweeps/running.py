@@ -24,6 +24,7 @@ from reidlab.sweeps.progress import State, view_of
 from reidlab.sweeps.rows import Row, finished_rows, keep_row, read_row, row_file, sweeps_root
 from reidlab.sweeps.table import SweepTable, list_sweeps, read_sweep, write_table
 from reidlab.sweeps.task import sight
+from reidlab.sweeps.tracked import log_sweep
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -89,7 +90,10 @@ def run_sweep(
             with _cluster(scheduler, most or 1) as client, view_of(view) as shown:
                 _check_workers(client, folder)
                 Sweeping(client, plan, folder, state, shown, most).run(open_runs)
-        return write_table(plan, folder)
+        table = write_table(plan, folder)
+        if "mlflow" in plan.sweep.tracking:
+            log_sweep(table, plan.sweep.about)
+        return table
 
 
 def running_sweeps() -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ from reidlab.errors import UserError
 from reidlab.paths import mlflow_uri, reports_root, tensorboard_root
 from reidlab.registry import TRACKERS
 
-__all__ = ["TRACKERS", "Tracker", "Tracking", "check_tracking", "flatten"]
+__all__ = ["TRACKERS", "Tracker", "Tracking", "check_tracking", "flatten", "log_params", "mlflow_store"]
 
 _EXPERIMENT = "reidlab"
 _SPEED = ("seconds", "images", "images_per_second", "wait_share")
@@ -180,25 +180,47 @@ class TensorBoard:
         self.writer.close()
 
 
+@contextmanager
+def mlflow_store() -> Iterator[tuple[Any, str]]:
+    """Give a client of reports/mlflow.db and the id of reidlab's experiment in it; what is missing is made.
+
+    Raises:
+        UserError: the file cannot be used.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # it would report its use over the network
+    logging.getLogger("mlflow.store.db").setLevel(logging.WARNING)  # every step of making its tables
+    from mlflow.exceptions import MlflowException
+    from mlflow.tracking import MlflowClient
+
+    reports = reports_root()
+    reports.mkdir(parents=True, exist_ok=True)
+    try:
+        client = MlflowClient(mlflow_uri())
+        found = client.get_experiment_by_name(_EXPERIMENT)
+        place = (reports / "mlflow-artifacts").as_uri()
+        yield client, found.experiment_id if found else client.create_experiment(_EXPERIMENT, artifact_location=place)
+    except MlflowException as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"tracking: {reports / 'mlflow.db'} cannot be used ({reason}). Move it away, or leave mlflow out."
+        ) from error
+
+
+def log_params(client: Any, run_id: str, params: Mapping[str, Any]) -> None:
+    """Write parameters, flattened to dotted names, to a run of MLflow."""
+    from mlflow.entities import Param
+
+    flat = [Param(key[:250], value[:6000]) for key, value in flatten(params).items()]
+    for start in range(0, len(flat), 100):  # MLflow takes a hundred at a time
+        client.log_batch(run_id, params=flat[start : start + 100])
+
+
 class MLflow:
     """Parameters and curves in the SQLite file of all runs."""
 
     def __init__(self, name: str, folder: Path, params: Mapping[str, Any], fresh: bool) -> None:
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # it would report its use over the network
-        logging.getLogger("mlflow.store.db").setLevel(logging.WARNING)  # every step of making its tables
-        from mlflow.exceptions import MlflowException
-        from mlflow.tracking import MlflowClient
-
-        reports = reports_root()
-        reports.mkdir(parents=True, exist_ok=True)
-        try:
-            self.client = MlflowClient(mlflow_uri())
-            self.run_id = self._find(folder, fresh) or self._begin(name, folder, params, reports)
-        except MlflowException as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(
-                f"tracking: {reports / 'mlflow.db'} cannot be used ({reason}). Move it away, or leave mlflow out."
-            ) from error
+        with mlflow_store() as (self.client, experiment):
+            self.run_id = self._find(folder, fresh) or self._begin(name, folder, params, experiment)
         (folder / _RUN_ID).write_text(self.run_id, encoding="utf-8")
 
     def _find(self, folder: Path, fresh: bool) -> str | None:
@@ -217,21 +239,11 @@ class MLflow:
         self.client.update_run(run.info.run_id, status="RUNNING")
         return str(run.info.run_id)
 
-    def _begin(self, name: str, folder: Path, params: Mapping[str, Any], reports: Path) -> str:
-        found = self.client.get_experiment_by_name(_EXPERIMENT)
-        if found is None:
-            place = (reports / "mlflow-artifacts").as_uri()
-            experiment = self.client.create_experiment(_EXPERIMENT, artifact_location=place)
-        else:
-            experiment = found.experiment_id
+    def _begin(self, name: str, folder: Path, params: Mapping[str, Any], experiment: str) -> str:
         where = folder.parent / name
         tags = {"run_folder": str(where), "mlflow.note.content": f"Run folder: [{name}]({where.as_uri()})"}
         run_id = str(self.client.create_run(experiment, run_name=name, tags=tags).info.run_id)
-        from mlflow.entities import Param
-
-        flat = [Param(key[:250], value[:6000]) for key, value in flatten(params).items()]
-        for start in range(0, len(flat), 100):  # MLflow takes a hundred at a time
-            self.client.log_batch(run_id, params=flat[start : start + 100])
+        log_params(self.client, run_id, params)
         return run_id
 
     def logged(self) -> set[tuple[str, int]]:

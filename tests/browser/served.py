@@ -194,5 +194,7 @@ class Served:
 
     def _printed(self, message: Any) -> None:
         # Voila's page names a font of icons on a CDN; our policy refuses it, which the browser prints
-        if message.type == "error" and not ("fontawesome" in message.text and "Content Security Policy" in message.text):
+        if message.type == "error" and not (
+            "fontawesome" in message.text and "Content Security Policy" in message.text
+        ):
             self.console.append(message.text[:500])

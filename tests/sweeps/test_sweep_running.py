@@ -18,6 +18,7 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 import reidlab
 from reidlab.errors import UserError
+from reidlab.paths import mlflow_uri
 from reidlab.sweeps import SweepTable, list_sweeps, load_sweep, plan_sweep, read_sweep, run_sweep
 from reidlab.sweeps import running as sweeping
 from reidlab.sweeps.rows import row_file
@@ -115,6 +116,47 @@ def test_rows_and_files(
     pd.testing.assert_frame_equal(read_sweep("toys").frame, frame, check_dtype=False)
     said = capfd.readouterr().err
     assert "1/4 a=1, seed=0: done in 0 s (score=0.25, name=run 1" in said and "4/4 a=3, seed=1: failed" in said
+
+
+@pytest.mark.filterwarnings("default")  # MLflow and what it needs warn of one another
+def test_a_sweep_in_mlflow_is_a_parent_with_children(
+    written: Callable[..., Path], scheduler: LocalCluster, pretended: Pretended
+) -> None:
+    from mlflow.tracking import MlflowClient
+
+    file = written([1, 3], seeds=2, about="what a does", tracking="mlflow", tags=["paper"])
+    done(file, scheduler)
+    client = MlflowClient(mlflow_uri())
+    (experiment,) = client.search_experiments(filter_string="name = 'reidlab'")
+
+    def seen() -> dict[str, Any]:
+        return {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+
+    first = seen()
+    parent = first.pop("toys")
+    assert parent.data.metrics == {"runs done": 2, "runs failed": 2} and parent.info.status == "FAILED"
+    assert parent.data.tags["mlflow.note.content"].startswith("what a does\n\nTable: ")
+    assert set(first) == {"a=1, seed=0", "a=1, seed=1", "a=3, seed=0", "a=3, seed=1"}
+    assert {run.data.tags["mlflow.parentRunId"] for run in first.values()} == {parent.info.run_id}
+    good, bad = first["a=1, seed=1"], first["a=3, seed=0"]
+    assert good.data.params == {"a": "1", "seed": "1"} and good.info.status == "FINISHED"
+    assert good.data.metrics == {"score": 1.25, "seconds": 0.5, "memory_mb": 81.5}  # neither text nor NaN
+    assert good.data.tags["reidlab.tags"] == "paper" and "-p seed=1" in good.data.tags["reidlab.command"]
+    assert bad.info.status == "FAILED" and bad.data.tags["reidlab.error"] == "ZeroDivisionError"
+    done(file, scheduler, keep_failed=True)  # nothing is run: nothing is written twice
+    assert {name: run.info.run_id for name, run in seen().items()} == {
+        name: run.info.run_id for name, run in {**first, "toys": parent}.items()
+    }
+    done(file, scheduler)  # the failed ones are run again, and take the place of what they were
+    again = seen()
+    assert len(again) == 5 and again["toys"].info.run_id == parent.info.run_id
+    assert again["a=1, seed=1"].info.run_id == good.info.run_id
+    assert again["a=3, seed=0"].info.run_id != bad.info.run_id
+
+
+def test_sweeps_are_logged_to_mlflow_alone(written: Callable[..., Path]) -> None:
+    with pytest.raises(UserError, match="'tensorboard' takes no sweeps; mlflow does"):
+        load_sweep(written([1], tracking=["tensorboard"]))
 
 
 def test_only_what_is_not_finished_is_run(
