@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from reidlab.retrieval.cluster import evaluate_distributed
     from reidlab.retrieval.comparison import Comparison, compare_results
     from reidlab.retrieval.embedding import embed
+    from reidlab.retrieval.embedding_cluster import embed_distributed
     from reidlab.retrieval.index import Index
     from reidlab.retrieval.metrics import average_precision, evaluate, inverse_negative_penalty
     from reidlab.retrieval.outcome import RetrievalResult
@@ -50,6 +51,7 @@ _HOMES = {
     "compare_results": "comparison",
     "confused_identities": "breakdown",
     "embed": "embedding",
+    "embed_distributed": "embedding_cluster",
     "evaluate": "metrics",
     "evaluate_distributed": "cluster",
     "expected_calibration_error": "reliability",
@@ -95,6 +97,7 @@ __all__ = [
     "compare_results",
     "confused_identities",
     "embed",
+    "embed_distributed",
     "evaluate",
     "evaluate_distributed",
     "expected_calibration_error",

@@ -6,7 +6,6 @@ killed, workers, kernels and all that they started end too; the same command goe
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import reidlab
 from reidlab.errors import UserError
-from reidlab.retrieval.cluster import workers_of
+from reidlab.retrieval.cluster import threads_of, workers_of
 from reidlab.retrieval.ranking import n_threads
 from reidlab.space import check_space
 from reidlab.sweeps.loop import GRACE, Sweeping
@@ -33,7 +32,6 @@ __all__ = ["default_workers", "folder_of", "run_sweep", "running_sweeps"]
 
 USUAL_MEMORY = 2 * 10**9  # bytes that a run without a limit is thought to need: torch, a small model and its batches
 LOCK = ".lock"
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 def folder_of(plan: Plan) -> Path:
@@ -165,7 +163,7 @@ def _cluster(scheduler: str, workers: int) -> Iterator[Client]:
     """Give a client; in the end see to it that nothing which was started here is left, however it came to its end."""
     import psutil
 
-    env = _threads(max(1, n_threads() // workers))
+    env = threads_of(max(1, n_threads() // workers))
     started: set[psutil.Process] = set()
     try:
         with workers_of(scheduler, workers, threads=1, env=env) as client:
@@ -177,15 +175,6 @@ def _cluster(scheduler: str, workers: int) -> Iterator[Client]:
         _, left = psutil.wait_procs([each for each in started if _is_ours(each)], timeout=GRACE)
         for each in left:
             each.kill()
-
-
-def _threads(share: int) -> dict[str, str]:
-    """Name the threads of a worker's libraries: the user's OMP_NUM_THREADS for all, but what he set for one.
-
-    All the same number: OpenMP with one thread below an MKL with two made a training 15 times slower.
-    """
-    common = os.environ.get("OMP_NUM_THREADS", str(share))
-    return {name: os.environ.get(name, common) for name in _THREADS}
 
 
 def _is_ours(process: Any) -> bool:

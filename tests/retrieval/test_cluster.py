@@ -150,3 +150,24 @@ def test_two_processes() -> None:
         raise ZeroDivisionError
     left = [child for child in psutil.Process().children(recursive=True) if child.pid not in before]
     assert not [child for child in left if "resource_tracker" not in " ".join(child.cmdline())]
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({}, "3 3 3 3"),
+        ({"OMP_NUM_THREADS": "1"}, "1 1 1 1"),  # an MKL with more threads than OpenMP is 15 times slower
+        ({"OMP_NUM_THREADS": "2", "NUMBA_NUM_THREADS": "4"}, "2 2 2 4"),
+        ({"MKL_NUM_THREADS": "1"}, "3 1 3 3"),
+    ],
+)
+def test_all_libraries_of_a_worker_have_as_many_threads(
+    given: dict[str, str], wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+        if name in given:
+            monkeypatch.setenv(name, given[name])
+    found = cluster.threads_of(3)
+    assert " ".join(found[name] for name in names) == wanted

@@ -282,24 +282,3 @@ def test_as_many_workers_as_cores_and_memory_allow(
     large = plan_sweep(load_sweep(written([1], limits={"memory": "100 GB"})))
     small = plan_sweep(load_sweep(written([1], limits={"memory": "1 GB"})))
     assert default_workers(large, 16) == 1 and default_workers(small, 16) == 4
-
-
-@pytest.mark.parametrize(
-    ("given", "wanted"),
-    [
-        ({}, "3 3 3 3"),
-        ({"OMP_NUM_THREADS": "1"}, "1 1 1 1"),  # an MKL with more threads than OpenMP is 15 times slower
-        ({"OMP_NUM_THREADS": "2", "NUMBA_NUM_THREADS": "4"}, "2 2 2 4"),
-        ({"MKL_NUM_THREADS": "1"}, "3 1 3 3"),
-    ],
-)
-def test_all_libraries_of_a_worker_have_as_many_threads(
-    given: dict[str, str], wanted: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
-    for name in names:
-        monkeypatch.delenv(name, raising=False)
-        if name in given:
-            monkeypatch.setenv(name, given[name])
-    found = sweeping._threads(3)
-    assert " ".join(found[name] for name in names) == wanted
