@@ -156,7 +156,7 @@ class Running:
         compute = plan("cpu", recipe.precision)
         model: Any = build(recipe.model, 3 if any(term.feature == "logits" for term in recipe.losses) else 0)
         give_class_counts(model, np.array([0, 1, 2]))
-        objective = Objective(complete_terms(recipe.losses, model, 3))
+        objective = Objective(complete_terms(recipe.losses, model, 3, teacher_dim=5))
         self.learner = Learner(recipe, model, objective, compute, steps_per_epoch=1)
         augment = Augment(**recipe.augment.model_dump())
         self.batch = BatchMaker(Noise(), augment, model.preprocess, compute, seed=5)  # type: ignore[arg-type]
