@@ -1,4 +1,4 @@
-# reidlab: `make` lists what can be made. Python 3.11 or 3.12, git and make are enough.
+# reidlab: `make` lists what can be made. Python 3.11 to 3.13, git and make are enough.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -8,14 +8,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.made
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 # PYTHON=/path/to/python make env, where none of these is the right one
-CANDIDATES := $(PYTHON) python3 python3.12 python3.11
+CANDIDATES := $(PYTHON) python3 python3.13 python3.12 python3.11
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 # git runs it in the clone's folder; where there is no .venv (yet), notebooks stay as they are
 FILTER := if [ -x $(BIN)/python ]; then $(BIN)/python -m reidlab.workbook.clean --filter; else cat; fi
 # Jupyter refuses root unless it is told, and a machine at the other end of ssh has no browser to open
 ROOT_ARGS := $(if $(filter 0,$(shell id -u)),--allow-root)
 REMOTE_ARGS := $(if $(SSH_CONNECTION),--no-browser)
-IS_RIGHT := import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
+IS_RIGHT := import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12), (3, 13)))
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -30,7 +30,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@python=""; for p in $(CANDIDATES); do \
 	  if command -v "$$p" >/dev/null && "$$p" -c "$(IS_RIGHT)" 2>/dev/null; then python=$$p; break; fi; done; \
 	if [ -z "$$python" ]; then \
-	  echo "reidlab wants Python 3.11 or 3.12; found: $$(python3 --version 2>&1 || true)." >&2; \
+	  echo "reidlab wants Python 3.11 to 3.13; found: $$(python3 --version 2>&1 || true)." >&2; \
 	  echo "Install one (apt install python3.12 python3.12-venv), or say where it is: PYTHON=/path/to/python make env" >&2; \
 	  exit 1; fi; \
 	if ! $(BIN)/python -c "$(IS_RIGHT)" 2>/dev/null || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \

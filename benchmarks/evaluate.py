@@ -1,7 +1,7 @@
 """Time `evaluate` against the bare matrix product at Market-1501's sizes, or at larger ones from files.
 
     python benchmarks/evaluate.py [--query 3368] [--gallery 15913] [--dim 512] [--runs 7] [--structured]
-    python benchmarks/evaluate.py --case market1501|msmt17|distractors [--runs 3] [--workers 2]
+    python benchmarks/evaluate.py --case market1501|msmt17|distractors|million [--runs 3] [--workers 2]
 
 Random unit vectors by default (every rank is needed over the whole row: the worst case); `--structured` gives
 each identity a centre so that scores look like a trained model's. Runs alternate, medians are printed.
@@ -41,6 +41,9 @@ CASES = {
     "market1501": (3368, 15913, 750, 6, 2798),
     "msmt17": (11659, 82161, 3060, 15, 0),
     "distractors": (3368, 515913, 750, 6, 502798),
+    "hundredth": (1000, 10_000, 750, 6, 0),  # three galleries for the law of its time: 10^4, 10^5, 10^6 images
+    "tenth": (1000, 100_000, 4000, 6, 0),
+    "million": (1000, 1_000_000, 40_000, 6, 0),
 }
 DIM, BLOCK = 512, 256
 

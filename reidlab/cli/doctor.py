@@ -18,7 +18,7 @@ from reidlab.paths import data_root, reports_root, root
 
 __all__ = ["Check", "examine"]
 
-PYTHONS = ((3, 11), (3, 12))
+PYTHONS = ((3, 11), (3, 12), (3, 13))
 SPACE_GB = (2, 10)  # below the first a training cannot be kept, below the second it gets narrow
 INSTALL = "Run `make env`, or `pip install -c constraints.txt -e '.[dev]'`."
 
