@@ -39,6 +39,8 @@ NEUTRAL = frozenset(
         ".params",
         ".params.base",
         ".params.history",
+        ".params.shared",
+        ".params.studies",
         ".paths",
         ".progress",
         ".registry",
