@@ -57,7 +57,7 @@ def training_stage(
     def make(folder: Path) -> Mapping[str, Any]:
         from reidlab.data.pixels import PixelStore
         from reidlab.models import build, without_weights
-        from reidlab.training.loop import fit
+        from reidlab.training.fitting import fit
 
         title = f"{label}-{folder.name.rpartition('-')[2]}"  # as the folder is called in the end
         built: Any = build(without_weights(recipe.model) if recipe.start else recipe.model)

@@ -62,6 +62,7 @@ NEUTRAL = frozenset(
         ".store.stages",
         ".store.syntax",
         ".store.origins",
+        ".training.processes",
         ".training.telling",
         ".training.tracking",
     )

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from reidlab.training.recipes import Recipe, list_recipes, load_recipe
 
 if TYPE_CHECKING:
-    from reidlab.training.loop import fit
+    from reidlab.training.fitting import fit
     from reidlab.training.run import TrainingRun
 
-_HOMES = {"TrainingRun": "run", "fit": "loop"}
+_HOMES = {"TrainingRun": "run", "fit": "fitting"}
 
 __all__ = ["Recipe", "TrainingRun", "fit", "list_recipes", "load_recipe"]
 

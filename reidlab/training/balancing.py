@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from reidlab.errors import UserError
 from reidlab.registry import BALANCES
+from reidlab.training.group import ALONE, Group
 
 __all__ = ["Balance", "FixedWeights", "GradNorm", "PCGrad", "UncertaintyWeights", "build_balance"]
 
@@ -57,7 +58,13 @@ class Balance(nn.Module):
         self.terms, self.cosines = terms, cosines
 
     def forward(
-        self, values: Sequence[Tensor], weights: Sequence[float], shared: Tensor, labels: Sequence[str]
+        self,
+        values: Sequence[Tensor],
+        weights: Sequence[float],
+        shared: Tensor,
+        labels: Sequence[str],
+        own: Tensor | None = None,
+        group: Group = ALONE,
     ) -> tuple[Tensor, Figures]:
         """Return the total and what is reported of it.
 
@@ -66,9 +73,13 @@ class Balance(nn.Module):
             weights: of the recipe.
             shared: features that the terms share, with a graph [batch, dim].
             labels: of the terms, as in the history.
+            own: this process's slice of them, as the model gave it, where several train.
+            group: the processes that train.
         """
         weighted = [weight * value for weight, value in zip(weights, values)]
-        gradients = _gradients(weighted, shared) if self._looks_at_gradients and shared.requires_grad else None
+        gradients = None
+        if self._looks_at_gradients and shared.requires_grad:
+            gradients = group.whole_gradients(_gradients(weighted, shared if own is None else own), len(shared))
         total, figures = self._total(weighted, gradients, shared, labels)
         if gradients is not None and self.cosines:
             figures |= _cosines(gradients, labels)

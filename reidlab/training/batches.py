@@ -38,14 +38,20 @@ class BatchMaker:
         self.pixels, self.augment, self.preprocess = pixels, augment, preprocess
         self.compute, self.seed = compute, seed
 
-    def __call__(self, rows: np.ndarray, epoch: int, step: int) -> Tensor:
-        """Return float32 [batch, 3, height, width] in the plan's memory format."""
+    def __call__(self, rows: np.ndarray, epoch: int, step: int, part: slice = slice(None)) -> Tensor:
+        """Return float32 [batch, 3, height, width] in the plan's memory format.
+
+        Args:
+            rows: of the table.
+            epoch, step: from 0.
+            part: what is wanted of the batch. All of it is augmented: its pixels do not depend on who wants which part.
+        """
         draws = np.random.SeedSequence([self.seed, epoch, step]).generate_state(1, np.uint64)[0]
         generator = Generator().manual_seed(int(draws) >> 1)
         with outside_autocast(self.compute.device.type):  # around us where BN statistics are made anew
             images = self.compute.place(self.pixels.batch(rows))
             images = self.augment(images, generator, fill=self.preprocess.mean)
-            return self.preprocess(images).contiguous(memory_format=self.compute.memory_format)
+            return self.preprocess(images[part]).contiguous(memory_format=self.compute.memory_format)
 
 
 class Prefetcher(Generic[Item]):

@@ -38,12 +38,18 @@ class Checkpoint:
 class Checkpoints:
     """The checkpoints of one run below `folder`; only the newest is kept, and the best weights.
 
+    Args:
+        folder: made where it is missing.
+        writes: False for processes that leave the writing to another one.
+
     Raises:
         UserError: the folder cannot be written.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, writes: bool = True) -> None:
         self.folder = folder
+        if not writes:
+            return
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             write_json(folder / "probe.json", {})  # better now than after the first epoch

@@ -18,10 +18,12 @@ from reidlab.training.curves import Scores
 from reidlab.training.depthwise import fast_depthwise
 from reidlab.training.distill import EMA, Lesson, lesson_of
 from reidlab.training.freezing import Freezing
+from reidlab.training.group import ALONE, Group
 from reidlab.training.objective import Objective
 from reidlab.training.optimizers import build_loss_optimizer, build_optimizer, describe_groups, set_rates
 from reidlab.training.recipes import Recipe
 from reidlab.training.schedules import annealed, schedule_of
+from reidlab.training.synced_norms import synchronised
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -61,15 +63,22 @@ class Learner:
         objective: the recipe's losses; what they learn is trained beside the model.
         compute: where to compute.
         steps_per_epoch: batches of a nominal epoch.
+        group: the processes that train.
 
     Attributes:
         groups: the parameter groups (see `describe_groups`).
     """
 
     def __init__(
-        self, recipe: Recipe, model: nn.Module, objective: Objective, compute: ComputePlan, steps_per_epoch: int
+        self,
+        recipe: Recipe,
+        model: nn.Module,
+        objective: Objective,
+        compute: ComputePlan,
+        steps_per_epoch: int,
+        group: Group = ALONE,
     ) -> None:
-        self.recipe, self.model, self.objective, self.compute = recipe, model, objective, compute
+        self.recipe, self.model, self.objective, self.compute, self.group = recipe, model, objective, compute, group
         self.takes_labels = "labels" in inspect.signature(model.forward).parameters  # margins: before anything wraps it
         self.optimizer = build_optimizer(recipe.optimizer, model, objective)
         self.loss_optimizer = build_loss_optimizer(recipe.optimizer, objective)
@@ -89,6 +98,7 @@ class Learner:
         self.accelerator = make_accelerator(self.compute, self.recipe.accumulate)
         self.compute.place(self.model)
         self.compute.place(self.objective)
+        self.group.align(self.model, self.objective)
         self.averaging = Averaging(self.recipe, self.model, self.compute)
         if model is not None and state is not None:
             self.model.load_state_dict(model)
@@ -106,18 +116,27 @@ class Learner:
     def step(
         self, images: Tensor, labels: Tensor, position: float, scores: Scores, lesson: Lesson | None = None
     ) -> tuple[Tensor, float]:
-        """Learn from one batch (and its teachers) at a position in epochs; return loss and factor of the base rate."""
+        """Learn from one batch (and its teachers) at a position in epochs; return loss and factor of the base rate.
+
+        Args:
+            images: this process's slice of the batch [slice, 3, height, width].
+            labels: of the whole batch, as `lesson` is [batch].
+            position: in epochs.
+            scores: what was validated so far.
+            lesson: what teachers say of the batch.
+        """
         factor = self.schedule(position, scores)
         momentum = self.schedule.momentum(position) if self.schedule.momentum is not None else None
         set_rates(self.stepper.param_groups, factor, momentum)
         with self.accelerator.accumulate(self.prepared):
-            with fast_depthwise(self.compute):
-                output = self.prepared(images, labels=labels) if self.takes_labels else self.prepared(images)
+            own = self._output(images, labels)
             if self.recipe.teachers == (EMA,):
-                lesson = self._own_lesson(images)
-            loss = self.objective(Output(*output), labels, lesson)
+                lesson = self.group.whole(self._own_lesson(images), len(labels))
+            loss = self.objective(self.group.whole(own, len(labels)), labels, lesson, own)
             self.accelerator.backward(loss)
             whole = self.accelerator.sync_gradients
+            if whole:
+                self.group.average([*self.model.parameters(), *self.objective.parameters()], self.model)
             if whole and self.recipe.clip_norm:
                 self.accelerator.clip_grad_norm_(self.prepared.parameters(), self.recipe.clip_norm)
             if whole:
@@ -127,6 +146,15 @@ class Learner:
         if whole:
             self.averaging.after_step(self.model)
         return loss.detach(), factor
+
+    def _output(self, images: Tensor, labels: Tensor) -> Output:
+        """Return what the model says of this process's slice of a batch with labels [batch]."""
+        with fast_depthwise(self.compute), synchronised(self.group, self.recipe.sync_norms):
+            given = {"labels": labels[self.group.part(len(labels))]} if self.takes_labels else {}
+            output = Output(*self.prepared(images, **given))
+        if output.siamese is None or self.group.size == 1:
+            return output
+        return output._replace(siamese=output.siamese._replace(pairs=None))  # of a slice, which no loss may see
 
     def _own_lesson(self, images: Tensor) -> Lesson:
         """Return what the average of the student's weights says of a batch (Mean Teacher, Tarvainen & Valpola 2017)."""
@@ -154,12 +182,19 @@ class Learner:
         self.loss_optimizer.zero_grad(set_to_none=True)
 
     def end_epoch(self, epoch: int) -> None:
-        """Take the epoch's weights into their average."""
+        """Take the epoch's weights into their average; on machines of several kinds they are those of process 0."""
+        self.group.align(self.model, self.objective)
         self.averaging.after_epoch(self.model, epoch)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed run needs besides the weights; parts that the recipe does not use are left out."""
-        state = {"optimizer": self.optimizer.state_dict(), **random_states(self.compute)}
+        """Return what a resumed run needs besides the weights; parts that the recipe does not use are left out.
+
+        All processes call it at once: the random states of the others are in it.
+        """
+        states = self.group.collect(random_states(self.compute))
+        state = {"optimizer": self.optimizer.state_dict(), **states[0]}
+        if len(states) > 1:
+            state["others"] = states[1:]
         for name, part in (("averaging", self.averaging), ("objective", self.objective)):
             if part.state_dict():
                 state[name] = part.state_dict()
@@ -174,7 +209,10 @@ class Learner:
         for name, part in (("averaging", self.averaging), ("objective", self.objective)):
             if name in state:
                 part.load_state_dict(state[name])
-        set_random_states(self.compute, state)
+        if self.group.leads:
+            set_random_states(self.compute, state)
+        elif len(state.get("others", ())) == self.group.size - 1:
+            set_random_states(self.compute, state["others"][self.group.rank - 1])
 
 
 def make_accelerator(compute: ComputePlan, accumulate: int) -> Accelerator:

@@ -18,15 +18,17 @@ from reidlab.documents import as_mapping, read_json
 from reidlab.errors import UserError
 from reidlab.training.recipes import Recipe
 
-__all__ = ["begun_on", "grounds_of", "plan_of", "refuse_other", "say_changes"]
+__all__ = ["begun_on", "grounds_of", "plan_of", "refuse_other", "refuse_other_processes", "say_changes"]
 
+_PROCESSES = "processes"
 _LONGEST = 2**26  # bytes of a training's progress, which has its history
 
 
-def grounds_of(compute: ComputePlan) -> dict[str, Any]:
+def grounds_of(compute: ComputePlan, processes: int = 1) -> dict[str, Any]:
     """Return what the last digits of a training depend on besides recipe, data and seed; host names are left out."""
     cuda = compute.device.type == "cuda"
     return {
+        **({_PROCESSES: processes} if processes > 1 else {}),
         "device": torch.cuda.get_device_name(compute.device) if cuda else compute.device.type,
         "precision": compute.precision,
         "threads": torch.get_num_threads(),
@@ -71,6 +73,7 @@ def plan_of(device: str, precision: str, begun: dict[str, Any]) -> ComputePlan:
 
 def say_changes(before: dict[str, Any], now: dict[str, Any]) -> None:
     """Warn that a training goes on on other grounds, so that its last digits differ from those of one never stopped."""
+    before, now = {_PROCESSES: 1, **before}, {_PROCESSES: 1, **now}
     changes = [
         f"{name} {before[name]}, now {now[name]}" for name in now if name in before and before[name] != now[name]
     ]
@@ -79,6 +82,27 @@ def say_changes(before: dict[str, Any], now: dict[str, Any]) -> None:
             f"The training began with {'; '.join(changes)}: its result will be as good, but not bit-identical to that "
             "of a training that was never stopped.",
             stacklevel=2,
+        )
+
+
+def refuse_other_processes(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any], norms: bool) -> None:
+    """Refuse to go on with another number of processes where norms see the slice of one.
+
+    Args:
+        folder: of the training.
+        before: grounds of the stopped training.
+        now: those of this one.
+        norms: whether the model has batch norms that are not synchronised.
+
+    Raises:
+        UserError: saying how many there were.
+    """
+    began = before.get(_PROCESSES, 1)
+    if norms and began != now.get(_PROCESSES, 1):
+        raise UserError(
+            f"{folder} holds a training that began with processes={began}, and with {now.get(_PROCESSES, 1)} its batch "
+            f"norms would see slices of another size. Go on with processes={began}, or begin anew in another folder "
+            "(with `sync_norms: true` in the recipe the number does not matter)."
         )
 
 

@@ -1,12 +1,11 @@
-"""Train a model by a recipe: resumable to the bit (`fit` says on which grounds), validated, stopped by alarms."""
+"""The loop of a training: resumable to the bit (`fit` says on which grounds), validated, stopped by alarms."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from contextlib import closing
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,9 +14,7 @@ from torch import nn
 
 from reidlab.data.pixels import PixelStore
 from reidlab.data.transforms import Augment
-from reidlab.data.triplets import Triplets
 from reidlab.devices import ComputePlan
-from reidlab.errors import UserError
 from reidlab.models import build, without_weights
 from reidlab.models.saved import save_model
 from reidlab.training.alarms import check_collapse, check_finite, check_weights
@@ -25,91 +22,60 @@ from reidlab.training.batches import BatchMaker, Prefetcher, trimmed
 from reidlab.training.checkpoints import Checkpoints
 from reidlab.training.distill import check_student, dim_of, make_teachers, told_of
 from reidlab.training.engine import Learner, Means
-from reidlab.training.grounds import begun_on, grounds_of, plan_of, refuse_other, say_changes
+from reidlab.training.grounds import (
+    begun_on,
+    grounds_of,
+    plan_of,
+    refuse_other,
+    refuse_other_processes,
+    say_changes,
+)
+from reidlab.training.group import ALONE, Group
+from reidlab.training.job import Job
 from reidlab.training.loss_options import complete_terms, give_class_counts
 from reidlab.training.objective import Objective, check_features
 from reidlab.training.optimizers import described
 from reidlab.training.recipes import Recipe
 from reidlab.training.run import TrainingRun, facts_of, read_finished, summarise, write_finished
 from reidlab.training.start import begin_from, begin_parts
+from reidlab.training.synced_norms import has_batch_norms
 from reidlab.training.task import make_task
 from reidlab.training.telling import Telling
-from reidlab.training.tracking import Tracking, check_tracking
+from reidlab.training.tracking import Tracking
 from reidlab.training.validation import check_watched, make_validator
 
-__all__ = ["TrainingRun", "fit"]
+__all__ = ["TrainingRun", "train"]
 
 _CHECK_EVERY = 20  # steps between two looks at the loss, which make the processor wait for the device
 
 
-def fit(
-    recipe: Recipe,
-    table: pd.DataFrame,
-    pixels: PixelStore,
-    folder: Path,
-    *,
-    seed: int = 0,
-    device: str = "auto",
-    triplets: Triplets | None = None,
-    progress: bool = True,
-    stop_after: int | None = None,
-    tracking: Sequence[str] = (),
-    run_name: str = "",
-) -> TrainingRun | None:
-    """Train by `recipe` on the train split of `table`, choosing the best epoch on its val split.
-
-    A run stopped at any moment goes on from its last finished epoch when called again with the same arguments, and ends
-    with the same bits as a run that was never stopped, provided that it goes on on the same grounds: machine, number of
-    threads, versions of torch and its libraries (on the CPU; on a GPU as far as its kernels are deterministic). On
-    others it keeps its precision, goes on, and a warning says what differs. A finished one is read from its folder.
-    Without a val split, or with one that cannot be scored (a warning says why), the last epoch counts.
+def train(job: Job, group: Group = ALONE, telling: Callable[..., Telling] = Telling) -> TrainingRun | None:
+    """Do a job as one process of a group; all of them call this, and the first one writes and returns.
 
     Args:
-        recipe: the experiment.
-        table: image table, row i is image i of `pixels`; splits train and (optional) val are used, without junk and
-            distractors.
-        pixels: uint8 store at the model's input size (other sizes are resized batch by batch).
-        folder: where checkpoints, model and history go.
-        seed: integer of 0 or more: initial weights, batches, augmentation, dropout.
-        device: cpu, cuda, mps or auto.
-        triplets: rows of `table` for recipes that train on given triplets; None draws random ones with `seed`.
-        progress: show a bar over all epochs and a line for each.
-        stop_after: stop (resumably) after this many epochs of this call and return None; for tests and short slots.
-        tracking: where each epoch is logged too: tensorboard, mlflow (`reidlab dashboards` shows both). It changes no
-            bit of the result.
-        run_name: the name that trackers show, and of the folder in the end; empty: the folder's name as it is.
+        job: the same in all processes.
+        group: all of them.
+        telling: makes what shows the progress, with the arguments of `Telling`.
 
     Raises:
-        UserError: a recipe that does not fit the data, a model to begin or learn from that is missing or does not fit,
-            a folder that cannot be written or holds another training, a tracker whose packages are missing;
-            TrainingStopped (a UserError) by an alarm.
+        UserError: as `reidlab.training.fit`; `Lost` where another process ended.
     """
-    if seed < 0:
-        raise UserError(f"seed={seed} must be 0 or more.")
-    check_tracking(tracking)
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        training = _Training(recipe, table, pixels, folder, seed, device, triplets, progress)
-        tracked = Tracking(tracking, run_name or folder.name, folder, training.given)
-        return training.run(stop_after, tracked)
+        torch.manual_seed(job.seed)
+        training = _Training(job, group, telling)
+        names = job.tracking if group.leads else ()
+        tracked = Tracking(names, job.run_name or job.folder.name, job.folder, training.given)
+        return training.run(job.stop_after, tracked)
 
 
 class _Training:
-    def __init__(
-        self,
-        recipe: Recipe,
-        table: pd.DataFrame,
-        pixels: PixelStore,
-        folder: Path,
-        seed: int,
-        device: str,
-        triplets: Triplets | None,
-        progress: bool,
-    ) -> None:
-        self.recipe, self.folder, self.progress = recipe, folder, progress
-        self.compute: ComputePlan = plan_of(device, recipe.precision, begun_on(folder / "checkpoints"))
+    def __init__(self, job: Job, group: Group, telling: Callable[..., Telling]) -> None:
+        self.recipe, self.folder, self.group = job.recipe, job.folder, group
+        recipe, seed, self.show = job.recipe, job.seed, job.progress and group.leads
+        begun = begun_on(job.folder / "checkpoints") if group.leads else {}
+        self.compute: ComputePlan = plan_of(job.device, recipe.precision, group.share(begun))
         needs_triplets = any(term.feature == "triplets" for term in recipe.losses)
-        self.task = make_task(recipe, table, pixels, triplets, seed, needs_triplets=needs_triplets)
+        self.task = make_task(recipe, job.table, job.pixels, job.triplets, seed, needs_triplets=needs_triplets)
         needs_classes = any(term.feature == "logits" for term in recipe.losses)
         n_classes = self.task.n_identities if needs_classes else 0
         self.config = {"spec": recipe.model, "num_classes": n_classes, "recipe": recipe.name}
@@ -120,40 +86,43 @@ class _Training:
         check_student(recipe, model)
         give_class_counts(model, self.task.labels)
         augment = Augment(**recipe.augment.model_dump())
-        self.batch = BatchMaker(pixels, augment, model.preprocess, self.compute, seed)  # type: ignore[arg-type]
-        self.validator = make_validator(table, pixels, self.compute, seed=seed)
-        self._make_learner = partial(self._learner, model, table, pixels)
-        self.seed = seed
+        self.batch = BatchMaker(job.pixels, augment, model.preprocess, self.compute, seed)  # type: ignore[arg-type]
+        self.validator = make_validator(job.table, job.pixels, self.compute, seed=seed)
+        self._make_learner = partial(self._learner, model, job.table, job.pixels)
+        self._make_telling, self.seed = telling, seed
         self.given = {
             "recipe": recipe.model_dump(mode="json"),
             "seed": seed,
             "data": self.task.digest,
             "classes": self.task.classes,
         }
-        self.grounds = [grounds_of(self.compute)]
+        self.grounds = [grounds_of(self.compute, group.size)]
         self.history: list[dict[str, float]] = []
         self.best: dict[str, float] = {"epoch": -1, "val_map": -1.0}
 
     def _learner(self, model: nn.Module, table: pd.DataFrame, pixels: PixelStore) -> Learner:
         """Ask the teachers, and put together what learns."""
         recipe, task = self.recipe, self.task
-        self.teachers = make_teachers(recipe, table, pixels, task, self.compute, progress=self.progress)
+        self.teachers = make_teachers(recipe, table, pixels, task, self.compute, progress=self.show)
         teacher_dim = dim_of(self.teachers, recipe, model)
-        objective = Objective(complete_terms(recipe.losses, model, task.n_identities, teacher_dim), recipe.balance)
-        learner = Learner(recipe, model, objective, self.compute, len(self._rows(0)))
+        objective = Objective(
+            complete_terms(recipe.losses, model, task.n_identities, teacher_dim), recipe.balance, self.group
+        )
+        learner = Learner(recipe, model, objective, self.compute, len(self._rows(0)), self.group)
         if learner.schedule.watches:
             check_watched(self.validator, recipe)
         return learner
 
     def run(self, stop_after: int | None, tracked: Tracking) -> TrainingRun | None:
-        finished = read_finished(self.folder)
+        finished = read_finished(self.folder) if self.group.leads else None
         if finished is not None:
             refuse_other(self.folder, finished[1], self.given, self.recipe)
-            return finished[0]
+        if self.group.share(finished is not None):
+            return finished[0] if finished is not None else None
         self.learner = self._make_learner()
-        self.checkpoints = Checkpoints(self.folder / "checkpoints")
+        self.checkpoints = Checkpoints(self.folder / "checkpoints", writes=self.group.leads)
         start = self._resume()
-        self.telling = Telling(self.recipe.epochs, start, len(self._rows(start)), show=self.progress)
+        self.telling = self._make_telling(self.recipe.epochs, start, len(self._rows(start)), show=self.show)
         with tracked.following(self.history), closing(self.telling):
             for epoch in range(start, self.recipe.epochs):
                 if self._out_of_patience():
@@ -162,16 +131,24 @@ class _Training:
                     tracked.stopped()
                     return None
                 row = self._epoch(epoch)
-                last = epoch == self.recipe.epochs - 1
-                if self.validator is not None and (last or (epoch + 1) % self.recipe.validate_every == 0):
-                    shown = self._shown(epoch)
-                    row |= self.validator(shown)
-                    self._note_best(epoch, row["val_map"], shown)
+                if self.group.leads:
+                    row |= self._validated(epoch)
+                row, self.best = self.group.share((row, self.best))
                 self.history.append(row)
                 self._save(epoch + 1)
                 tracked.log(self.history)
                 self.telling.epoch(row)
-        return self._finish()
+        return self._finish() if self.group.leads else None
+
+    def _validated(self, epoch: int) -> dict[str, float]:
+        """Return the scores after `epoch` where it is validated, and keep the weights if they are the best."""
+        last = epoch == self.recipe.epochs - 1
+        if self.validator is None or not (last or (epoch + 1) % self.recipe.validate_every == 0):
+            return {}
+        shown = self._shown(epoch)
+        scores = self.validator(shown)
+        self._note_best(epoch, scores["val_map"], shown)
+        return scores
 
     def _rows(self, epoch: int) -> list[np.ndarray]:
         """Return the table rows of an epoch's batches."""
@@ -184,7 +161,8 @@ class _Training:
         totals = Means()
         self.learner.begin_epoch(epoch)
         began = time.perf_counter()
-        with Prefetcher(lambda i: self.batch(rows[i], epoch, i), len(rows)) as stream:
+        parts = [self.group.part(len(batch)) for batch in rows]
+        with Prefetcher(lambda i: self.batch(rows[i], epoch, i, parts[i]), len(rows)) as stream:
             for step, images in enumerate(stream):
                 labels = torch.from_numpy(self.task.labels[rows[step]]).to(self.compute.device)
                 lesson = self.teachers.lesson(rows[step]) if self.teachers is not None else None
@@ -231,17 +209,22 @@ class _Training:
 
     def _save(self, epochs_done: int) -> None:
         progress = {"history": self.history, "best": self.best, "grounds": self.grounds, **self.given}
-        self.checkpoints.save(epochs_done, self.learner.model, self.learner.state_dict(), progress)
+        state = self.learner.state_dict()  # of all processes
+        if self.group.leads:
+            self.checkpoints.save(epochs_done, self.learner.model, state, progress)
 
     def _resume(self) -> int:
-        found = self.checkpoints.load()
+        found = self.group.share(self.checkpoints.load() if self.group.leads else None)
+        self.group.part_ways(self.seed, found.epochs_done if found is not None else 0)
         if found is None:
             self.learner.start()
             return 0
         refuse_other(self.folder, found.progress, self.given, self.recipe)
+        before, now = found.progress.get("grounds", []), self.grounds[-1]  # trainings before kept none
+        norms = not self.recipe.sync_norms and has_batch_norms(self.learner.model)
+        refuse_other_processes(self.folder, before[-1] if before else {}, now, norms)
         self.learner.start(found.model, found.state)
         self.history, self.best = found.progress["history"], found.progress["best"]
-        before, now = found.progress.get("grounds", []), self.grounds[-1]  # trainings before kept none
         if before and before[-1] != now:
             say_changes(before[-1], now)
             self.grounds = [*before, now]

@@ -14,6 +14,7 @@ from reidlab.errors import UserError, nearest
 from reidlab.models import Output
 from reidlab.training.balancing import build_balance
 from reidlab.training.distill import Lesson
+from reidlab.training.group import ALONE, Group
 from reidlab.training.recipes import LossTerm
 
 __all__ = ["Objective", "check_features"]
@@ -31,15 +32,22 @@ _PLACES = dict(_OF_A_KIND.values())
 class Objective(nn.Module):
     """Put the terms of a recipe together on one batch: their weighted sum, or as its balance says.
 
+    Args:
+        terms: of the recipe, their options complete.
+        balance: its name and options; None: fixed.
+        group: the processes that train.
+
     Attributes:
         stats: after a call, `loss_<name>` of every term (`loss_<name>_<feature>` where two terms share a name) and what
             the terms report (active_share, d_ap, d_an, accuracy ...): means over classifiers or parts. Where several
             report the same figure, that of the first ranking loss, or else of the first term.
     """
 
-    def __init__(self, terms: tuple[LossTerm, ...], balance: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, terms: tuple[LossTerm, ...], balance: Mapping[str, Any] | None = None, group: Group = ALONE
+    ) -> None:
         super().__init__()
-        self.terms = terms
+        self.terms, self.group = terms, group
         self.losses = nn.ModuleList(losses.build(term.name, **term.options) for term in terms)
         check_features(terms)
         self.labels = _labels(terms)
@@ -65,13 +73,16 @@ class Objective(nn.Module):
         """Return whether a term needs batches of given triplets."""
         return any(term.feature == "triplets" for term in self.terms)
 
-    def forward(self, output: Output, labels: Tensor, lesson: Lesson | None = None) -> Tensor:
+    def forward(
+        self, output: Output, labels: Tensor, lesson: Lesson | None = None, own: Output | None = None
+    ) -> Tensor:
         """Return the scalar loss of a model's training output with labels [batch] in 0..class-1.
 
         Args:
             output: of the model that learns.
             labels: of the batch.
             lesson: what its teachers say of the batch, for losses that learn from it.
+            own: what `output` has of this process's slice, as the model gave it, where several train.
         """
         values: list[Tensor] = []
         self.stats = {}
@@ -82,10 +93,15 @@ class Objective(nn.Module):
             self.stats[label] = value.detach()
             for name, figure in reported.items():
                 (later if term.feature == "logits" or term.learns_from_teacher else self.stats).setdefault(name, figure)
-        shared = output.before if output.siamese is None else output.siamese.features
-        total, figures = self.balance(values, [term.weight for term in self.terms], shared, self.labels)
+        weights = [term.weight for term in self.terms]
+        slice_of_it = None if own is None else _shared(own)
+        total, figures = self.balance(values, weights, _shared(output), self.labels, slice_of_it, self.group)
         self.stats = {**later, **self.stats, **figures}  # active_share is that of triplets wherever there are some
         return total
+
+
+def _shared(output: Output) -> Tensor:
+    return output.before if output.siamese is None else output.siamese.features
 
 
 def _trained_with_model(loss: nn.Module) -> bool:

@@ -78,10 +78,18 @@ class Recipe(Part):
     precise_bn: int = Field(
         default=0, ge=0, description="training batches on which BN statistics are recomputed before validation; 0: none"
     )
+    sync_norms: bool = Field(
+        default=False,
+        description="where several processes train, batch norms see the batches of all, as one process would",
+    )
 
     def experiment(self) -> dict[str, Any]:
-        """Return everything that decides the result as plain data: all fields but the descriptions."""
-        return self.model_dump(mode="json", exclude={"source", "expected"})
+        """Return everything that decides the result as plain data: all fields but the descriptions.
+
+        `sync_norms: false` is left out: trainings from before there were several processes stay what they are.
+        """
+        unused = set() if self.sync_norms else {"sync_norms"}
+        return self.model_dump(mode="json", exclude={"source", "expected", *unused})
 
     @property
     def parts_from(self) -> dict[str, str]:
@@ -93,6 +101,12 @@ class Recipe(Part):
     def _one_beginning(self) -> Self:
         if self.start and self.parts_from:
             raise ValueError(f"start takes the whole model over: leave out {' and '.join(self.parts_from)}")
+        return self
+
+    @model_validator(mode="after")
+    def _norms_compile(self) -> Self:
+        if self.sync_norms and self.compile:
+            raise ValueError("sync_norms: true and compile: true do not go together: leave one of them out")
         return self
 
     @model_validator(mode="after")

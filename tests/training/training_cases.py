@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from reidlab.data.pixels import PixelStore
-from reidlab.training.loop import fit
+from reidlab.training.fitting import fit
 from reidlab.training.recipes import Recipe
 from reidlab.training.run import TrainingRun
 
