@@ -87,6 +87,7 @@ class Training(DataParams):
     device: Device = Field("auto", description="where to compute; auto: cuda, then mps, then cpu")
     name: str = Field("", max_length=60, description="name of the run; empty: data set and recipe")
     tracking: list[str] = Field([], description="also log to tensorboard, mlflow; see `reidlab dashboards`")
+    processes: int = Field(1, ge=1, le=256, description="processes of this machine that share every batch")
 
 
 class Retrieval(DataParams):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -25,6 +25,9 @@ from reidlab.stages.training import training_stage
 from reidlab.stages.triplets import triplet_stage
 from reidlab.store.runs import Run
 from reidlab.training.recipes import Recipe, load_recipe
+
+if TYPE_CHECKING:
+    from reidlab.training.group import Group
 
 __all__ = [
     "data_for",
@@ -86,11 +89,19 @@ def recipe_for(p: Training) -> Recipe:
     return recipe.model_copy(update={"optimizer": recipe.optimizer.model_copy(update={"lr": p.learning_rate})})
 
 
-def train_for(data: DataRun, recipe: Recipe, p: Training) -> Run:
-    """Train (or find) the run of notebook 03."""
+def train_for(data: DataRun, recipe: Recipe, p: Training, *, group: Group | None = None) -> Run:
+    """Train (or find) the run of notebook 03; with `group` in processes that somebody else started."""
     triplets = given_triplets(data, recipe, p.seed, p.triplets)
     return training_stage(
-        data, recipe, seed=p.seed, device=p.device, triplets=triplets, name=p.name, tracking=p.tracking
+        data,
+        recipe,
+        seed=p.seed,
+        device=p.device,
+        triplets=triplets,
+        name=p.name,
+        tracking=p.tracking,
+        processes=p.processes,
+        group=group,
     )
 
 

@@ -20,6 +20,8 @@ from reidlab.training.tracking import check_tracking
 if TYPE_CHECKING:
     from torch import nn
 
+    from reidlab.training.group import Group
+
 __all__ = ["describe_model", "trained_model", "training_stage"]
 
 
@@ -33,6 +35,8 @@ def training_stage(
     name: str = "",
     progress: bool = True,
     tracking: Sequence[str] = (),
+    processes: int = 1,
+    group: Group | None = None,
 ) -> Run:
     """Train `recipe` on the train split, or find the run that did; stopped, it goes on where it was.
 
@@ -46,11 +50,17 @@ def training_stage(
         progress: show bars, and a line for each epoch.
         tracking: where a training logs as it goes (tensorboard, mlflow); not part of the digest, and nothing is logged
             of a run that is found.
+        processes: on this machine, that share every batch. Part of the digest where it decides the result: more than
+            one whose norms see slices of the batches (the recipe says `sync_norms: false`).
+        group: processes that somebody else started, and which follow this one (`reidlab.cli.launch`).
     """
-    _check(device, recipe)  # a run that is found says nothing of what cannot be computed here
+    n_processes = processes if group is None else group.size
+    _check(device, recipe, n_processes)  # a run that is found says nothing of what cannot be computed here
     check_tracking(tracking)
     used = data.table[data.table["split"].isin(["train", "val"])].reset_index(drop=True)
     params = {"recipe": recipe.experiment(), "dataset": data.run.params["dataset"], "seed": seed}
+    if n_processes > 1 and not recipe.sync_norms:
+        params["processes"] = n_processes
     inputs = [data.digest] + ([triplets.digest] if triplets is not None else []) + _weights_digests(recipe)
     label = name or f"{data.run.params['dataset']}-{recipe.name}"
 
@@ -58,6 +68,7 @@ def training_stage(
         from reidlab.data.pixels import PixelStore
         from reidlab.models import build, without_weights
         from reidlab.training.fitting import fit
+        from reidlab.training.group import ALONE
 
         title = f"{label}-{folder.name.rpartition('-')[2]}"  # as the folder is called in the end
         built: Any = build(without_weights(recipe.model) if recipe.start else recipe.model)
@@ -74,6 +85,8 @@ def training_stage(
             progress=progress,
             tracking=tracking,
             run_name=title,
+            processes=processes,
+            group=group or ALONE,
         )
         assert finished is not None  # only stop_after gives None
         report = getattr(getattr(built, "backbone", None), "load_report", None)
@@ -83,8 +96,12 @@ def training_stage(
     return store.stage("training", label, params=params, inputs=inputs, make=make, resumable=True)
 
 
-def _check(device: str, recipe: Recipe) -> None:
-    """Refuse a device that this machine lacks, and losses and teachers that do not go together."""
+def _check(device: str, recipe: Recipe, processes: int) -> None:
+    """Refuse a device that this machine lacks, processes it cannot have, and losses without the teachers they need."""
+    if processes != 1:
+        from reidlab.training.job import check_processes
+
+        check_processes(processes, recipe, device)
     if device not in ("auto", "cpu"):  # which are everywhere
         from reidlab.devices import check_device
 

@@ -61,7 +61,7 @@ def fit(
             bit of the result.
         run_name: the name that trackers show, and of the folder in the end; empty: the folder's name as it is.
         processes: how many processes on this machine share every batch; more than one are started, and ended, here.
-        group: processes that somebody else started (`reidlab.stages.launch`), this one the first of them; they are told
+        group: processes that somebody else started (`reidlab.cli.launch`), this one the first of them; they are told
             what to train.
 
     Raises:

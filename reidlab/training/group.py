@@ -60,7 +60,7 @@ class Group:
         """
         with _told_plainly():
             dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=PATIENCE, **how)
-            control = dist.new_group(backend="gloo", timeout=PATIENCE) if device == "cuda" else None
+            control: Any = dist.new_group(backend="gloo", timeout=PATIENCE) if device == "cuda" else None
         return cls(dist.get_rank(), dist.get_world_size(), control)
 
     def leave(self) -> None:
@@ -162,7 +162,7 @@ class Group:
             _together(tensors, lambda flat: dist.broadcast(flat, 0))
 
     def part_ways(self, *seeds: int) -> None:
-        """Seed torch's generators for each process, so that dropout differs between slices; process 0 keeps its state."""
+        """Seed torch's generators apart, so that dropout differs between slices; process 0 keeps its state."""
         if not self.leads:
             drawn = np.random.SeedSequence([*seeds, self.rank]).generate_state(1, np.uint64)[0]
             torch.manual_seed(int(drawn) >> 1)

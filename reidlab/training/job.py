@@ -58,14 +58,14 @@ def check_processes(processes: int, recipe: Recipe, device: str) -> str:
     n = images_in(recipe)
     if n < _FEWEST * processes:
         raise UserError(
-            f"processes={processes} is too many for recipe {recipe.name}: its batches have {n} images, and each process "
-            f"needs {_FEWEST} of them at least. Take {max(n // _FEWEST, 1)} or fewer, or larger batches."
+            f"processes={processes} is too many for recipe {recipe.name}: its batches have {n} images, and each "
+            f"process needs {_FEWEST} of them at least. Take {max(n // _FEWEST, 1)} or fewer, or larger batches."
         )
     pairs = [term.name for term in recipe.losses if term.feature == "pairs"]
     if pairs:
         raise UserError(
-            f"processes={processes}: loss {pairs[0]!r} of recipe {recipe.name} compares all pairs of a batch inside the "
-            "model, which sees a slice of it where several processes train. Train with processes=1."
+            f"processes={processes}: loss {pairs[0]!r} of recipe {recipe.name} compares all pairs of a batch inside "
+            "the model, which sees a slice of it where several processes train. Train with processes=1."
         )
     if kind == "mps":
         raise UserError(

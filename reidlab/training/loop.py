@@ -35,7 +35,6 @@ from reidlab.training.job import Job
 from reidlab.training.loss_options import complete_terms, give_class_counts
 from reidlab.training.objective import Objective, check_features
 from reidlab.training.optimizers import described
-from reidlab.training.recipes import Recipe
 from reidlab.training.run import TrainingRun, facts_of, read_finished, summarise, write_finished
 from reidlab.training.start import begin_from, begin_parts
 from reidlab.training.synced_norms import has_batch_norms

@@ -1,7 +1,7 @@
 """Several processes of one training on this machine, seen from the one that starts them.
 
-Each is `python -m reidlab.training.worker`: it gets its job on stdin, says on stdout how it goes, and ends when stdin is
-closed, so that none outlives this process. This one trains nothing. It shows what the first of them tells, and where
+Each is `python -m reidlab.training.worker`: it gets its job on stdin, says on stdout how it goes, and ends when stdin
+is closed, so that none outlives this process. This one trains nothing. It shows what the first of them tells, and where
 one fails or is killed it ends the others and raises what that one said.
 """
 
@@ -19,7 +19,7 @@ import threading
 import time
 import warnings
 from collections.abc import Mapping
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -33,13 +33,14 @@ from reidlab.training.telling import Telling
 
 __all__ = ["Crew", "Failed", "train_together"]
 
+_WORKER = ("-m", "reidlab.training.worker")
 _GRACE = 5.0  # seconds in which processes end by themselves
 _TOLD = 2000  # characters of what a process left on stderr
 _KINDS: dict[str, type[UserError]] = {"UserError": UserError, "TrainingStopped": TrainingStopped}
 
 
-class Failed(RuntimeError):
-    """A process of a training ended for no fault of the user."""
+class Failed(UserError):
+    """A process of a training crashed or was killed; what it said is in the message."""
 
 
 def train_together(job: Job, processes: int) -> TrainingRun | None:
@@ -90,6 +91,8 @@ class Crew:
         try:
             for rank in range(self.size):
                 self._start(rank)
+            for rank in range(self.size):
+                self._tell(rank)
         except BaseException:
             self.__exit__()
             raise
@@ -103,19 +106,25 @@ class Crew:
             env["CUDA_VISIBLE_DEVICES"] = visible_gpu(rank, os.environ)
         with (self.folder / f"stderr-{rank}").open("wb") as errors:
             member = subprocess.Popen(
-                [sys.executable, "-m", "reidlab.training.worker"],
+                [sys.executable, *_WORKER],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 env=env,
             )
         self.members.append(member)
-        assert member.stdin is not None and member.stdout is not None
+        assert member.stdout is not None
         threading.Thread(target=self._listen, args=(rank, member.stdout), daemon=True).start()
+
+    def _tell(self, rank: int) -> None:
+        """Tell a process who it is and what to do; it reads that once it has started."""
         about = {"rank": rank, "size": self.size, "kind": self.kind, "store": str(self.folder / "store")}
+        stream = self.members[rank].stdin
+        assert stream is not None
         with suppress(BrokenPipeError):  # it is gone already: `watch` says so
-            pickle.dump((about, self.job), member.stdin)
-            member.stdin.flush()
+            stream.write(json.dumps(about).encode() + b"\n")
+            pickle.dump(self.job, stream)
+            stream.flush()
 
     def _listen(self, rank: int, stream: IO[bytes]) -> None:
         """Hand on what a process says, line by line, and None at its end."""
@@ -133,13 +142,21 @@ class Crew:
         """
         running = set(range(self.size))
         while running:
-            rank, said = self._said.get()
-            if said is not None:
-                self._hear(rank, said)
-                continue
-            running.discard(rank)
-            if self.members[rank].wait() != 0:
+            heard = self._heard(running, _GRACE)
+            if heard is not None and self.members[heard].wait() != 0:
                 self._fail(running)
+
+    def _heard(self, running: set[int], seconds: float) -> int | None:
+        """Take in the next thing that is said; return the process that has ended, or None where none has."""
+        try:
+            rank, said = self._said.get(timeout=max(0.0, seconds))  # without end, Ctrl-C would wait on Windows
+        except queue.Empty:
+            return None
+        if said is not None:
+            self._hear(rank, said)
+            return None
+        running.discard(rank)
+        return rank
 
     def _hear(self, rank: int, said: Mapping[str, Any]) -> None:
         """Show what a process says."""
@@ -163,11 +180,7 @@ class Crew:
         """Wait a little for what the others say, end them, and raise what explains it best."""
         until = time.monotonic() + _GRACE
         while running and time.monotonic() < until:
-            with suppress(queue.Empty):
-                rank, said = self._said.get(timeout=max(0.0, until - time.monotonic()))
-                running -= {rank} if said is None else set()
-                if said is not None:
-                    self._hear(rank, said)
+            self._heard(running, until - time.monotonic())
         codes = [member.poll() for member in self.members]
         self._end()
         raise self._reason(codes)
@@ -212,8 +225,9 @@ class Crew:
                 member.wait()
 
     def __exit__(self, *_: object) -> None:
-        with closing(self._telling) if self._telling is not None else suppress():
-            self._end()
+        if self._telling is not None:
+            self._telling.close()
+        self._end()
         for member in self.members:
             if member.stdin is not None:
                 with suppress(OSError):

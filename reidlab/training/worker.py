@@ -71,10 +71,10 @@ def main() -> int:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print is no line
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; who started this decides
     signal.signal(signal.SIGTERM, _interrupt)
-    about, job = pickle.load(sys.stdin.buffer)
+    about, job = json.loads(sys.stdin.buffer.readline()), pickle.load(sys.stdin.buffer)
     threading.Thread(target=_end_with_stdin, daemon=True).start()
     if about["rank"] == 0:
-        warnings.showwarning = partial(_hand_on, line)  # type: ignore[assignment]
+        warnings.showwarning = partial(_hand_on, line)
     else:
         warnings.simplefilter("ignore")  # the same ones
     try:
@@ -97,7 +97,8 @@ def _work(about: Mapping[str, Any], job: Any, line: Line) -> None:
     store = dist.FileStore(about["store"], about["size"])
     group = Group.join(about["kind"], store=store, rank=about["rank"], world_size=about["size"])
     try:
-        run = train(job, group, partial(Relay, line))
+        telling: Any = partial(Relay, line)
+        run = train(job, group, telling)
         if group.leads and run is None:
             line.say("stopped")
         group.share(None)  # nobody leaves while another still writes
