@@ -1,8 +1,8 @@
 """Notebook 03's training in processes that torchrun or `accelerate launch` starts, on one machine or several.
 
-`torchrun --nproc_per_node 2 -m reidlab.cli.launch -p recipe demo` trains what `reidlab run 03 -p recipe demo -p processes
-2` does, and both find what the other made. All machines see data and reports at the same paths. The first process does
-what notebook 03 does; the others wait until it tells them what to train.
+`torchrun --nproc_per_node 2 -m reidlab.cli.launch -p recipe demo` trains what `reidlab run 03 -p recipe demo` does with
+`-p processes 2`, and each finds what the other made. All machines see data and reports at the same paths. The first
+process does what notebook 03 does; the others wait until it tells them what to train.
 """
 
 from __future__ import annotations
@@ -105,4 +105,6 @@ def _follow(group: Group) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from reidlab.training.worker import leave_at_once
+
+    leave_at_once(main())

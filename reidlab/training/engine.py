@@ -23,6 +23,7 @@ from reidlab.training.objective import Objective
 from reidlab.training.optimizers import build_loss_optimizer, build_optimizer, describe_groups, set_rates
 from reidlab.training.recipes import Recipe
 from reidlab.training.schedules import annealed, schedule_of
+from reidlab.training.slices import whole_output
 from reidlab.training.synced_norms import synchronised
 
 if TYPE_CHECKING:
@@ -132,7 +133,8 @@ class Learner:
             own = self._output(images, labels)
             if self.recipe.teachers == (EMA,):
                 lesson = self.group.whole(self._own_lesson(images), len(labels))
-            loss = self.objective(self.group.whole(own, len(labels)), labels, lesson, own)
+            output = whole_output(own, self.model, len(labels), self.group, self.compute)
+            loss = self.objective(output, labels, lesson, own)
             self.accelerator.backward(loss)
             whole = self.accelerator.sync_gradients
             if whole:
@@ -151,10 +153,7 @@ class Learner:
         """Return what the model says of this process's slice of a batch with labels [batch]."""
         with fast_depthwise(self.compute), synchronised(self.group, self.recipe.sync_norms):
             given = {"labels": labels[self.group.part(len(labels))]} if self.takes_labels else {}
-            output = Output(*self.prepared(images, **given))
-        if output.siamese is None or self.group.size == 1:
-            return output
-        return output._replace(siamese=output.siamese._replace(pairs=None))  # of a slice, which no loss may see
+            return Output(*self.prepared(images, **given))
 
     def _own_lesson(self, images: Tensor) -> Lesson:
         """Return what the average of the student's weights says of a batch (Mean Teacher, Tarvainen & Valpola 2017)."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -34,6 +35,10 @@ class Job:
     tracking: tuple[str, ...] = ()
     run_name: str = ""
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the pixels that the store has opened: each process maps them for itself."""
+        return {**self.__dict__, "pixels": replace(self.pixels)}
+
 
 def images_in(recipe: Recipe) -> int:
     """Return how many images a batch of a recipe has at most."""
@@ -48,7 +53,7 @@ def check_processes(processes: int, recipe: Recipe, device: str) -> str:
     """Return the kind of device on which so many processes train a recipe: cpu or cuda.
 
     Raises:
-        UserError: none or too many of them, a device that they cannot share, or a recipe that needs one process.
+        UserError: none of them, too many for the batches, or a device that they cannot share.
     """
     if processes < 1:
         raise UserError(f"processes={processes} must be 1 or more.")
@@ -60,12 +65,6 @@ def check_processes(processes: int, recipe: Recipe, device: str) -> str:
         raise UserError(
             f"processes={processes} is too many for recipe {recipe.name}: its batches have {n} images, and each "
             f"process needs {_FEWEST} of them at least. Take {max(n // _FEWEST, 1)} or fewer, or larger batches."
-        )
-    pairs = [term.name for term in recipe.losses if term.feature == "pairs"]
-    if pairs:
-        raise UserError(
-            f"processes={processes}: loss {pairs[0]!r} of recipe {recipe.name} compares all pairs of a batch inside "
-            "the model, which sees a slice of it where several processes train. Train with processes=1."
         )
     if kind == "mps":
         raise UserError(

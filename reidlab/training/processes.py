@@ -83,6 +83,7 @@ class Crew:
     def __init__(self, job: Job, size: int, kind: str, folder: Path) -> None:
         self.job, self.size, self.kind, self.folder, self.stopped = job, size, kind, folder, False
         self.members: list[subprocess.Popen[bytes]] = []
+        self._orders = pickle.dumps(job)
         self._said: queue.Queue[tuple[int, dict[str, Any] | None]] = queue.Queue()
         self._telling: Telling | None = None
         self._errors: dict[int, dict[str, Any]] = {}
@@ -91,8 +92,6 @@ class Crew:
         try:
             for rank in range(self.size):
                 self._start(rank)
-            for rank in range(self.size):
-                self._tell(rank)
         except BaseException:
             self.__exit__()
             raise
@@ -113,23 +112,17 @@ class Crew:
                 env=env,
             )
         self.members.append(member)
-        assert member.stdout is not None
-        threading.Thread(target=self._listen, args=(rank, member.stdout), daemon=True).start()
+        threading.Thread(target=self._talk, args=(rank, member.stdin, member.stdout), daemon=True).start()
 
-    def _tell(self, rank: int) -> None:
-        """Tell a process who it is and what to do; it reads that once it has started."""
+    def _talk(self, rank: int, orders: IO[bytes], answers: IO[bytes]) -> None:
+        """Tell a process who it is and what to do; hand on what it says, line by line, and None at its end."""
         about = {"rank": rank, "size": self.size, "kind": self.kind, "store": str(self.folder / "store")}
-        stream = self.members[rank].stdin
-        assert stream is not None
-        with suppress(BrokenPipeError):  # it is gone already: `watch` says so
-            stream.write(json.dumps(about).encode() + b"\n")
-            pickle.dump(self.job, stream)
-            stream.flush()
-
-    def _listen(self, rank: int, stream: IO[bytes]) -> None:
-        """Hand on what a process says, line by line, and None at its end."""
-        with stream:
-            for line in stream:
+        with suppress(OSError, ValueError):  # it is gone already: `watch` says so
+            orders.write(json.dumps(about).encode() + b"\n")
+            orders.write(self._orders)
+            orders.flush()
+        with answers:
+            for line in answers:
                 with suppress(ValueError):  # cut short by a kill
                     self._said.put((rank, json.loads(line)))
         self._said.put((rank, None))

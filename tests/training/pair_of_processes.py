@@ -20,11 +20,12 @@ from reidlab.data.pixels import PixelStore
 from reidlab.devices import plan
 from reidlab.models import Output, build
 from reidlab.training.engine import Learner
-from reidlab.training.group import ALONE, Group
+from reidlab.training.group import Group
 from reidlab.training.job import Job
 from reidlab.training.loop import train
 from reidlab.training.objective import Objective
 from reidlab.training.synced_norms import synced_batch_norm
+from reidlab.training.worker import leave_at_once
 
 CLASSES, STEPS, BATCH = 5, 4, 15  # an odd batch: slices of 8 and 7
 LOSSES = [
@@ -32,10 +33,30 @@ LOSSES = [
     {"name": "triplet", "feature": "before", "options": {"margin": 0.3}},
     {"name": "center", "feature": "after", "weight": 0.05, "options": {"num_classes": CLASSES, "dim": 6}},
 ]
+SIAMESE = {
+    "name": "siamese_autoencoder",
+    "backbone": "test_efficientnet",
+    "last_stride": 2,
+    "autoencoder": {"name": "ae", "code": 6, "hidden": [8], "dropout": 0.0},
+    "decoder": {"name": "direct", "hidden": 8},
+    "pair_head": "difference",
+    "height": 32,
+    "width": 16,
+}
 CASES: dict[str, dict[str, Any]] = {
     "no norms": {"norms": False},
     "synchronised norms": {"sync_norms": True},
-    "a network of ours": {"own": True, "sync_norms": True, "losses": LOSSES[:2]},
+    "a network of ours": {"model": make_recipe(model={"dropout": 0.0}).model, "sync_norms": True, "losses": LOSSES[:2]},
+    "a Siamese autoencoder": {
+        "model": SIAMESE,
+        "sync_norms": True,
+        "losses": [
+            LOSSES[1],
+            {"name": "reconstruction", "feature": "reconstruction"},
+            {"name": "pair_bce", "feature": "pairs", "weight": 0.3},
+        ],
+        "balance": {"name": "pcgrad"},
+    },
     "accumulated, clipped, frozen": {
         "sync_norms": True,
         "accumulate": 2,
@@ -74,12 +95,12 @@ class Toy(nn.Module):
         return Output(before, after, (self.classifiers[0](after),)) if self.training else after
 
 
-def steps(group: Group, *, norms: bool = True, own: bool = False, **changes: Any) -> dict[str, Any]:
+def steps(group: Group, *, norms: bool = True, model: Any = None, **changes: Any) -> dict[str, Any]:
     """Return losses, gradients of all parameters, and weights of a few steps in float64."""
     torch.manual_seed(1)
     options = {"optimizer": {"name": "sgd", "lr": 0.05, "momentum": 0.9}, "losses": LOSSES, **changes}
     recipe = make_recipe(epochs=STEPS, **options)
-    model = (build(make_recipe(model={"dropout": 0.0}).model, CLASSES) if own else Toy(norms)).double()
+    model = (build(model, CLASSES) if model else Toy(norms)).double()
     objective = Objective(recipe.losses, recipe.balance, group).double()
     learner = Learner(recipe, model, objective, plan("cpu", "float32"), STEPS, group)
     learner.start()
@@ -164,9 +185,10 @@ def main(rank: int, size: int, folder: Path) -> None:
     job = Job(pair_recipe(), table, pixels, folder, seed=3, device="cpu", progress=False, tracking=("tensorboard",))
     trainings(group, job, folder)
     train(dataclasses.replace(job, recipe=exact_recipe(), folder=folder / "exact", tracking=()), group)
-    assert not group.leads or ALONE.leads
+    group.share(None)  # nobody leaves while another still needs it
     group.leave()
 
 
 if __name__ == "__main__":
     main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
+    leave_at_once(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -20,10 +21,11 @@ from reidlab.devices import plan
 from reidlab.errors import UserError
 from reidlab.training.batches import BatchMaker
 from reidlab.training.group import ALONE, Group
-from reidlab.training.job import check_processes
+from reidlab.training.job import Job, check_processes
 from reidlab.training.run import TrainingRun, read_finished
 
-NEAR = {"rtol": 1e-9, "atol": 1e-11}  # of float64; the task is 1e-6
+NEAR = {"rtol": 1e-9, "atol": 1e-11}  # of float64
+BALANCED = {"rtol": 1e-6, "atol": 1e-7}  # balances compare gradients in float32
 
 
 def finished(folder: Path) -> TrainingRun:
@@ -65,15 +67,15 @@ def found(pair: Path) -> tuple[Found, list[Found]]:
 @pytest.mark.parametrize("name", CASES)
 def test_same_loss_gradients_and_weights_as_one_process(found: Any, name: str) -> None:
     alone, both = found
-    expected = alone[name]
+    expected, near = alone[name], BALANCED if "balance" in CASES[name] else NEAR
     for other in (each[name] for each in both):
-        assert other["losses"] == pytest.approx(expected["losses"], rel=1e-9)
+        assert other["losses"] == pytest.approx(expected["losses"], rel=near["rtol"])
         assert len(other["gradients"]) == len(expected["gradients"]) > 0
         for gradients, wanted in zip(other["gradients"], expected["gradients"]):
             assert gradients.keys() == wanted.keys() and "unused" not in gradients
-            torch.testing.assert_close(gradients, wanted, **NEAR)
-        torch.testing.assert_close(other["weights"], expected["weights"], **NEAR)  # running statistics among them
-        torch.testing.assert_close(other["stats"], expected["stats"], **NEAR)
+            torch.testing.assert_close(gradients, wanted, **near)
+        torch.testing.assert_close(other["weights"], expected["weights"], **near)  # running statistics among them
+        torch.testing.assert_close(other["stats"], expected["stats"], **near)
 
 
 def test_norms_that_see_a_slice_learn_something_else_but_the_same_everywhere(found: Any) -> None:
@@ -140,7 +142,6 @@ def test_another_number_goes_on_only_where_it_does_not_matter(world: World, tmp_
         (0, {}, "processes=0 must be 1 or more"),
         (-1, {}, "must be 1 or more"),
         (9, {}, r"batches have 16 images.*Take 8 or fewer"),
-        (2, {"losses": [{"name": "pair_bce", "feature": "pairs"}]}, "compares all pairs of a batch.*processes=1"),
     ],
 )
 def test_impossible_numbers_are_refused(
@@ -168,6 +169,13 @@ def test_unsynchronised_norms_are_not_part_of_older_experiments() -> None:
     assert "sync_norms" not in make_recipe().experiment()
     assert make_recipe(sync_norms=True).experiment()["sync_norms"] is True
     assert pair_recipe().experiment() == make_recipe(**pair_recipe().model_dump()).experiment()
+
+
+def test_pixels_are_not_sent_to_the_processes(world: World, tmp_path: Path) -> None:
+    assert world.pixels.batch([0, 1]).shape[0] == 2  # opened
+    job = Job(make_recipe(), world.table, world.pixels, tmp_path)
+    sent = pickle.dumps(job)
+    assert len(sent) < 50_000 < world.pixels.flat.nbytes and pickle.loads(sent).pixels == world.pixels
 
 
 def test_a_history_is_one_table(pair: Path) -> None:
