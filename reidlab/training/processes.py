@@ -210,10 +210,12 @@ class Crew:
             with suppress(OSError):
                 member.terminate()
         until = time.monotonic() + _GRACE
-        for member in self.members:
-            try:
-                member.wait(max(0.0, until - time.monotonic()))
-            except subprocess.TimeoutExpired:
+        try:
+            for member in self.members:
+                with suppress(subprocess.TimeoutExpired):
+                    member.wait(max(0.0, until - time.monotonic()))
+        finally:  # a second Ctrl-C waits for nobody
+            for member in self.members:
                 member.kill()
                 member.wait()
 

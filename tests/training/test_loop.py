@@ -198,7 +198,7 @@ def test_two_accumulated_halves_are_one_whole(world: World, tmp_path: Path, monk
         def __init__(self, maker: Any) -> None:
             self.maker = maker
 
-        def __call__(self, rows: np.ndarray, epoch: int, step: int) -> Tensor:
+        def __call__(self, rows: np.ndarray, epoch: int, step: int, part: slice) -> Tensor:
             return torch.linspace(0, 1, 3 * 32 * 16 * len(rows)).reshape(len(rows), 3, 32, 16)
 
     monkeypatch.setattr(torch.optim.SGD, "step", step)

@@ -90,10 +90,10 @@ from reidlab.training.batches import BatchMaker
 from reidlab.training.recipes import Recipe
 
 real = BatchMaker.__call__
-def slow(self, rows, epoch, step):  # time to be killed in the middle of an epoch
+def slow(self, rows, epoch, step, *part):  # time to be killed in the middle of an epoch
     Path({mark!r}).write_text(f"{{epoch}} {{step}}")
     time.sleep(0.15)
-    return real(self, rows, epoch, step)
+    return real(self, rows, epoch, step, *part)
 BatchMaker.__call__ = slow
 table = pd.read_parquet({table!r})
 world = World(table, PixelStore(Path({store!r}), len(table), (32, 16)))
