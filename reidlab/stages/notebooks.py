@@ -43,7 +43,7 @@ __all__ = [
     "triplets_for",
 ]
 
-_QUERIES_SHOWN = {"best": 2, "random": 2}  # in a picture of rankings; 3 in others: a notebook stays below 2 MB
+_QUERIES_SHOWN = 2  # in a picture of rankings: a notebook stays below 2 MB
 
 
 def data_for(p: DataParams) -> DataRun:
@@ -158,7 +158,7 @@ def evaluate_for(data: DataRun, source: ModelSource, p: Retrieval) -> tuple[Run,
 
 def queries_for(result: RetrievalResult, p: Retrieval, choose: str) -> list[int]:
     """Return the rows of the worst, best or random queries that notebook 04 shows."""
-    return plots.choose_queries(result, choose, _QUERIES_SHOWN.get(choose, 3), seed=p.seed)
+    return plots.choose_queries(result, choose, _QUERIES_SHOWN, seed=p.seed)
 
 
 def ranking_for(embeddings: Embeddings, result: RetrievalResult, p: Retrieval, *, choose: str) -> Figure:

@@ -33,19 +33,46 @@ PACKAGES = (
     "torchvision",
 )
 
+_SEEN: dict[tuple[tuple[str, int], ...], bool] = {}
+
 
 def git_state() -> dict[str, Any]:
     """Return the commit (empty outside git) and whether tracked files differ from it."""
+    commit = _ask("rev-parse", "HEAD").strip()
+    return {"commit": commit, "dirty": bool(commit and _differs())}
 
-    def ask(*words: str) -> str:
-        try:
-            done = subprocess.run(["git", *words], cwd=root(), capture_output=True, text=True, timeout=20, check=False)
-        except (OSError, UserError, subprocess.TimeoutExpired):
-            return ""
-        return done.stdout.strip() if done.returncode == 0 else ""
 
-    commit = ask("rev-parse", "HEAD")
-    return {"commit": commit, "dirty": bool(commit and ask("status", "--porcelain", "--untracked-files=no"))}
+def _ask(*words: str, lost: str = "") -> str:
+    """Return what git prints; "" where it fails, `lost` where it takes too long."""
+    try:
+        done = subprocess.run(["git", *words], cwd=root(), capture_output=True, text=True, timeout=20, check=False)
+    except subprocess.TimeoutExpired:
+        return lost
+    except (OSError, UserError):
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+def _differs() -> bool:
+    """Return whether tracked files differ from the commit; outputs in notebooks do not count.
+
+    Git's filter for notebooks starts a Python for each, and git asks it for all of them in a clone of this minute: 40
+    seconds a stage. So notebooks are compared as they are first, and only what differs then goes through the filter.
+    """
+    plain = ("-c", "filter.reidlab-notebook.clean=cat")
+    changed = _ask(*plain, "status", "--porcelain", "-z", "--untracked-files=no", lost="?\0").split("\0")[:-1]
+    if any(not (line.startswith(" M ") and line.endswith(".ipynb")) for line in changed):
+        return True
+    return bool(changed) and _notebooks_differ(tuple(line[3:] for line in changed))
+
+
+def _notebooks_differ(names: tuple[str, ...]) -> bool:
+    """Return whether notebooks differ from the commit in more than outputs; asked once for each state of the files."""
+    seen = tuple((name, (root() / name).stat().st_mtime_ns if (root() / name).is_file() else 0) for name in names)
+    if seen not in _SEEN:
+        paths = [f":(top){name}" for name in names]  # the clone may be a folder of a larger one
+        _SEEN[seen] = bool(_ask("diff", "--name-only", "HEAD", "--", *paths, lost="?"))
+    return _SEEN[seen]
 
 
 def versions(names: Iterable[str] = PACKAGES) -> dict[str, str]:

@@ -573,6 +573,44 @@ def test_gc_keeps_a_training_that_can_go_on() -> None:
     assert only.path == work and not work.exists()
 
 
+def test_a_fresh_clone_asks_the_filter_of_notebooks_for_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It starts a Python for each notebook; only what differs from the commit goes through it, once."""
+    log, folder = tmp_path / "asked", tmp_path / "clone"
+    notebook, code = folder / "notebooks" / "a b.ipynb", folder / "code.py"
+    notebook.parent.mkdir(parents=True)
+    notebook.write_text("code\n")
+    code.write_text("1\n")
+    (folder / ".gitattributes").write_text("*.ipynb filter=reidlab-notebook\n")
+
+    def git(*words: str) -> None:
+        who = ("-c", "user.name=x", "-c", "user.email=x@x.test")
+        subprocess.run(["git", *who, *words], cwd=folder, check=True, capture_output=True)
+
+    def asked() -> int:
+        found = len(log.read_text().split()) if log.exists() else 0
+        log.unlink(missing_ok=True)
+        return found
+
+    git("init", "-q")
+    git("config", "filter.reidlab-notebook.clean", f"echo x >> '{log}'; grep -v output || true")
+    git("add", ".")
+    git("commit", "-qm", "x")
+    monkeypatch.setattr(provenance, "root", lambda: folder)
+    os.utime(notebook)  # git's index cannot tell by the time that it is what was committed
+    asked()
+    assert provenance.git_state()["commit"] and not provenance.git_state()["dirty"] and not asked()
+    notebook.write_text("code\noutput\n")
+    assert not provenance.git_state()["dirty"] and asked() >= 1
+    assert not provenance.git_state()["dirty"] and not asked()
+    notebook.write_text("other code\noutput\n")
+    assert provenance.git_state()["dirty"]
+    git("checkout", "-q", ".")
+    code.write_text("2\n")
+    assert provenance.git_state()["dirty"]
+
+
 def test_the_manifest_tells_the_commit_of_the_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
     states = iter([{"commit": "begun", "dirty": False}, {"commit": "later", "dirty": False}])
     monkeypatch.setattr(provenance, "git_state", lambda: next(states))
