@@ -72,7 +72,8 @@ def _embedding(folder: Path, table: pd.DataFrame, workers: list[int]) -> None:
 
 def _sweeps(folder: Path, runs: int, workers: list[int]) -> None:
     cells = [new_code_cell("a: int = 0  # which", metadata={"tags": ["parameters"]}), new_code_cell("a + 1")]
-    nbformat.write(new_notebook(cells=cells), folder / "nothing.ipynb")
+    about = {"kernelspec": {"name": "python3", "display_name": "Python 3"}, "language_info": {"name": "python"}}
+    nbformat.write(new_notebook(cells=cells, metadata=about), folder / "nothing.ipynb")
     first = 0.0
     for count in workers:
         file = folder / f"workers{count}.yaml"
