@@ -10,7 +10,16 @@ import sys
 
 from reidlab.errors import UserError, printable
 
-__all__ = ["TRACEBACK", "check_open_files", "explained", "open_files", "print_anything", "remedy_in", "wants_traceback"]
+__all__ = [
+    "TRACEBACK",
+    "check_open_files",
+    "exit_code",
+    "explained",
+    "open_files",
+    "print_anything",
+    "remedy_in",
+    "wants_traceback",
+]
 
 TRACEBACK = "REIDLAB_TRACEBACK"  # set to anything but 0: errors keep their traceback
 _PERMISSION = "Make it writable, or point REIDLAB_REPORTS or REIDLAB_DATA at a folder that is."
@@ -45,6 +54,18 @@ def print_anything() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def exit_code(error: Exception) -> int:
+    """Print an error that users can mend, and return the code to end with; raise any other again.
+
+    With REIDLAB_TRACEBACK=1 every error is raised again.
+    """
+    said = str(error) if isinstance(error, UserError) else explained(error)
+    if said is None or wants_traceback():
+        raise error
+    print(f"reidlab: {said}", file=sys.stderr)
+    return 2 if isinstance(error, UserError) else 1
 
 
 def explained(error: BaseException) -> str | None:

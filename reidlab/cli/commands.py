@@ -24,7 +24,7 @@ from reidlab.cli.search import compare, search
 from reidlab.cli.status import status
 from reidlab.cli.sweeps import sweep
 from reidlab.errors import UserError
-from reidlab.failures import explained, print_anything, wants_traceback
+from reidlab.failures import exit_code, print_anything
 from reidlab.listings.registered import KINDS
 from reidlab.workbook.frugal import forgo
 
@@ -52,11 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
     except Exception as error:
-        said = str(error) if isinstance(error, UserError) else explained(error)
-        if said is None or wants_traceback():
-            raise
-        print(f"reidlab: {said}", file=sys.stderr)
-        return 2 if isinstance(error, UserError) else 1
+        return exit_code(error)
     return 0
 
 

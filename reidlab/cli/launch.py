@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from reidlab.cli.console import join_pairs, read_pairs
 from reidlab.errors import UserError
-from reidlab.failures import explained, print_anything, wants_traceback
+from reidlab.failures import exit_code, print_anything
 from reidlab.params import Training
 
 if TYPE_CHECKING:
@@ -36,11 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         finally:
             group.leave()
     except Exception as error:
-        said = str(error) if isinstance(error, UserError) else explained(error)
-        if said is None or wants_traceback():
-            raise
-        print(f"reidlab: {said}", file=sys.stderr)
-        return 2 if isinstance(error, UserError) else 1
+        return exit_code(error)
     return 0
 
 

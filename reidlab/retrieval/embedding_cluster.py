@@ -19,7 +19,7 @@ from torch import nn
 
 import reidlab
 from reidlab.data.schema import check_table, save_table
-from reidlab.documents import read_json
+from reidlab.documents import as_mapping, read_json
 from reidlab.errors import UserError, shown
 from reidlab.models.engines.base import check_engine, of_model
 from reidlab.progress import bar
@@ -80,6 +80,8 @@ def embed_distributed(
             model or with other options, or as `embed`.
     """
     given, home = check_table(table), Path(folder)
+    if not len(given):
+        raise UserError("The table has no images to embed.")
     _refuse_deep(given)
     part, workers = check_whole("part", part, 1, 2**31), check_whole("workers", workers, 1, MOST_WORKERS)
     if not isinstance(scheduler, str):
@@ -127,7 +129,7 @@ class _Kept:
         self.folder, self.table, self.part, self.digest = folder, table, part, digest
         self.file, self.growing = folder / _FILE, folder / f"{_FILE}.part"
         self.starts = list(range(0, len(table), part))
-        about: Any = read_json(folder / _DONE, _DONE) if (folder / _DONE).is_file() else None
+        about: Any = as_mapping(read_json(folder / _DONE, _DONE), _DONE) if (folder / _DONE).is_file() else None
         if about is None and self.file.exists():
             about = {}
         if about is not None and about.get("digest") != digest:
@@ -135,8 +137,8 @@ class _Kept:
                 f"{folder} holds embeddings of other images, another model or with other options. Take another folder, "
                 "or remove that one."
             )
-        self.dim: int | None = None if about is None else about["dim"]
-        self.done: set[int] = set() if about is None else set(about["done"])
+        self.dim: int | None = None if about is None else about.get("dim")
+        self.done: set[int] = set() if about is None else set(about.get("done", ()))
         self.vectors: Any = None
         if self.file.exists():
             self.done = set(self.starts)

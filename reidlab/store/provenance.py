@@ -56,8 +56,9 @@ def _ask(*words: str, lost: str = "") -> str:
 def _differs() -> bool:
     """Return whether tracked files differ from the commit; outputs in notebooks do not count.
 
-    Git's filter for notebooks starts a Python for each, and git asks it for all of them in a clone of this minute: 40
-    seconds a stage. So notebooks are compared as they are first, and only what differs then goes through the filter.
+    Git's filter for notebooks starts a Python for each, and in a fresh clone git asks it for all of them: 40 seconds on
+    a busy machine, cut off and asked again by the next stage. So notebooks are compared as they are first, and only
+    what differs then goes through the filter.
     """
     plain = ("-c", "filter.reidlab-notebook.clean=cat")
     changed = _ask(*plain, "status", "--porcelain", "-z", "--untracked-files=no", lost="?\0").split("\0")[:-1]

@@ -121,6 +121,12 @@ def test_what_is_wrong_is_said(table: pd.DataFrame, model: Any, scheduler: str, 
         embed_distributed(model, table, tmp_path / "a", **given)
     with pytest.raises(UserError, match="more than 8 bits"):
         embed_distributed(model, table.assign(value_range=65535.0), tmp_path / "b", **given)
+    with pytest.raises(UserError, match="no images to embed"):
+        embed_distributed(model, table.iloc[:0], tmp_path / "e", **given)
+    (tmp_path / "f").mkdir()
+    (tmp_path / "f" / "parts.json").write_text("[1]")
+    with pytest.raises(UserError, match=r"parts\.json"):
+        embed_distributed(model, table, tmp_path / "f", **given)
     with pytest.raises(UserError, match="part"):
         embed_distributed(model, table, tmp_path / "c", **given, part=0)
     with pytest.raises(UserError, match="must be the address"):
