@@ -11,7 +11,7 @@ import traitlets
 from torch import nn
 
 from reidlab.errors import UserError
-from reidlab.explorers.attention_views import compared_item, panel_of
+from reidlab.explorers.attention_views import attention_controls, compared_item, panel_of
 from reidlab.explorers.base import Explorer, row, shown_errors
 from reidlab.explorers.beside import partners, vectors_beside
 from reidlab.explorers.grid import Grid
@@ -84,24 +84,14 @@ class AttentionExplorer(Explorer):
         back, forward = (ipywidgets.Button(description=text, layout={"width": "5em"}) for text in ("‹ Back", "Next ›"))
         back.on_click(lambda _: self.step(-1))
         forward.on_click(lambda _: self.step(1))
-        plain, width = {"description_width": "initial"}, {"width": "auto"}
-        place = {"description": "Image", "max": len(self.table) - 1, "layout": {"width": "9em"}}
-        methods = [(_method(name, at < self.seen.known), name) for at, name in enumerate(self.seen.methods)]
-        layers = [("chosen by the method", ""), *((text, name) for name, text in self.seen.layers.items())]
-        pair = ipywidgets.Checkbox(description="compare two images", indent=False, layout=width)
-        controls = {
-            "row": ipywidgets.BoundedIntText(**place, style=plain),
-            "method": ipywidgets.Dropdown(options=methods, description="Method", style=plain, layout=width),
-            "layer": ipywidgets.Dropdown(options=layers, description="Layer", style=plain, layout=width),
-            "pair": pair,
-        }
+        controls = attention_controls(self.seen, len(self.table))
         self.method, self.layer = controls["method"], controls["layer"]
         self.owns(*(traitlets.link((self.state, name), (control, "value")) for name, control in controls.items()))
         self.overlay = Overlay()
         self.legend, self.above = ipywidgets.HTML(), ipywidgets.HTML()
         self.grid = Grid(self._picture, label="Images to choose from", size=96)
         self.grid.on_choose(self._chosen)
-        steps = row(back, controls["row"], forward, pair)
+        steps = row(back, controls["row"], forward, controls["pair"])
         choice = row(self.method, self.layer)
         self.fill(steps, choice, self.overlay, self.legend, self.above, self.grid, Keys(self.step, self.end))
 
@@ -199,7 +189,3 @@ class AttentionExplorer(Explorer):
     def twin(self) -> str:
         """Return the images with their maps over them, and what the colours mean."""
         return panels_html(self.overlay.shown, self.overlay.opacity) + self.legend.value
-
-
-def _method(name: str, known: bool) -> str:
-    return name if known else f"{name} (not of this model)"

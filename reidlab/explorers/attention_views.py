@@ -1,9 +1,10 @@
-"""How images stand beside maps: what is said of an image that is compared with another, and its panel."""
+"""Controls of maps, and how images stand beside maps: what is said of an image beside another, and its panel."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+import ipywidgets
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, UInt8
@@ -12,11 +13,36 @@ from reidlab.explorers.grid import item
 from reidlab.explorers.heat import STRENGTH, coloured
 from reidlab.explorers.overlay import Panel
 from reidlab.explorers.points import who
+from reidlab.explorers.seen import Seen
 from reidlab.figure_text import cut
 
-__all__ = ["compared_item", "panel_of"]
+__all__ = ["attention_controls", "compared_item", "panel_of"]
 
 _TALL = 256  # pixels, at least, to which a map is enlarged
+
+
+def attention_controls(seen: Seen, count: int) -> dict[str, ipywidgets.DOMWidget]:
+    """Return the controls of what is looked at, by the names in the state.
+
+    Args:
+        seen: the model's maps: its methods and layers are offered.
+        count: images of the table.
+    """
+    plain, width = {"description_width": "initial"}, {"width": "auto"}
+    place = {"description": "Image", "max": count - 1, "layout": {"width": "9em"}}
+    methods = [(_method(name, at < seen.known), name) for at, name in enumerate(seen.methods)]
+    layers = [("chosen by the method", ""), *((text, name) for name, text in seen.layers.items())]
+    pair = ipywidgets.Checkbox(description="compare two images", indent=False, layout=width)
+    return {
+        "row": ipywidgets.BoundedIntText(**place, style=plain),
+        "method": ipywidgets.Dropdown(options=methods, description="Method", style=plain, layout=width),
+        "layer": ipywidgets.Dropdown(options=layers, description="Layer", style=plain, layout=width),
+        "pair": pair,
+    }
+
+
+def _method(name: str, known: bool) -> str:
+    return name if known else f"{name} (not of this model)"
 
 
 def compared_item(

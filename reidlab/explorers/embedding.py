@@ -12,11 +12,10 @@ from reidlab.errors import UserError
 from reidlab.explorers.base import Explorer, row, shown_errors
 from reidlab.explorers.grid import MOST, Grid
 from reidlab.explorers.pictures import Picture, Thumbnails
-from reidlab.explorers.point_views import chosen_sentence, detail_html, legend_html, point_item
+from reidlab.explorers.point_views import chosen_sentence, detail_html, legend_html, map_sentence, point_item
 from reidlab.explorers.points import COLOURS, Planes, fared, first_choice, group_points
 from reidlab.explorers.scatter import map_html, point_view
 from reidlab.explorers.twins import gallery
-from reidlab.plots.style import WRONG
 from reidlab.retrieval.checks import check_choice
 from reidlab.retrieval.outcome import RetrievalResult
 from reidlab.retrieval.planes import PLANE_NAMES, PLANES
@@ -156,10 +155,11 @@ class EmbeddingExplorer(Explorer):
     def _lassoed(self, points: list[int]) -> None:
         self.choose(self.rows[[point for point in points if 0 <= point < len(self.rows)]].tolist())
 
+    def _points_of_choice(self) -> list[int]:
+        return np.flatnonzero(np.isin(self.rows, self.state.chosen)).tolist()
+
     def _mark(self) -> None:
-        at = np.searchsorted(self.rows, self.state.chosen)
-        at = np.minimum(at, len(self.rows) - 1)
-        self.view.choose(at[self.rows[at] == np.asarray(self.state.chosen, np.int64)].tolist())
+        self.view.choose(self._points_of_choice())
 
     @shown_errors
     def _tell_choice(self, _: Any = None) -> None:
@@ -185,18 +185,20 @@ class EmbeddingExplorer(Explorer):
 
     def summary(self) -> str:
         """Return in a sentence what is shown."""
-        drawn = f"{len(self.rows):,}" + (f" of {len(self.table):,}" if len(self.rows) < len(self.table) else "")
-        note = "" if self.state.method == "pca" else " Distances between far groups mean nothing."
-        wrong = f" {int((self.outcome[self.rows] == 3).sum()):,} queries are wrong ({WRONG.sign})." * bool(self.result)
-        return f"{self._title()}: {drawn} images.{wrong}{note}"
+        wrong = int((self.outcome[self.rows] == 3).sum()) if self.result else None
+        shown = map_sentence(len(self.rows), len(self.table), wrong, self.state.method)
+        return f"{self._title()}: {shown}"
 
     def twin(self) -> str:
         """Return the map as a picture and the first of the chosen images."""
-        at = np.flatnonzero(np.isin(self.rows, self.state.chosen))
         chosen = list(self.state.chosen)
         words = f"<p>{chosen_sentence(self.table, self.outcome, chosen, MOST)}</p>"
         pictures = gallery([self._item(row) for row in chosen], self._picture, limit=16)
-        return map_html(self.points, self.groups, self._title(), at.tolist()) + words + (pictures if chosen else "")
+        return (
+            map_html(self.points, self.groups, self._title(), self._points_of_choice())
+            + words
+            + (pictures if chosen else "")
+        )
 
 
 def _choices(colours: list[str]) -> dict[str, ipywidgets.DOMWidget]:

@@ -15,10 +15,10 @@ from reidlab.explorers.pictures import Picture, data_uri
 from reidlab.explorers.points import FARED, Groups, who
 from reidlab.explorers.twins import text
 from reidlab.figure_text import cut
-from reidlab.plots.style import MARKS
+from reidlab.plots.style import MARKS, WRONG
 from reidlab.retrieval.outcome import RetrievalResult
 
-__all__ = ["chosen_sentence", "detail_html", "legend_html", "point_item"]
+__all__ = ["chosen_sentence", "detail_html", "legend_html", "map_sentence", "point_item"]
 
 _SIGNS = ("", "ignored", "right", "wrong")  # in the order of FARED
 _NAMED = 5  # identities that a sentence names
@@ -101,6 +101,21 @@ def chosen_sentence(table: pd.DataFrame, outcome: Int64[np.ndarray, " image"], c
         f"<strong>{_count(len(chosen), 'image')} chosen</strong>: {_count(len(counts), 'identity')}{nobody}{cameras}"
         f"{queries}.{named}{left}"
     )
+
+
+def map_sentence(drawn: int, images: int, wrong: int | None, method: str) -> str:
+    """Return how many of the images a map draws, how many of them are wrong queries, and what it must not be read for.
+
+    Args:
+        drawn: points on the map.
+        images: of the table.
+        wrong: queries on the map whose first image is another person; None: nobody knows.
+        method: "pca" or another one.
+    """
+    of = f" of {images:,}" if drawn < images else ""
+    told = "" if wrong is None else f" {wrong:,} queries are wrong ({WRONG.sign})."
+    note = "" if method == "pca" else " Distances between far groups mean nothing."
+    return f"{drawn:,}{of} images.{told}{note}"
 
 
 def _count(number: int, word: str) -> str:

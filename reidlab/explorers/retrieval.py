@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pandas as pd
 import traitlets
 
-from reidlab.errors import UserError, shown
+from reidlab.errors import UserError
 from reidlab.explorers import twins
 from reidlab.explorers.base import Explorer, shown_errors
 from reidlab.explorers.grid import Grid, item
-from reidlab.explorers.pictures import Picture
 from reidlab.explorers.rankings import Ranked, Rankings
 from reidlab.explorers.retrieval_views import Captions, RetrievalControls, hits, thumbnails_of, told
 from reidlab.explorers.strip import ORDERS, Queries, Strip
+from reidlab.explorers.subjects import Subjects
 from reidlab.explorers.uploads import Uploads, check_size, embedder_of, read_upload
 from reidlab.retrieval.vectors import Embeddings
 
@@ -89,9 +89,10 @@ class RetrievalExplorer(Explorer):
         self._embed = None if model is None else embedder_of(model)
         self._uploads = Uploads()
         self.captions = Captions(self.tables, self._uploads)
+        self.subjects = Subjects(self.rankings, self.thumbnails, self._uploads)
         self._returning = False
-        self.strip = Strip(self.queries, self._picture, self.captions.alt)
-        self.grid = Grid(self._picture, label="The query and its nearest gallery images")
+        self.strip = Strip(self.queries, self.subjects.picture, self.captions.alt)
+        self.grid = Grid(self.subjects.picture, label="The query and its nearest gallery images")
         self.controls = RetrievalControls(self)
         below = (*self.controls.below, self.status, self.grid, self.controls.legend)
         self.fill(*self.controls.above, self.strip.grid, *below)
@@ -106,7 +107,7 @@ class RetrievalExplorer(Explorer):
     @shown_errors
     def go(self, key: str) -> None:
         """Make a query ("q3"), a gallery image ("g3") or an upload ("u1") the one whose ranking is shown."""
-        self._check(key)
+        self.subjects.check(key)
         self.state.subject = key
 
     @shown_errors
@@ -151,30 +152,14 @@ class RetrievalExplorer(Explorer):
         Raises:
             UserError: there is no such query or image, or the upload is not kept any more.
         """
-        self._check(self.state.subject)
-        if self.state.subject in self._uploads:
-            return self._uploads[self.state.subject].ranked
-        kind, number = self.state.subject[:1], self.state.subject[1:]
-        if kind == "g":
-            return self.rankings.of_gallery(int(number))
-        if not self.rankings.is_made(self.state.rerank):
+        if self.state.subject.startswith("q") and not self.rankings.is_made(self.state.rerank):
             self.tell("Re-ranking all queries: this is done once …")
-        return self.rankings.of_query(int(number), self.state.rerank)
-
-    def _check(self, key: str) -> None:
-        known = key[:1] in self.tables and key[1:].isdecimal() and int(key[1:]) < len(self.tables[key[0]])
-        if not known and key not in self._uploads:
-            raise UserError(f"{shown(key)} is no query, no gallery image and no upload that is still kept.")
+        return self.subjects.ranked(self.state.subject, self.state.rerank)
 
     def twin(self) -> str:
         """Return the query and its nearest images, with what is known of the query."""
         known = self.captions.of(self.state.subject)
-        return twins.gallery(self.grid.items, self._picture) + twins.legend() + twins.facts(known)
-
-    def _picture(self, key: str) -> Picture:
-        if key in self._uploads:
-            return self._uploads[key].picture
-        return self.thumbnails[key[0]].get(int(key[1:]))
+        return twins.gallery(self.grid.items, self.subjects.picture) + twins.legend() + twins.facts(known)
 
     @shown_errors
     def _filter(self, change: Any) -> None:

@@ -12,7 +12,7 @@ import traitlets
 
 from reidlab.explorers.base import Explorer, row, shown_errors
 from reidlab.explorers.drawing import Drawing
-from reidlab.explorers.training_views import MOST, curve_figure, curves_of, training_table
+from reidlab.explorers.training_views import MOST, curve_figure, curves_of, shown_first, slots_of, training_table
 from reidlab.explorers.trainings import Training, find_trainings, signature
 from reidlab.store.runs import Run
 
@@ -51,7 +51,7 @@ class TrainingExplorer(Explorer):
         self.slots: dict[str, int] = {}
         self._listing = False
         self._task: asyncio.Task[None] | None = None
-        wanted = [key for key in chosen if key in self.trainings] or self._newest()
+        wanted = [key for key in chosen if key in self.trainings] or shown_first(self.trainings)
         known = curves_of(list(self.trainings.values()))
         self.state.curves = tuple(name for name in FIRST if name in known) or tuple(known)[:4]
         self._controls()
@@ -59,11 +59,6 @@ class TrainingExplorer(Explorer):
         self.state.observe(self._follow, "live")
         self._list(wanted)
         self.state.live = any(not each.done for each in self.trainings.values())
-
-    def _newest(self) -> list[str]:
-        open_ones = [key for key, each in self.trainings.items() if not each.done]
-        done = [key for key, each in self.trainings.items() if each.done]
-        return [*open_ones, *done[:1]][:MOST]
 
     def _controls(self) -> None:
         self.choice = ipywidgets.SelectMultiple(description="Trainings", rows=5, style=_PLAIN)
@@ -107,7 +102,7 @@ class TrainingExplorer(Explorer):
         self.trainings = find_trainings(self.runs, {key: each for key, each in before.items() if each.done})
         ended = {key.rpartition("-")[2] for key in self.state.chosen if key not in self.trainings}
         kept = [key for key in self.trainings if key in self.state.chosen or key.rpartition("-")[2] in ended]
-        self._list(kept or self._newest())
+        self._list(kept or shown_first(self.trainings))
 
     def look(self) -> bool:
         """Refresh where the store has changed since; return whether it had."""
@@ -138,19 +133,12 @@ class TrainingExplorer(Explorer):
         box.observe(lambda change: self.show_curve(name, change["new"]), "value")
         return box
 
-    def _slots(self) -> dict[int, Training]:
-        """Return the chosen trainings by slots; one keeps its slot, and so its colour, as long as it is chosen."""
-        chosen = [key for key in self.state.chosen if key in self.trainings]
-        self.slots = {key: slot for key, slot in self.slots.items() if key in chosen}
-        for key in chosen:
-            if key not in self.slots:
-                self.slots[key] = next(slot for slot in range(MOST) if slot not in self.slots.values())
-        return {self.slots[key]: self.trainings[key] for key in sorted(chosen, key=self.slots.__getitem__)}
-
     @shown_errors
     def _draw(self, _: Any = None) -> None:
         self.choice.value = self.state.chosen
-        shown, curves = self._slots(), curves_of(list(self.trainings.values()))
+        self.slots = slots_of([key for key in self.state.chosen if key in self.trainings], self.slots)
+        shown = {slot: self.trainings[key] for key, slot in self.slots.items()}
+        curves = curves_of(list(self.trainings.values()))
         for name in self.state.curves if shown else ():
             drawing = self.drawings.setdefault(name, Drawing())
             drawing.show(curve_figure(shown, name, curves[name], smoothing=self.state.smoothing))

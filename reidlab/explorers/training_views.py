@@ -15,7 +15,17 @@ from reidlab.explorers.twins import text
 from reidlab.figure_text import cut
 from reidlab.plots.style import PALETTE, Chart, ChartAxes, new_figure, set_alt, styled
 
-__all__ = ["CURVES", "MOST", "Curve", "curve_figure", "curves_of", "smoothed", "training_table"]
+__all__ = [
+    "CURVES",
+    "MOST",
+    "Curve",
+    "curve_figure",
+    "curves_of",
+    "shown_first",
+    "slots_of",
+    "smoothed",
+    "training_table",
+]
 
 MOST = len(PALETTE)  # trainings at once: as many as can be told apart
 LINES = {"solid": "-", "dashed": "--", "dotted": ":", "double": "-."}  # of CSS, and as Matplotlib calls what is like it
@@ -44,6 +54,26 @@ def curves_of(trainings: Sequence[Training]) -> dict[str, Curve]:
     parts = sorted(name for name in there if name.startswith("loss_"))
     known = {name: curve for name, curve in CURVES.items() if name in there}
     return known | {name: (f"loss: {cut(name.removeprefix('loss_'), 30)}", 1, "") for name in parts}
+
+
+def shown_first(trainings: Mapping[str, Training]) -> list[str]:
+    """Return the keys of trainings that are worth a look: those that are not done and the newest that is."""
+    not_done = [key for key, each in trainings.items() if not each.done]
+    return [*not_done, *[key for key, each in trainings.items() if each.done][:1]][:MOST]
+
+
+def slots_of(chosen: Sequence[str], before: Mapping[str, int]) -> dict[str, int]:
+    """Return a slot for each chosen key, lowest slot first; one keeps its slot, and so its colour, while it is chosen.
+
+    Args:
+        chosen: keys of trainings, `MOST` at most.
+        before: slots that were given last time.
+    """
+    slots = {key: slot for key, slot in before.items() if key in chosen}
+    for key in chosen:
+        if key not in slots:
+            slots[key] = next(slot for slot in range(MOST) if slot not in slots.values())
+    return dict(sorted(slots.items(), key=lambda pair: pair[1]))
 
 
 def smoothed(values: npt.NDArray[np.float64], share: float) -> npt.NDArray[np.float64]:
