@@ -14,6 +14,7 @@ from reidlab.failures import check_open_files
 
 if TYPE_CHECKING:
     from reidlab.sweeps import Plan, SweepTable
+    from reidlab.sweeps.rows import Row
 
 __all__ = ["sweep"]
 
@@ -29,11 +30,14 @@ def sweep(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, list the runs, run nothing.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Finished runs too.")] = False,
     keep_failed: Annotated[bool, typer.Option("--keep-failed", help="Try no failed run again.")] = False,
+    any_code: Annotated[
+        bool, typer.Option("--any-code", help="Keep finished runs that other code of reidlab made.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Run notebooks with all combinations of parameters in a file; without a file list the sweeps."""
     from reidlab.sweeps import load_sweep, plan_sweep, run_sweep
-    from reidlab.sweeps.running import folder_of
+    from reidlab.sweeps.running import folder_of, outdated
 
     if file is None:
         _list(json)
@@ -45,8 +49,14 @@ def sweep(
     check_open_files()
     if plan.repeated and not json:
         print(f"{plan.repeated} combinations equal another one and are left out", file=sys.stderr)
+    old = 0 if any_code or again else len(outdated(plan))
+    if old and not json:
+        kept = "it" if old == 1 else "them"
+        print(f"{_runs(old)} by other code of reidlab; run again (--any-code keeps {kept})", file=sys.stderr)
     try:
-        done = run_sweep(plan, workers=workers, scheduler=scheduler, again=again, keep_failed=keep_failed)
+        done = run_sweep(
+            plan, workers=workers, scheduler=scheduler, again=again, keep_failed=keep_failed, any_code=any_code
+        )
     except KeyboardInterrupt:
         kept = short(folder_of(plan))
         print(f"\nstopped. Kept: every run that had ended ({kept}). The same command goes on.", file=sys.stderr)
@@ -73,14 +83,14 @@ def _list(json: bool) -> None:
 def _show_plan(plan: Plan, json: bool) -> None:
     """List the runs that a sweep would do, and those that it would find."""
     from reidlab.sweeps.rows import finished_rows, read_row, row_file
-    from reidlab.sweeps.running import folder_of
+    from reidlab.sweeps.running import folder_of, outdated
 
     folder = folder_of(plan)
-    found = finished_rows(run.digest for run in plan.runs)
+    found, old = finished_rows(run.digest for run in plan.runs), outdated(plan)
     rows = []
     for run in plan.runs:
         kept = found[run.digest][0] if run.digest in found else read_row(row_file(folder, run.digest))
-        rows.append({"run": run.number, "name": run.name, "status": kept.status if kept else "open"})
+        rows.append({"run": run.number, "name": run.name, "status": _known(kept, run.digest in old)})
         rows[-1] |= {"notebook": run.notebook.stem, "params": run.given, "tags": run.tags, "command": run.command}
     if json:
         as_json({"folder": str(folder), "repeated": plan.repeated, "runs": rows})
@@ -88,6 +98,15 @@ def _show_plan(plan: Plan, json: bool) -> None:
     table(f"Runs of {plan.label}", ["run", "name", "status", "command"], [_cells(row) for row in rows])
     if plan.repeated:
         print(f"{plan.repeated} combinations equal another one and are left out")
+
+
+def _known(row: Row | None, old: bool) -> str:
+    """Return how a run ended, as far as is known before it is run."""
+    return "open" if row is None else f"{row.status}{', by other code' * old}"
+
+
+def _runs(number: int) -> str:
+    return "1 finished run was made" if number == 1 else f"{number} finished runs were made"
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

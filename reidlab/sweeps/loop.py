@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reidlab.errors import UserError
+from reidlab.sweeps.package import package_code, package_files
 from reidlab.sweeps.planning import Plan, Planned
 from reidlab.sweeps.progress import State, View
 from reidlab.sweeps.rows import Row, keep_row
@@ -31,6 +32,7 @@ class Sweeping:
         self.client, self.plan, self.folder, self.state, self.view, self.most = client, plan, folder, state, view, most
         self.flying: dict[Planned, Future] = {}
         self.since, self.written = time.time(), time.monotonic()
+        self.code, self.files = package_code(), package_files()
 
     def run(self, runs: Sequence[Planned]) -> None:
         """Carry all runs out.
@@ -61,7 +63,8 @@ class Sweeping:
     def _send(self, run: Planned) -> None:
         sweep = self.plan.sweep
         limits = sweep.limits
-        job = Job(run, self.folder, sweep.kernel, limits.seconds, limits.memory_bytes, Path.cwd(), self.since)
+        made = self.since, self.code, self.files
+        job = Job(run, self.folder, sweep.kernel, limits.seconds, limits.memory_bytes, Path.cwd(), *made)
         self.flying[run] = self.client.submit(carry_out, job, pure=False)
         self.state.running[run] = time.monotonic()
 

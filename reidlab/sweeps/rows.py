@@ -41,6 +41,7 @@ class Row:
         executed: the executed notebook, in the folder `notebooks` of the sweep; "" where there is none.
         began: UTC, ISO format.
         commit: of git, with "+" where files differed from it; "" outside git.
+        code: digest of what the package's code meant (`package.package_code`).
     """
 
     digest: str
@@ -54,6 +55,7 @@ class Row:
     executed: str = ""
     began: str = ""
     commit: str = ""
+    code: str = ""
 
     @property
     def ok(self) -> bool:
@@ -82,15 +84,20 @@ def read_row(file: Path) -> Row | None:
     return row if row.digest[:_NAME] == file.stem else None
 
 
-def finished_rows(digests: Iterable[str]) -> dict[str, tuple[Row, Path]]:
-    """Find runs that came to their end, in any sweep: the row, and the folder of that sweep."""
+def finished_rows(digests: Iterable[str], code: str = "") -> dict[str, tuple[Row, Path]]:
+    """Find runs that came to their end, in any sweep: the row, and the folder of that sweep.
+
+    Args:
+        digests: of the runs.
+        code: only those that were made by this code; "": by any.
+    """
     wanted = {digest[:_NAME]: digest for digest in digests}
     found: dict[str, tuple[Row, Path]] = {}
     for file in sorted(sweeps_root().glob("*/rows/*.json")):
         digest = wanted.get(file.stem)
         if digest and digest not in found:
             row = read_row(file)
-            if row is not None and row.ok and row.digest == digest:
+            if row is not None and row.ok and row.digest == digest and (not code or row.code == code):
                 found[digest] = row, file.parents[1]
     return found
 

@@ -18,6 +18,7 @@ from reidlab.retrieval.cluster import threads_of, workers_of
 from reidlab.retrieval.ranking import n_threads
 from reidlab.space import check_space
 from reidlab.sweeps.loop import GRACE, Sweeping
+from reidlab.sweeps.package import package_code, package_files
 from reidlab.sweeps.planning import Plan, Planned
 from reidlab.sweeps.progress import State, view_of
 from reidlab.sweeps.rows import Row, finished_rows, keep_row, read_row, row_file, sweeps_root
@@ -28,7 +29,7 @@ from reidlab.sweeps.tracked import log_sweep
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["default_workers", "folder_of", "run_sweep", "running_sweeps"]
+__all__ = ["default_workers", "folder_of", "outdated", "run_sweep", "running_sweeps"]
 
 USUAL_MEMORY = 2 * 10**9  # bytes that a run without a limit is thought to need: torch, a small model and its batches
 LOCK = ".lock"
@@ -59,9 +60,13 @@ def run_sweep(
     scheduler: str = "",
     again: bool = False,
     keep_failed: bool = False,
+    any_code: bool = False,
     view: str = "auto",
 ) -> SweepTable:
     """Run what is not finished of a sweep, and write its table.
+
+    Runs that other code of this package made are not finished: a table of two codes compares nothing. Stages whose own
+    code is the same are reused, so that such a run takes little more than its notebook.
 
     Args:
         plan: of `plan_sweep`.
@@ -70,16 +75,17 @@ def run_sweep(
         scheduler: address of a running Dask scheduler; "" starts processes here.
         again: finished runs too.
         keep_failed: leave runs alone that have failed before; otherwise they are tried again.
+        any_code: take finished runs by whatever code they were made.
         view: of the progress; see `progress.view_of`.
 
     Raises:
-        UserError: the sweep is being run by another process, no such scheduler, workers of another version or that do
-            not see the folder of the sweep, or the scheduler was lost.
+        UserError: the sweep is being run by another process, no such scheduler, workers of another version, with other
+            code or that do not see the folder of the sweep, or the scheduler was lost.
     """
     folder = folder_of(plan)
     check_space(folder, 0, f"Sweep {plan.sweep.name}")
     with _alone(folder, plan):
-        open_runs = list(plan.runs) if again else _open(plan, folder, keep_failed)
+        open_runs = list(plan.runs) if again else _open(plan, folder, keep_failed, any_code)
         write_table(plan, folder)
         if open_runs:
             count = workers or plan.sweep.workers
@@ -137,15 +143,25 @@ def _alone(folder: Path, plan: Plan) -> Iterator[None]:
         lock.release()
 
 
-def _open(plan: Plan, folder: Path, keep_failed: bool) -> list[Planned]:
+def outdated(plan: Plan) -> set[str]:
+    """Return the digests of runs that came to their end, but by other code of this package."""
+    digests = [run.digest for run in plan.runs]
+    return set(finished_rows(digests)) - set(finished_rows(digests, package_code()))
+
+
+def _open(plan: Plan, folder: Path, keep_failed: bool, any_code: bool) -> list[Planned]:
     """Return the runs that are to be done; those finished in another sweep are copied from there."""
-    found = finished_rows(run.digest for run in plan.runs)
+    found = finished_rows((run.digest for run in plan.runs), "" if any_code else package_code())
     for run in plan.runs:
         row, home = found.get(run.digest, (None, folder))
         if row is not None and home != folder:
             _copy(row, home, folder, run)
     waiting = [run for run in plan.runs if run.digest not in found]
-    return [run for run in waiting if not (keep_failed and read_row(row_file(folder, run.digest)))]
+    return [run for run in waiting if not (keep_failed and _has_failed(read_row(row_file(folder, run.digest))))]
+
+
+def _has_failed(row: Row | None) -> bool:
+    return row is not None and not row.ok
 
 
 def _copy(row: Row, home: Path, folder: Path, run: Planned) -> None:
@@ -189,9 +205,12 @@ def _is_ours(process: Any) -> bool:
 
 def _check_workers(client: Client, folder: Path) -> None:
     """Refuse workers that would compute something else, or keep it elsewhere."""
-    for place, (version, sees) in client.run(sight, folder).items():
+    files = package_files()
+    for place, (version, code, sees) in client.run(sight, folder).items():
         if version != reidlab.__version__:
             raise UserError(f"the Dask worker {place} has reidlab {version}, this is {reidlab.__version__}.")
+        if code != files:
+            raise UserError(f"the Dask worker {place} has other code of reidlab than this; bring both to the same.")
         if not sees:
             raise UserError(
                 f"the Dask worker {place} does not see {folder}: put the folder of reports on a disk that all machines "

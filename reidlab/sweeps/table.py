@@ -21,7 +21,19 @@ RESULTS = "results.json"
 _SCHEMA = 1
 _LONGEST = 2**28  # bytes of a file of results
 _BEFORE = ("run", "name", "notebook", "status", "tags")
-_AFTER = ("seconds", "memory_mb", "error", "message", "cell", "executed", "began", "commit", "command", "digest")
+_AFTER = (
+    "seconds",
+    "memory_mb",
+    "error",
+    "message",
+    "cell",
+    "executed",
+    "began",
+    "commit",
+    "code",
+    "command",
+    "digest",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +46,8 @@ class SweepTable:
         axes: the given parameters that differ between its runs.
         results: the names of the key figures of its notebooks.
         frame: a row per run in the file's order: run, name, notebook, status, tags, the given parameters, the key
-            figures, seconds, memory_mb, error, message, cell, executed, began, commit, command, digest. Status is
-            `open` where a run has not ended. A key figure that is called like another column ends in _result.
+            figures, seconds, memory_mb, error, message, cell, executed, began, commit, code, command, digest. Status
+            is `open` where a run has not ended. A key figure that is called like another column ends in _result.
         summary: see `seed_summary`.
         records: the same runs as plain data, parameters and key figures apart.
     """
@@ -165,7 +177,8 @@ def _table(name: str, folder: Path, axes: tuple[str, ...], records: Sequence[Map
             "tags": " ".join(record["tags"]),
             **{column: record["params"].get(key) for key, column in params.items()},
             **{column: record["result"].get(key) for key, column in results.items()},
-            **{column: record[column] for column in _AFTER},
+            **{column: record[column] for column in _AFTER if column != "code"},
+            "code": record.get("code", ""),  # tables before it was noted have none
         }
         for record in records
     ]

@@ -18,6 +18,7 @@ from reidlab.errors import UserError
 from reidlab.failures import explained
 from reidlab.store.provenance import git_state
 from reidlab.store.runs import locked
+from reidlab.sweeps.package import package_files
 from reidlab.sweeps.planning import Planned, source_digest
 from reidlab.sweeps.rows import Row, keep_row, read_row, row_file
 from reidlab.workbook.cells import read_notebook, result_of
@@ -40,6 +41,7 @@ class Job:
         memory: limit in bytes, or None.
         called_from: the folder that paths among the parameters count from.
         since: seconds since the epoch; a row that was kept later is taken as it is.
+        code, files: digests of the package when the sweep began (`package_code`, `package_files`).
     """
 
     run: Planned
@@ -49,11 +51,13 @@ class Job:
     memory: int | None
     called_from: Path
     since: float
+    code: str
+    files: str
 
 
-def sight(folder: Path) -> tuple[str, bool]:
-    """Return a worker's version of reidlab and whether it sees the folder of a sweep."""
-    return reidlab.__version__, folder.is_dir()
+def sight(folder: Path) -> tuple[str, str, bool]:
+    """Return a worker's version of reidlab, the digest of its files, and whether it sees the folder of a sweep."""
+    return reidlab.__version__, package_files(), folder.is_dir()
 
 
 def carry_out(job: Job) -> Row:
@@ -82,6 +86,8 @@ def _carried_out(job: Job, stop: Callable[[], bool]) -> Row:
     try:
         if source_digest(read_notebook(job.run.notebook)) != job.run.source:
             raise UserError(f"{job.run.notebook.name} has changed since the sweep began; run the sweep again.")
+        if package_files() != job.files:
+            raise UserError("the code of reidlab has changed since the sweep began; run the sweep again.")
         outcome = run_notebook(
             job.run.notebook,
             job.run.given,
@@ -92,7 +98,7 @@ def _carried_out(job: Job, stop: Callable[[], bool]) -> Row:
             stop=stop,
             called_from=job.called_from,
         )
-        row = _row(job.run, outcome, began)
+        row = _row(job, outcome, began)
     except Exception as error:
         row = _failed(job.run, error, began)
     if row.status != "interrupted":
@@ -100,10 +106,10 @@ def _carried_out(job: Job, stop: Callable[[], bool]) -> Row:
     return row
 
 
-def _row(run: Planned, outcome: Outcome, began: float) -> Row:
+def _row(job: Job, outcome: Outcome, began: float) -> Row:
     failure, there = outcome.failure, outcome.output.is_file()
     return Row(
-        run.digest,
+        job.run.digest,
         outcome.status,
         seconds=outcome.seconds,
         memory_mb=outcome.memory_mb,
@@ -114,6 +120,7 @@ def _row(run: Planned, outcome: Outcome, began: float) -> Row:
         executed=outcome.output.name if there else "",
         began=_utc(began),
         commit=_commit(),
+        code=job.code,
     )
 
 

@@ -17,12 +17,14 @@ from distributed import LocalCluster
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 import reidlab
+from reidlab.cli import main
 from reidlab.errors import UserError
 from reidlab.paths import mlflow_uri
 from reidlab.sweeps import SweepTable, list_sweeps, load_sweep, plan_sweep, read_sweep, run_sweep
 from reidlab.sweeps import running as sweeping
+from reidlab.sweeps.package import package_code, package_files
 from reidlab.sweeps.rows import row_file
-from reidlab.sweeps.running import default_workers, folder_of, running_sweeps
+from reidlab.sweeps.running import default_workers, folder_of, outdated, running_sweeps
 from reidlab.workbook import Result
 from reidlab.workbook.runner import Failure, Outcome
 
@@ -177,6 +179,56 @@ def test_only_what_is_not_finished_is_run(
     assert [each["a"] for each in pretended.ran] == [1, 3, 3, 1, 3, 1]
 
 
+def test_runs_that_other_code_made_are_run_again_and_no_table_has_two_codes(
+    written: Callable[..., Path],
+    scheduler: LocalCluster,
+    pretended: Pretended,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = written([1, 2, 3])
+    first = done(file, scheduler)
+    (code,) = set(first.frame["code"])
+    assert code == package_code() and not outdated(plan_sweep(load_sweep(file)))
+    monkeypatch.setattr(sweeping, "package_code", lambda: "another code")
+    monkeypatch.setattr("reidlab.sweeps.loop.package_code", lambda: "another code")
+    plan = plan_sweep(load_sweep(file))
+    assert outdated(plan) == set(first.frame["digest"][:2])  # the failed run is open anyhow
+    assert main(["sweep", str(file), "--dry-run", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)["runs"]
+    assert [each["status"] for each in shown] == ["done, by other code", "done, by other code", "failed"]
+    kept = done(file, scheduler, any_code=True, keep_failed=True)
+    assert len(pretended.ran) == 3 and set(kept.frame["code"][:2]) == {code}
+    again = done(file, scheduler, keep_failed=True)
+    assert [each["a"] for each in pretended.ran[3:]] == [1, 2]
+    assert set(again.frame["code"][:2]) == {"another code"}
+    # and a row of before the code was noted counts as made by other code
+    row = row_file(again.folder, again.frame["digest"][0])
+    row.write_text(json.dumps({key: value for key, value in json.loads(row.read_text()).items() if key != "code"}))
+    assert outdated(plan) == {again.frame["digest"][0]}
+
+
+def test_code_that_changes_meanwhile_makes_no_row_of_both(
+    written: Callable[..., Path], scheduler: LocalCluster, pretended: Pretended, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reidlab.sweeps.task.package_files", lambda: "edited")
+    monkeypatch.setattr(sweeping, "package_files", lambda: "edited")  # as the worker sees it
+    table = done(written([1]), scheduler)
+    assert table.counts == {"failed": 1} and not pretended.ran
+    assert "the code of reidlab has changed since the sweep began" in table.frame["message"][0]
+
+
+def test_tables_of_before_the_code_was_noted_are_read(
+    written: Callable[..., Path], scheduler: LocalCluster, pretended: Pretended
+) -> None:
+    table = done(written([1]), scheduler)
+    content = json.loads((table.folder / "results.json").read_text())
+    for run in content["runs"]:
+        del run["code"]
+    (table.folder / "results.json").write_text(json.dumps(content))
+    assert list(read_sweep("toys").frame["code"]) == [""]
+
+
 def test_a_sweep_finds_the_runs_of_another_one(
     written: Callable[..., Path], scheduler: LocalCluster, pretended: Pretended
 ) -> None:
@@ -257,13 +309,17 @@ def test_a_run_whose_workers_die_again_and_again_has_failed(
 
 @pytest.mark.parametrize(
     ("answer", "said"),
-    [(("0.0.0", True), "has reidlab 0.0.0"), ((reidlab.__version__, False), "a disk that all machines share")],
+    [
+        (("0.0.0", package_files(), True), "has reidlab 0.0.0"),
+        ((reidlab.__version__, "other", True), "has other code of reidlab"),
+        ((reidlab.__version__, package_files(), False), "a disk that all machines share"),
+    ],
 )
 def test_workers_that_are_not_fit(
     written: Callable[..., Path],
     scheduler: LocalCluster,
     monkeypatch: pytest.MonkeyPatch,
-    answer: tuple[str, bool],
+    answer: tuple[str, str, bool],
     said: str,
 ) -> None:
     monkeypatch.setattr(sweeping, "sight", lambda folder: answer)
