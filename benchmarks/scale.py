@@ -1,11 +1,12 @@
 """What more workers bring on this machine: images embedded per second, and what a sweep adds to each of its runs.
 
-    python benchmarks/scale.py [--images 3000] [--workers 1 2] [--runs 16] [--folder FOLDER]
+    python benchmarks/scale.py [--images 2000] [--workers 1 2] [--runs 16] [--folder FOLDER]
 
 Embedding: `embed_distributed` by the shipped model from the files of a folder, or of the built-in data set; every
-number of workers embeds the same files anew, with one thread each, and starting the workers is not in it. A sweep: runs
-of a notebook that computes nothing, with one worker after another; what a run takes beyond the notebook itself is what
-`reidlab run` of the same notebook takes (a kernel that starts and imports) and what the sweep adds.
+number of workers embeds the same files anew, with one thread each, and starting the workers is not in it; once more in
+parts of 16 images, for what a part costs. A sweep: runs of a notebook that computes nothing, of which most is a kernel
+that starts and imports. "Here" are the processor seconds of the process that hands out the work, Dask's scheduler
+included, for each part or run: what more workers cannot take from it, and so what ends scaling.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from reidlab.retrieval import embed_distributed
 from reidlab.retrieval.cluster import threads_of, workers_of
 from reidlab.stages.data import source_table
 from reidlab.sweeps import load_sweep, plan_sweep, run_sweep
+from reidlab.sweeps.package import package_code
 
 
 def main() -> None:
@@ -38,7 +40,9 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="JPEG files of your own, at their own size")
     args = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
-    print("| what | workers | seconds | images or runs per second | of one worker |\n|---|---|---|---|---|", flush=True)
+    print(
+        "| what | workers | seconds | images or runs per second | of one worker | here, ms each |\n" + 6 * "|---" + "|"
+    )
     with tempfile.TemporaryDirectory() as folder:
         os.environ["REIDLAB_REPORTS"] = folder
         _embedding(Path(folder), _table(args.folder, args.images), args.workers)
@@ -63,11 +67,14 @@ def _embedding(folder: Path, table: pd.DataFrame, workers: list[int]) -> None:
             address = client.scheduler.address
             few = table.iloc[: 64 * count]
             embed_distributed(model, few, folder / f"warm{count}", part=64, scheduler=address, progress=False)
-            began = time.perf_counter()
-            embed_distributed(model, table, folder / f"all{count}", part=256, scheduler=address, progress=False)
-            seconds = time.perf_counter() - began
-        first = first or len(table) / seconds
-        _row("embedding", count, seconds, len(table) / seconds, first)
+            for part in (256, 16):
+                began, here = time.perf_counter(), time.process_time()
+                where = folder / f"all{count}-{part}"
+                embed_distributed(model, table, where, part=part, scheduler=address, progress=False)
+                seconds, here = time.perf_counter() - began, time.process_time() - here
+                first = first or len(table) / seconds
+                each = here / -(-len(table) // part)
+                _row(f"embedding in parts of {part}", count, seconds, len(table) / seconds, first, each)
 
 
 def _sweeps(folder: Path, runs: int, workers: list[int]) -> None:
@@ -79,17 +86,20 @@ def _sweeps(folder: Path, runs: int, workers: list[int]) -> None:
         file = folder / f"workers{count}.yaml"
         sweep = {"notebooks": str(folder / "nothing.ipynb"), "grid": {"a": list(range(runs))}, "workers": count}
         file.write_text(json.dumps(sweep))
-        began = time.perf_counter()
-        table = run_sweep(plan_sweep(load_sweep(file)), again=True, view="lines")
-        seconds = time.perf_counter() - began
+        plan, code = plan_sweep(load_sweep(file)), package_code()
+        began, here = time.perf_counter(), time.process_time()
+        table = run_sweep(plan, again=True, view="lines")
+        seconds, here = time.perf_counter() - began, time.process_time() - here
+        assert set(table.frame["status"]) == {"done"} and set(table.frame["code"]) == {code}
         first = first or runs / seconds
-        _row("a sweep of runs that do nothing", count, seconds, runs / seconds, first)
+        _row("a sweep of runs that do nothing", count, seconds, runs / seconds, first, here / runs)
         alone = table.frame["seconds"].mean()
         print(f"  of a run's {seconds * count / runs:.2f} s, {alone:.2f} s are the notebook's own process", flush=True)
 
 
-def _row(what: str, workers: int, seconds: float, rate: float, first: float) -> None:
-    print(f"| {what} | {workers} | {seconds:.1f} | {rate:.2f} | {rate / first:.2f} x |", flush=True)
+def _row(what: str, workers: int, seconds: float, rate: float, first: float, here: float) -> None:
+    cells = what, workers, f"{seconds:.1f}", f"{rate:.2f}", f"{rate / first:.2f} x", f"{1000 * here:.1f}"
+    print(f"| {' | '.join(map(str, cells))} |", flush=True)
 
 
 if __name__ == "__main__":
