@@ -110,7 +110,7 @@ def difference_figure(duel: Duel, names: tuple[str, str], query: int | None = No
     order = np.argsort(np.where(np.isnan(gap), np.inf, gap), kind="stable")[: int(np.isfinite(gap).sum())]
     points = 100 * gap[order]
     at = np.arange(1, len(points) + 1)
-    figure = new_figure(4.6, 2.4)
+    figure = new_figure(4.6, 2.8)
     ax: Any = figure.add_subplot(axes_class=ChartAxes)
     for winner, side, colour, hatch in ((0, points < 0, PALETTE[0], "//"), (1, points > 0, PALETTE[1], "")):
         label = f"{plain(names[winner], 24)} wins {side.sum():,}"
@@ -121,7 +121,7 @@ def difference_figure(duel: Duel, names: tuple[str, str], query: int | None = No
         ax.plot([at[place]], [points[place]], marker="D", color="black", markersize=5, linestyle="", label="shown")
     ax.set(xlabel="queries, by difference", ylabel="difference of AP (points)", xlim=(0, len(points) + 1))
     ax.margins(y=0.08)
-    ax.legend(loc="upper left")
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2)  # above: bars may fill the whole plot
     even = int((np.abs(gap) <= EVEN).sum())
     words = [f"{name} wins {side:,}" for name, side in zip(names, (int((points < 0).sum()), int((points > 0).sum())))]
     set_alt(figure, f"Difference of AP of {len(points):,} queries: {', '.join(words)}, {even:,} are even.")

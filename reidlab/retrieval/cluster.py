@@ -70,7 +70,8 @@ def evaluate_distributed(
 
     Args:
         query: as in `evaluate`, and so are all arguments that are not listed here.
-        gallery: the same; it may be memory-mapped, and is sent one part after another.
+        gallery: the same; it may be memory-mapped, and is sent one part after another. Processes that are started here
+            map a mapped file themselves: it may be larger than the memory.
         query_pids: identities [query].
         gallery_pids: identities [gallery].
         query_camids: cameras [query] or None.
@@ -229,7 +230,10 @@ def _ranked(client: Client, problem: Problem, rule: str, *, direct: bool) -> tup
         return client.scatter(what, workers=list(there), broadcast=len(there) > 1, direct=direct or None, hash=False)
 
     queries = send(lines, *places)
-    shards = [send(shard, place) for shard, place in zip(cut(problem, scorer, rule, starts), places)]
+    shards = [
+        send(shard.by_place() if direct else shard, place)  # `direct`: processes of this machine
+        for shard, place in zip(cut(problem, scorer, rule, starts), places)
+    ]
 
     def call(method: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
         found: list[Any] = client.gather(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from reidlab.retrieval import scoring
 from reidlab.retrieval.blas import one_blas_thread
 from reidlab.retrieval.counting import LARGE, Counter, compiled_counter
+from reidlab.retrieval.placed import Mapped, place_of
 from reidlab.retrieval.ranking import CACHE
 from reidlab.retrieval.scoring import COLUMNS, ROWS, multiply_tiles
 
@@ -22,10 +23,14 @@ Floats = npt.NDArray[Any]
 
 
 class _Sent:
-    """What is sent to workers, where arrays may arrive at odd addresses, which makes products three times slower."""
+    """What is sent to workers, where arrays may arrive at odd addresses, which makes products three times slower.
+
+    Arrays of a file may be sent by their place; the worker maps them.
+    """
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        for name, value in state.items():
+        for name, sent in state.items():
+            value = sent.open() if isinstance(sent, Mapped) else sent
             # read-only arrays are compiled for once more; of the vectors no copy is made unless it must be
             needs: list[Literal["A", "W"]] = ["A"] if name == "vectors" else ["A", "W"]
             object.__setattr__(self, name, np.require(value, None, needs) if isinstance(value, np.ndarray) else value)
@@ -95,6 +100,11 @@ class Shard(_Sent):
     factor: Floats
     scales: bool
     cams: Ints
+
+    def by_place(self) -> Shard:
+        """Return what is sent to a process of this machine: of vectors in a file their place alone."""
+        place: Any = place_of(self.vectors)
+        return self if place is None else replace(self, vectors=place)
 
     def scores(self, lines: Floats, line: Ints, column: Ints) -> Floats:
         """Return the scores of pairs: only the tiles of products that have any are made.

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from served import ROOT
+
+from reidlab.explorers.uploads import LARGEST
 
 Opening = Callable[..., Any]
 
@@ -131,16 +135,18 @@ def test_the_keyboard_does_what_the_mouse_does(shared: Any) -> None:
     told(page, "Query 0 (")
 
 
+def upload(page: Any, file: dict[str, Any]) -> None:
+    with page.expect_file_chooser() as chooser:
+        page.click(".reid-retrieval button:has-text('Own image')")
+    chooser.value.set_files(file)
+
+
 def test_an_upload_is_ranked_and_a_bad_one_is_told(shared: Any) -> None:
     page = shared.page
     out = io.BytesIO()
     Image.new("RGB", (30, 60), (200, 30, 30)).save(out, "PNG")
 
-    def give(file: Any) -> None:
-        with page.expect_file_chooser() as chooser:
-            page.click(".reid-retrieval button:has-text('Own image')")
-        chooser.value.set_files(file)
-
+    give = functools.partial(upload, page)
     give({"name": "<b onclick=alert(1)>.png", "mimeType": "image/png", "buffer": out.getvalue()})
     told(page, "Uploaded image")
     loaded(page)
@@ -219,3 +225,11 @@ def test_in_jupyterlab_arrows_stay_in_the_grid(lab: Opening) -> None:
     page.keyboard.press("Enter")
     told(page, f"Gallery image {key[1:]} as query")
     seen.shot("retrieval-lab")
+    # the largest file that is allowed passes JupyterLab's server, and one that is larger is told without being sent
+    out = io.BytesIO()
+    Image.frombytes("RGB", (1650, 1650), np.random.default_rng(0).bytes(1650 * 1650 * 3)).save(out, "PNG")
+    assert 0.96 * LARGEST < len(out.getvalue()) <= LARGEST
+    upload(page, {"name": "noise.png", "mimeType": "image/png", "buffer": out.getvalue()})
+    told(page, "Uploaded image")
+    upload(page, {"name": "large.png", "mimeType": "image/png", "buffer": bytes(12 * 2**20)})
+    page.locator(f"{STATUS} .reid-error", has_text="'large.png' has 12,582,912 bytes").wait_for()
