@@ -22,6 +22,7 @@ from reidlab.retrieval.checks import check_whole
 from reidlab.retrieval.inputs import Problem, problem_of
 from reidlab.retrieval.metrics import check_options, per_query_frame, summarize
 from reidlab.retrieval.outcome import RetrievalResult
+from reidlab.retrieval.placed import place_of
 from reidlab.retrieval.precision import in_precision
 from reidlab.retrieval.ranking import Matches, n_threads
 from reidlab.retrieval.scoring import Scorer
@@ -99,7 +100,9 @@ def evaluate_distributed(
     labels = Labels(query_pids, query_camids, query_images), Labels(gallery_pids, gallery_camids, gallery_images)
     problem = in_precision(problem_of(query, gallery, *labels, metric=metric), precision)
     rule = rule if problem.query_cams is not None else "no_camera"
-    with workers_of(scheduler, workers) as client, explained(_LARGER):
+    # Dask takes pages of a mapped file for memory that a worker uses up, and ends it
+    in_file = place_of(problem.gallery) is not None
+    with workers_of(scheduler, workers, watched=not in_file) as client, explained(_LARGER):
         matches, notes = _ranked(client, problem, rule, direct=not scheduler)
     frame = per_query_frame(matches, ap=ap, pids=problem.query_ids, camids=problem.query_cam_ids)
     result = summarize(frame, problem, rule=rule, ap=ap, max_rank=max_rank, bootstrap=bootstrap, seed=seed)
@@ -108,7 +111,12 @@ def evaluate_distributed(
 
 @contextmanager
 def workers_of(
-    scheduler: str, workers: int, *, threads: int | None = None, env: Mapping[str, str] | None = None
+    scheduler: str,
+    workers: int,
+    *,
+    threads: int | None = None,
+    env: Mapping[str, str] | None = None,
+    watched: bool = True,
 ) -> Iterator[Client]:
     """Connect to a scheduler that has workers, or start processes here, which end with the `with` block.
 
@@ -117,6 +125,7 @@ def workers_of(
         workers: how many processes those are.
         threads: tasks that each of them works on at a time; None: their share of the processor cores.
         env: variables of their environment.
+        watched: Dask ends those that use more than their share of the memory.
 
     Raises:
         UserError: nothing that is a Dask scheduler answers at the address, or it has no workers.
@@ -127,6 +136,7 @@ def workers_of(
         pages = {"dashboard_address": "127.0.0.1:0", "worker_dashboard_address": "127.0.0.1:0"}  # any free port
         settings: dict[str, Any] = {"host": "127.0.0.1", "silence_logs": logging.CRITICAL, **pages}
         threads = threads or max(1, n_threads() // workers)
+        settings |= {} if watched else {"memory_limit": 0}
         settings |= {"threads_per_worker": threads, "env": dict(env or {}), "preload": [deaf.__name__]}
         with (
             LocalCluster(n_workers=workers, **settings) as cluster,

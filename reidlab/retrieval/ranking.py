@@ -8,7 +8,11 @@ product scaled by the gallery norm (cosine) or less half its square (euclidean);
 What holds to the bit: equal gallery images have one score for a query, and equal queries have one row of scores,
 because it is computed once and copied (`equal`). Comparing and counting are exact. All other last bits of a score hold
 for one kind of processor and one version of the BLAS; neither for another number of threads nor another block size do
-they change (`Scorer.tiled`), as long as `ROWS` rows of scores fit into a block.
+they change (`Scorer.tiled`).
+
+Where blocks of whole rows would be too large for all threads, the gallery is ranked in panels (`sharded`): the matches
+are scored first, then each panel counts what it has in front of them. Tiles of products that hold a match are made
+twice, few of them in a gallery that is so large.
 """
 
 from __future__ import annotations
@@ -16,138 +20,27 @@ from __future__ import annotations
 import math
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from reidlab.retrieval.blas import one_blas_thread
-from reidlab.retrieval.counting import LARGE, Counter, compiled_counter
+from reidlab.retrieval.counting import LARGE, compiled_counter
 from reidlab.retrieval.inputs import Problem
-from reidlab.retrieval.scoring import ROWS, Scorer
-from reidlab.retrieval.sorting import count_nearer, equal_before
-from reidlab.retrieval.spans import Lines, Spans
+from reidlab.retrieval.matching import RULES, Matches, Ranker, gather
+from reidlab.retrieval.scoring import COLUMNS, ROWS, Scorer
+from reidlab.retrieval.sharded import rank_in_panels
+from reidlab.retrieval.shards import CACHE
+from reidlab.retrieval.spans import Lines
 
-__all__ = ["BLOCK_MIB", "RULES", "Matches", "Ranker", "gather", "rank_matches"]
+__all__ = ["BLOCK_MIB", "RULES", "Matches", "Ranker", "gather", "n_threads", "rank_matches"]
 
-RULES = ("official", "no_camera", "drop_same_camera")
 BLOCK_MIB = 512  # four threads with a gallery of half a million; smaller galleries need next to nothing of it
-CACHE = 4 * 2**20  # bytes of scores; where a gallery is small, more lines of a block than this gain nothing
 CHUNK = 8  # rows sorted at a time: they stay in the second-level cache
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Matches:
-    """The true matches of all queries, ordered by query, then rank; `column` counts in the problem's gallery.
-
-    `distance` is 1 - cosine or Euclidean. A value a query: `n_ignored`, `wrong_distance` (nearest wrong image or NaN).
-    """
-
-    query: Ints
-    column: Ints
-    rank: Ints
-    distance: Floats
-    n_ignored: Ints
-    wrong_distance: Floats
-
-
-class Ranker:
-    """Work on one problem; `chunk` is called from several threads, each with its own buffer."""
-
-    def __init__(self, problem: Problem, rule: str, scorer: Scorer) -> None:
-        self.problem, self.rule, self.scorer = problem, rule, scorer
-        self.people = Spans(problem.query_codes, problem.gallery_codes)
-        self.images = None
-        if problem.query_images is not None and problem.gallery_images is not None:
-            self.images = Spans(problem.query_images, problem.gallery_images)
-        cams = problem.gallery_cams
-        self.by_camera = {}
-        if rule == "drop_same_camera" and cams is not None:
-            self.by_camera = {int(cam): np.flatnonzero(cams == cam) for cam in np.unique(cams)}
-
-    def listed(self, queries: Ints) -> tuple[Ints, Ints, npt.NDArray[np.bool_]]:
-        """List all gallery images of the queries' identities, and those that are the query itself, whoever they show.
-
-        Gives row in `queries` (ascending), column, ignored or not.
-        """
-        problem = self.problem
-        row, column = self.people.listed(queries)
-        if self.images is not None:
-            row_too, column_too = self.images.listed(queries)
-            strange = problem.gallery_codes[column_too] != problem.query_codes[queries][row_too]
-            if strange.any():
-                row, column = np.append(row, row_too[strange]), np.append(column, column_too[strange])
-                order = np.argsort(row, kind="stable")
-                row, column = row[order], column[order]
-        return row, column, problem.is_ignored(queries[row], column, cameras=self.rule != "no_camera")
-
-    def mask_camera(self, scores: Floats, queries: Ints) -> None:
-        """Take every image of the query's own camera out (the rule of some published code, not the official one)."""
-        assert self.problem.query_cams is not None
-        for row, query in zip(scores, queries.tolist()):
-            row[self.by_camera.get(int(self.problem.query_cams[query]), [])] = -np.inf
-
-    def chunk(self, dots: Floats, queries: Ints, buffer: Floats) -> tuple[Floats, ...]:
-        """Rank the matches of a few queries.
-
-        Gives the queries; for each match query, column, score and wrong images nearer; by query ignored, best wrong.
-        """
-        scores = self.scorer.finish(dots, buffer[: len(dots)])
-        row, column, ignored = self.listed(queries)
-        score = scores[row, column]
-        scores[row, column] = -np.inf
-        if self.by_camera:
-            self.mask_camera(scores, queries)
-        n_ignored = np.bincount(row[ignored], minlength=len(queries))
-        wrong = scores.max(axis=1)
-        nearer = self._by_sorting(
-            dots, scores, queries, (row, column), (row[~ignored], column[~ignored], score[~ignored])
-        )
-        return queries, queries[row[~ignored]], column[~ignored], score[~ignored], nearer, n_ignored, wrong
-
-    def counted(self, counter: Counter, dots: Floats, queries: Ints, line: Ints) -> tuple[Floats, ...]:
-        """Do what `chunk` does by compiled comparison: many queries in one call, the interpreter free meanwhile.
-
-        `line` is the row of `dots` for each query.
-        """
-        problem, kind = self.problem, dots.dtype
-        row, column, ignored = self.listed(queries)
-        ends = np.searchsorted(row, np.arange(len(queries) + 1))
-        none = np.empty(0, np.int64)
-        cams, dropped = none, none
-        if self.by_camera:
-            assert problem.query_cams is not None and problem.gallery_cams is not None
-            cams, dropped = problem.gallery_cams, problem.query_cams[queries]
-        factor = self.scorer.factor.astype(kind, copy=False)
-        at = row[~ignored]
-        place, sought = column[~ignored], np.searchsorted(at, np.arange(len(queries) + 1))
-        score = self.scorer.finish_pairs(dots[line[at], place], place)
-        nearer, wrong = np.empty(len(at), np.int64), np.empty(len(queries), kind)
-        scales = self.scorer.scales
-        counter(dots, line, factor, scales, ends, column, cams, dropped, sought, score, place, nearer, wrong)
-        n_ignored = np.bincount(row[ignored], minlength=len(queries))
-        return queries, queries[at], place, score, nearer, n_ignored, wrong
-
-    def _by_sorting(
-        self, dots: Floats, scores: Floats, queries: Ints, listed: tuple[Ints, Ints], matches: tuple[Ints, Ints, Floats]
-    ) -> Ints:
-        """Count the images in front of each match; `scores` is spent, `listed` holds those without a rank too."""
-        row, column, score = matches
-        nearer, edge = count_nearer(scores, row, score)
-        tied = np.flatnonzero(edge == score)
-        begins = np.searchsorted(listed[0], np.arange(len(queries) + 1))
-        for index in tied.tolist():
-            at = row[index]
-            values = self.scorer.finish(dots[at], np.empty_like(scores[0]))
-            values[listed[1][begins[at] : begins[at + 1]]] = -np.inf
-            if self.by_camera:
-                self.mask_camera(values[None], queries[at : at + 1])
-            nearer[index] += equal_before(values, int(column[index]), score[index])
-        return nearer
 
 
 def n_threads() -> int:
@@ -156,14 +49,23 @@ def n_threads() -> int:
     return max(1, min(cores, 8))
 
 
-def _shares(n_lines: int, row_bytes: int, block_mib: float) -> tuple[int, int]:
-    """Return how many threads work, and on how many lines each at a time: a multiple of `ROWS` where that fits."""
-    room = int(block_mib * 2**20 / row_bytes)
-    if room < ROWS:
-        return 1, max(1, room)
-    threads = min(n_threads(), math.ceil(n_lines / ROWS), room // ROWS)
-    most = min(room // threads, max(ROWS, CACHE // row_bytes), math.ceil(n_lines / threads))
-    return threads, max(1, most // ROWS) * ROWS
+def _shares(n_lines: int, n_gallery: int, itemsize: int, block_mib: float, per_line: float = 0) -> tuple[int, int, int]:
+    """Share a budget out.
+
+    Gives how many threads work, on how many lines each at a time (a multiple of `ROWS`), and how many gallery images
+    these have scores of: all of them, or a multiple of `COLUMNS`. A thread has one tile of products at least.
+    `per_line` is the number of images of a line's identity.
+    """
+    room = int(block_mib * 2**20) // (itemsize * max(1, n_gallery))  # lines
+    wanted = min(n_threads(), math.ceil(n_lines / ROWS))
+    threads = min(wanted, 1 if ROWS > room >= n_lines else room // ROWS)
+    twice = min(1.0, per_line * ROWS * COLUMNS / max(1, n_gallery))  # the share of products that panels make again
+    if (1 + twice) * threads < 0.8 * wanted:
+        tiles = int(block_mib * 2**20) // (itemsize * ROWS * COLUMNS)
+        threads = max(1, min(wanted, tiles))
+        return threads, ROWS, COLUMNS * max(1, tiles // threads)
+    most = min(room // threads, max(ROWS, CACHE // (itemsize * max(1, n_gallery))), math.ceil(n_lines / threads))
+    return threads, max(1, most // ROWS) * ROWS, n_gallery
 
 
 def rank_matches(
@@ -182,8 +84,11 @@ def rank_matches(
     scorer = Scorer(problem) if scorer is None else scorer
     ranker = Ranker(problem, rule, scorer)
     lines = Lines(scorer.query_first)
+    per_line = float((ranker.people.stop - ranker.people.start).sum()) / max(1, len(lines))
+    threads, step, panel = _shares(len(lines), n_gallery, scorer.dtype.itemsize, block_mib, per_line)
+    if panel < n_gallery and isinstance(scorer, Scorer):
+        return rank_in_panels(problem, scorer, rule, panel, threads)
     counter = compiled_counter() if n_query * n_gallery >= LARGE else None
-    threads, step = _shares(len(lines), n_gallery * scorer.dtype.itemsize, block_mib)
     blocks = iter([(begin, min(begin + step, len(lines))) for begin in range(0, len(lines), step)])
 
     def work(_: int) -> list[tuple[Floats, ...]]:
@@ -206,27 +111,3 @@ def rank_matches(
     with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
         pieces = [piece for pieces in pool.map(work, range(threads)) for piece in pieces]
     return gather(scorer, *(np.concatenate(part) for part in zip(*pieces)))
-
-
-def gather(
-    scorer: Scorer,
-    queries: Ints,
-    query: Ints,
-    column: Ints,
-    score: Floats,
-    nearer: Ints,
-    n_ignored: Ints,
-    wrong: Floats,
-) -> Matches:
-    """Order the matches of each query and add those that are nearer to the wrong ones that are."""
-    place = np.argsort(queries)
-    n_ignored, wrong = n_ignored[place], wrong[place]
-    order = np.lexsort((column, -score, query))  # equal scores stand in gallery order
-    query, column, score, nearer = query[order], column[order], score[order], nearer[order]
-    starts = np.searchsorted(query, np.arange(len(n_ignored)))
-    rank = nearer + np.arange(len(query)) - starts[query] + 1
-    distance = scorer.distance(query, score)
-    some = np.isfinite(wrong)
-    wrong_distance = np.full(len(wrong), np.nan)
-    wrong_distance[some] = scorer.distance(np.flatnonzero(some), wrong[some])
-    return Matches(query, column, rank, distance, n_ignored, wrong_distance)

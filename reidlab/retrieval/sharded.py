@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from reidlab.retrieval.inputs import Problem
-from reidlab.retrieval.ranking import Matches, Ranker, gather
+from reidlab.retrieval.matching import Matches, Ranker, gather
 from reidlab.retrieval.scoring import COLUMNS, Scorer
 from reidlab.retrieval.shards import Listed, Shard
 from reidlab.retrieval.spans import Lines
 
-__all__ = ["Call", "cut", "rank_sharded", "shard_starts"]
+__all__ = ["Call", "cut", "rank_in_panels", "rank_sharded", "shard_starts"]
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[Any]
@@ -102,7 +102,8 @@ def rank_sharded(
     of_shard = [at[home[at] == shard] for shard in range(len(plan.held))]
 
     score = np.empty(len(row), problem.gallery.dtype)
-    found = call("scores", [(line[row[pairs]], plan.local[column[pairs]]) for pairs in of_shard])
+    places = [(line[row[pairs]], plan.local[column[pairs]]) for pairs in of_shard]
+    found = call("scores", [(*place, most) for place, most in zip(places, threads)])
     for pairs, values in zip(of_shard, found):
         score[pairs] = values
 
@@ -119,3 +120,24 @@ def rank_sharded(
     wrong = np.max([each for _, each in counts], axis=0)
     n_ignored = np.bincount(row[ignored], minlength=len(line))
     return gather(scorer, lines.order, lines.order[row[at]], column[at], score[at], nearer, n_ignored, wrong)
+
+
+def rank_in_panels(problem: Problem, scorer: Scorer, rule: str, panel: int, threads: int) -> Matches:
+    """Rank every true match, as `rank_matches` does, with no more scores at a time than those of a panel by thread.
+
+    Args:
+        problem: as for `rank_matches`.
+        scorer: of its vectors.
+        rule: as for `rank_matches`.
+        panel: images of a panel, a multiple of `COLUMNS`.
+        threads: that work at the same time.
+    """
+    n_gallery = len(problem.gallery)
+    starts = np.append(np.arange(0, n_gallery, panel), n_gallery)
+    shards = list(cut(problem, scorer, rule, starts))
+    lines = problem.query[np.unique(scorer.query_first)]
+
+    def call(method: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
+        return [getattr(shard, method)(lines, *given) for shard, given in zip(shards, arguments)]
+
+    return rank_sharded(problem, scorer, rule, starts, call, [threads] * len(shards))

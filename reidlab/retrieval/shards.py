@@ -13,10 +13,11 @@ from reidlab.retrieval import scoring
 from reidlab.retrieval.blas import one_blas_thread
 from reidlab.retrieval.counting import LARGE, Counter, compiled_counter
 from reidlab.retrieval.placed import Mapped, place_of
-from reidlab.retrieval.ranking import CACHE
 from reidlab.retrieval.scoring import COLUMNS, ROWS, multiply_tiles
 
-__all__ = ["Listed", "Shard", "count_plainly"]
+__all__ = ["CACHE", "Listed", "Shard", "count_plainly"]
+
+CACHE = 4 * 2**20  # bytes of scores; where a gallery is small, more lines of a block than this gain nothing
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[Any]
@@ -106,26 +107,32 @@ class Shard(_Sent):
         place: Any = place_of(self.vectors)
         return self if place is None else replace(self, vectors=place)
 
-    def scores(self, lines: Floats, line: Ints, column: Ints) -> Floats:
+    def scores(self, lines: Floats, line: Ints, column: Ints, threads: int) -> Floats:
         """Return the scores of pairs: only the tiles of products that have any are made.
 
         Args:
             lines: vectors of different queries [line, dim].
             line: row of `lines` of each pair, ascending [pair].
             column: its column in the shard [pair].
+            threads: that work at the same time.
         """
         source = np.arange(len(self.columns))
         source[self.again] = self.first
         source, dots = source[column], np.empty(len(line), self.vectors.dtype)
-        held = np.empty((ROWS, len(self.columns)), self.vectors.dtype)
-        with one_blas_thread():
-            for begin in range(0, len(lines), ROWS):
+        begins = iter(range(0, len(lines), ROWS))
+
+        def work(_: int) -> None:
+            held = np.empty((ROWS, len(self.columns)), self.vectors.dtype)
+            for begin in begins:  # whichever thread is free takes the next
                 pairs = slice(*np.searchsorted(line, (begin, begin + ROWS)).tolist())
                 query = lines[begin : begin + ROWS].copy()
                 for start in np.unique(source[pairs] // COLUMNS * COLUMNS).tolist():
                     tile = self.vectors[start : start + COLUMNS]
                     scoring.product(query, tile, held[: len(query), start : start + len(tile)])
                 dots[pairs] = held[line[pairs] - begin, source[pairs]]
+
+        with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
+            list(pool.map(work, range(threads)))
         return np.asarray((np.multiply if self.scales else np.subtract)(dots, self.factor[column]), dots.dtype)
 
     def count(self, lines: Floats, listed: Listed, threads: int) -> tuple[Ints, Floats]:

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from reidlab.retrieval import evaluate, ranking, scoring
+from reidlab.retrieval import evaluate, ranking, scoring, sharded, shards
 from reidlab.retrieval.blas import one_blas_thread
 
 N_QUERY, N_GALLERY = 300, 2500
@@ -40,37 +40,50 @@ def bits_by_shape(query: np.ndarray, gallery: np.ndarray, out: np.ndarray | None
     return found
 
 
+@pytest.mark.parametrize("rule", ["official", "drop_same_camera"])
 @pytest.mark.parametrize("shaped", [False, True])
 @pytest.mark.parametrize("large", [0, 2**62])
-def test_no_bit_depends_on_blocks_or_threads(shaped: bool, large: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_bit_depends_on_blocks_or_threads(
+    shaped: bool, large: int, rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if shaped:
         monkeypatch.setattr(scoring, "product", bits_by_shape)
-    monkeypatch.setattr(ranking, "LARGE", large)
+    for module in (ranking, shards):
+        monkeypatch.setattr(module, "LARGE", large)
+    panels: list[int] = []
+    monkeypatch.setattr(
+        ranking, "rank_in_panels", lambda *given: panels.append(given[3]) or sharded.rank_in_panels(*given)
+    )
     data = close_calls(0)
+    data |= {"query_camids": np.arange(N_QUERY) % 3, "gallery_camids": np.arange(N_GALLERY) % 3}
     frames = []
-    for threads, rows in ((1, 10_000), (1, scoring.ROWS), (2, 10_000), (2, 130), (3, 200), (8, 64)):
+    # the last ones hold less than the rows of a product: panels of 1,024 and 2,048 images
+    for threads, rows in ((1, 10_000), (1, 64), (2, 10_000), (2, 130), (3, 200), (8, 64), (2, 5), (1, 30), (1, 55)):
         monkeypatch.setattr(ranking, "n_threads", lambda n=threads: n)
-        frames.append(evaluate(**data, block_mib=(rows + 0.5) * ROW_MIB).per_query)
+        frames.append(evaluate(**data, rule=rule, block_mib=(rows + 0.5) * ROW_MIB).per_query)
+    assert panels == [1024, 1024, 1024, 2048]
     for frame in frames[1:]:
         pd.testing.assert_frame_equal(frame, frames[0], check_exact=True)
-    narrow = evaluate(**data, block_mib=5.5 * ROW_MIB).per_query  # less than the rows of a product
-    assert narrow["match_distance"].to_numpy() == pytest.approx(frames[0]["match_distance"].to_numpy(), abs=1e-5)
-    if shaped:
-        assert (narrow["match_distance"] != frames[0]["match_distance"]).any(), "such products do differ"
 
 
 def test_shares_stay_within_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     for n in (1, 2, 8):
         monkeypatch.setattr(ranking, "n_threads", lambda n=n: n)
         for lines in (1, 63, 64, 65, 3368, 11659):
-            for n_gallery in (1, 24, 1000, 15913, 82161, 515913, 10**8):
+            for n_gallery in (0, 1, 24, 1000, 15913, 82161, 515913, 10**8):
                 for block_mib in (1e-4, 1, 128, 512):
-                    threads, step = ranking._shares(lines, 4 * n_gallery, block_mib)
-                    assert 1 <= threads <= n and step >= 1
-                    held = threads * min(step, lines) * 4 * n_gallery / 2**20
-                    assert held <= block_mib or threads * step == 1
-                    assert step % scoring.ROWS == 0 or scoring.ROWS * 4 * n_gallery / 2**20 > block_mib
-    assert ranking._shares(3368, 4 * 515913, 512) == (4, 64)
+                    threads, step, panel = ranking._shares(lines, n_gallery, 4, block_mib)
+                    assert 1 <= threads <= n and step >= 1 and step % scoring.ROWS == 0
+                    assert panel == n_gallery or panel % scoring.COLUMNS == 0
+                    held = threads * min(step, lines) * 4 * panel / 2**20
+                    assert held <= block_mib or (threads, step, panel) == (1, scoring.ROWS, scoring.COLUMNS)
+    # of eight threads four have room; panels let all work, unless most products were made twice
+    assert ranking._shares(3368, 515913, 4, 512) == (8, 64, 256 * 1024)
+    assert ranking._shares(3368, 515913, 4, 512, per_line=17) == (4, 64, 515913)
+    monkeypatch.setattr(ranking, "n_threads", lambda: 2)
+    assert ranking._shares(1000, 1_000_000, 4, 512) == (2, 64, 1_000_000)
+    assert ranking._shares(1000, 10_000_000, 4, 512) == (2, 64, 1024 * 1024)
+    assert ranking._shares(10, 10_000_000, 4, 512)[2] == 10_000_000  # few queries: their rows have room
 
 
 def test_a_matrix_times_itself() -> None:

@@ -93,9 +93,15 @@ def test_shards_of_a_file_are_sent_by_their_place(case: dict[str, Any]) -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # Dask closes its sockets later
 def test_processes_map_the_gallery_and_find_the_same(case: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-    monkeypatch.setattr("reidlab.retrieval.shards.place_of", lambda array: asked.append(place_of(array)) or asked[-1])
+    asked: list[Any] = []
+
+    def noted(array: np.ndarray) -> Any:
+        asked.append(place_of(array))
+        return asked[-1]
+
+    for module in ("cluster", "shards"):
+        monkeypatch.setattr(f"reidlab.retrieval.{module}.place_of", noted)
     found, alone = evaluate_distributed(**case, workers=2), evaluate(**case)
-    assert len(asked) == 2 and all(asked)
+    assert len(asked) == 3 and all(asked)  # of the whole, which decides whether Dask watches, and of two parts
     assert repr(found) == repr(alone)
     np.testing.assert_array_equal(found.per_query["ap"], alone.per_query["ap"])
