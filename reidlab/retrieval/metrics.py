@@ -127,7 +127,7 @@ def evaluate(
         bootstrap: draws of query identities for 95 % intervals, 0 for none.
         seed: of those draws.
         rule: "official", "no_camera" or "drop_same_camera" (see `ranking.rank_matches`).
-        block_mib: memory for scores, in MiB; fewer threads work where it is small.
+        block_mib: memory for scores, in MiB; a gallery that is too large for it is ranked in panels.
         query_images: what each query is [query]: a digest of its pixels, or its path. A gallery image that has the
             same is the query itself and is ignored, whatever its labels; the result counts such queries.
         gallery_images: the same of the gallery; with one of the two alone nothing is ignored.

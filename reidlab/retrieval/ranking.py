@@ -41,6 +41,7 @@ CHUNK = 8  # rows sorted at a time: they stay in the second-level cache
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[Any]
+Shares = tuple[int, int, int]
 
 
 def n_threads() -> int:
@@ -49,18 +50,22 @@ def n_threads() -> int:
     return max(1, min(cores, 8))
 
 
-def _shares(n_lines: int, n_gallery: int, itemsize: int, block_mib: float, per_line: float = 0) -> tuple[int, int, int]:
+def _shares(n_lines: int, n_gallery: int, itemsize: int, block_mib: float, per_line: float | None = 0) -> Shares:
     """Share a budget out.
 
     Gives how many threads work, on how many lines each at a time (a multiple of `ROWS`), and how many gallery images
     these have scores of: all of them, or a multiple of `COLUMNS`. A thread has one tile of products at least.
-    `per_line` is the number of images of a line's identity.
+    `per_line` is the number of images of a line's identity; None: the gallery has no panels, and a thread one line at
+    least.
     """
     room = int(block_mib * 2**20) // (itemsize * max(1, n_gallery))  # lines
     wanted = min(n_threads(), math.ceil(n_lines / ROWS))
     threads = min(wanted, 1 if ROWS > room >= n_lines else room // ROWS)
-    twice = min(1.0, per_line * ROWS * COLUMNS / max(1, n_gallery))  # the share of products that panels make again
-    if (1 + twice) * threads < 0.8 * wanted:
+    if per_line is None and not threads:
+        return 1, max(1, room), n_gallery
+    # the share of products that panels make again
+    twice = math.inf if per_line is None else min(1.0, per_line * ROWS * COLUMNS / max(1, n_gallery))
+    if not threads or (1 + twice) * threads < 0.8 * wanted:
         tiles = int(block_mib * 2**20) // (itemsize * ROWS * COLUMNS)
         threads = max(1, min(wanted, tiles))
         return threads, ROWS, COLUMNS * max(1, tiles // threads)
@@ -85,8 +90,9 @@ def rank_matches(
     ranker = Ranker(problem, rule, scorer)
     lines = Lines(scorer.query_first)
     per_line = float((ranker.people.stop - ranker.people.start).sum()) / max(1, len(lines))
-    threads, step, panel = _shares(len(lines), n_gallery, scorer.dtype.itemsize, block_mib, per_line)
-    if panel < n_gallery and isinstance(scorer, Scorer):
+    known = per_line if scorer.multiplies else None
+    threads, step, panel = _shares(len(lines), n_gallery, scorer.dtype.itemsize, block_mib, known)
+    if panel < n_gallery:
         return rank_in_panels(problem, scorer, rule, panel, threads)
     counter = compiled_counter() if n_query * n_gallery >= LARGE else None
     blocks = iter([(begin, min(begin + step, len(lines))) for begin in range(0, len(lines), step)])

@@ -7,7 +7,7 @@ ranks them (camera rule, junk, ties) is one piece of code.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -54,7 +54,10 @@ class Scorer:
         query_first: for each query the first that has the same row of products [query].
         first: for each gallery image the first that equals it [gallery].
         shown: what listings show, "similarity" or "distance".
+        multiplies: scores come from products of vectors, so that any part of the gallery can be scored by itself.
     """
+
+    multiplies: ClassVar[bool] = True
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
@@ -125,6 +128,8 @@ class DistanceScorer(Scorer):
         problem: its gallery may be a part of that of the distances, which `gallery_rows` tells.
         distances: of all queries to all gallery images.
     """
+
+    multiplies: ClassVar[bool] = False
 
     def __init__(self, problem: Problem, distances: Distances) -> None:
         self.problem, self.distances = problem, distances

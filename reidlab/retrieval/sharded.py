@@ -1,4 +1,4 @@
-"""Rank a gallery that is cut into shards, so that every rank is the one that a single machine finds.
+"""Rank a gallery that is cut into shards, here or on several machines: every rank is the one of the whole gallery.
 
 The rank of a match is 1 + the number of valid images in front of it: a sum over shards, once all of them know its
 score. So there are two passes: the shards score the matches that they hold, then each counts what it has in front of

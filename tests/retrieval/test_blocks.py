@@ -66,6 +66,21 @@ def test_no_bit_depends_on_blocks_or_threads(
         pd.testing.assert_frame_equal(frame, frames[0], check_exact=True)
 
 
+def test_distances_that_somebody_gives_are_those_that_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They have no panels: a panel is scored by its vectors."""
+    monkeypatch.setattr(ranking, "rank_in_panels", None)
+    data = close_calls(0)
+    distances = np.random.default_rng(1).random((N_QUERY, N_GALLERY)).astype(np.float32)
+    frames = []
+    for threads, rows in ((1, 10_000), (2, 130), (2, 64), (2, 5), (8, 1), (1, 0.1)):
+        monkeypatch.setattr(ranking, "n_threads", lambda n=threads: n)
+        frames.append(evaluate(**data, rerank=distances, block_mib=rows * ROW_MIB).per_query)
+    for frame in frames[1:]:
+        pd.testing.assert_frame_equal(frame, frames[0], check_exact=True)
+    by_vectors = evaluate(**data).per_query
+    assert (by_vectors["ap"] != frames[0]["ap"]).any()
+
+
 def test_shares_stay_within_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     for n in (1, 2, 8):
         monkeypatch.setattr(ranking, "n_threads", lambda n=n: n)
@@ -77,6 +92,9 @@ def test_shares_stay_within_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
                     assert panel == n_gallery or panel % scoring.COLUMNS == 0
                     held = threads * min(step, lines) * 4 * panel / 2**20
                     assert held <= block_mib or (threads, step, panel) == (1, scoring.ROWS, scoring.COLUMNS)
+                    threads, step, panel = ranking._shares(lines, n_gallery, 4, block_mib, None)
+                    held = threads * min(step, lines) * 4 * panel / 2**20
+                    assert panel == n_gallery and (held <= block_mib or threads * step == 1)
     # of eight threads four have room; panels let all work, unless most products were made twice
     assert ranking._shares(3368, 515913, 4, 512) == (8, 64, 256 * 1024)
     assert ranking._shares(3368, 515913, 4, 512, per_line=17) == (4, 64, 515913)
