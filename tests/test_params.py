@@ -107,7 +107,7 @@ class Open(NotebookParams):
         ("options", {1: 2}, "the name 1 must be text"),
         ("options", {"a": datetime.date(2024, 1, 31)}, "`a` holds a date"),
         ("options", {"a": [math.nan]}, "`a.0` is nan, not a finite number"),
-        ("options", "[" * 5000, "nested more than 32 deep"),
+        ("options", "[" * 5000, "nested more than 32 deep|too many nested parentheses"),
         ("options", "{'a': " + "9" * 5000 + "}", "a number has too many digits"),
         ("steps", "[{'name': 'a', 'name': 'b'}]", "'name' is given twice"),
         ("steps", "[[[[", "is not a list or mapping"),
@@ -124,7 +124,7 @@ class Open(NotebookParams):
     ids=itertools.count(),
 )
 def test_what_is_no_plain_data_is_refused(name: str, value: Any, words: str) -> None:
-    with pytest.raises(UserError, match=rf"of 91_open cannot be used:\n  {name}=.*: .*{words}") as caught:
+    with pytest.raises(UserError, match=rf"of 91_open cannot be used:\n  {name}=.*: .*({words})") as caught:
         Open.from_values({name: value})
     assert len(str(caught.value)) < 500 and "\n    " not in str(caught.value)
 

@@ -7,6 +7,7 @@ REIDLAB_TRACEBACK=1 adds the traceback. Whatever is heavy is imported inside its
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -122,7 +123,7 @@ def new(
     if json:
         as_json({"folder": str(made)})
         return
-    print(f"made: {made}\ncd {short(made)} && reidlab run")
+    print(f"made: {made}\ncd {shlex.quote(short(made))} && reidlab run")
 
 
 @app.command()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reidlab.cli.console import Json, as_json, short, table
+from reidlab.errors import UserError
 from reidlab.failures import check_open_files
 
 if TYPE_CHECKING:
@@ -51,8 +52,7 @@ def sweep(
         print(f"{plan.repeated} combinations equal another one and are left out", file=sys.stderr)
     old = 0 if any_code or again else len(outdated(plan))
     if old and not json:
-        kept = "it" if old == 1 else "them"
-        print(f"{_runs(old)} by other code of reidlab; run again (--any-code keeps {kept})", file=sys.stderr)
+        print(f"{_runs(old)} made by other code of reidlab and will be run again (see --any-code)", file=sys.stderr)
     try:
         done = run_sweep(
             plan, workers=workers, scheduler=scheduler, again=again, keep_failed=keep_failed, any_code=any_code
@@ -72,7 +72,12 @@ def _list(json: bool) -> None:
     """List the kept sweeps."""
     from reidlab.sweeps import list_sweeps, read_sweep
 
-    found = [read_sweep(folder) for folder in list_sweeps()]
+    found = []
+    for folder in list_sweeps():
+        try:
+            found.append(read_sweep(folder))
+        except UserError as error:  # the others are listed all the same
+            print(f"reidlab: {error}", file=sys.stderr)
     if json:
         as_json([{"sweep": each.folder.name, "runs": len(each.frame), "status": each.counts} for each in found])
         return
@@ -106,7 +111,7 @@ def _known(row: Row | None, old: bool) -> str:
 
 
 def _runs(number: int) -> str:
-    return "1 finished run was made" if number == 1 else f"{number} finished runs were made"
+    return "1 finished run was" if number == 1 else f"{number} finished runs were"
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

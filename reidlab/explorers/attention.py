@@ -11,7 +11,7 @@ import traitlets
 from torch import nn
 
 from reidlab.errors import UserError
-from reidlab.explorers.attention_views import attention_controls, compared_item, panel_of
+from reidlab.explorers.attention_views import attention_controls, compared_item, panel_of, sign_of
 from reidlab.explorers.base import Explorer, row, shown_errors
 from reidlab.explorers.beside import partners, vectors_beside
 from reidlab.explorers.grid import Grid
@@ -165,7 +165,7 @@ class AttentionExplorer(Explorer):
         most = float(max(np.abs(side).max() for side in sides)) or 1.0
         self.overlay.show([self._panel(at, side, -most, most, SIGNED) for at, side in zip(rows, sides)])
         self.legend.value = scale_html(-most, most, SIGNED, "what each place adds to the cosine (red) or takes (blue)")
-        same = self.table["pid"].iloc[rows[0]] == self.table["pid"].iloc[rows[1]]
+        same = sign_of(self.table, rows[1], rows[0]) != "wrong"
         sums = " and ".join(f"{float(side.sum()):.4f}" for side in sides)
         kind = "✓ the same identity" if same else "✗ different identities"
         self.tell(f"Cosine {found.cosine:.4f}, {kind}; the maps sum to {sums}. {found.note}")

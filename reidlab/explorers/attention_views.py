@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, UInt8
 
+from reidlab.data.schema import is_distractor, is_junk
 from reidlab.explorers.grid import item
 from reidlab.explorers.heat import STRENGTH, coloured
 from reidlab.explorers.overlay import Panel
@@ -16,7 +17,7 @@ from reidlab.explorers.points import who
 from reidlab.explorers.seen import Seen
 from reidlab.figure_text import cut
 
-__all__ = ["attention_controls", "compared_item", "panel_of"]
+__all__ = ["attention_controls", "compared_item", "panel_of", "sign_of"]
 
 _TALL = 256  # pixels, at least, to which a map is enlarged
 
@@ -59,11 +60,22 @@ def compared_item(
     facts = [f"camera {cut(table['camid'].iloc[row], 12)}"] if "camid" in table else []
     sign = ""
     if row != base:
-        same = {name: table[name].iloc[row] == table[name].iloc[base] for name in ("pid", "camid") if name in table}
-        sign = "wrong" if not same["pid"] else "ignored" if same.get("camid", False) else "right"
+        sign = sign_of(table, row, base)
         facts += [] if units is None else [f"cosine {units[row] @ units[base]:.3f}"]
     name = who(table, row)
     return item(str(row), name, ", ".join(facts), sign, ", ".join([name, *facts]))
+
+
+def sign_of(table: pd.DataFrame, row: int, base: int) -> str:
+    """Return "right", "wrong" or "ignored" (the same identity in the same camera) for an image beside another.
+
+    Junk and distractors show nobody who is known: nothing is right beside them.
+    """
+    pair = table.iloc[[row, base]]
+    nobody = bool((is_junk(pair) | is_distractor(pair)).any())
+    if nobody or pair["pid"].iloc[0] != pair["pid"].iloc[1]:
+        return "wrong"
+    return "ignored" if "camid" in pair and pair["camid"].iloc[0] == pair["camid"].iloc[1] else "right"
 
 
 def panel_of(

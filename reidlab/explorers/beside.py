@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Float32
 
+from reidlab.data.schema import is_distractor, is_junk
 from reidlab.errors import UserError
 from reidlab.retrieval.vectors import Embeddings
 
@@ -52,7 +53,8 @@ def partners(
     usable = gallery.copy() if gallery.sum() > gallery[row] else usable
     usable[row] = False
     if units is None:
-        keys = -(table["pid"] == table["pid"].iloc[row]).to_numpy(float)
+        known = ~(is_junk(table) | is_distractor(table)).to_numpy(bool)
+        keys = -((table["pid"] == table["pid"].iloc[row]).to_numpy(bool) & known).astype(float)
     else:
         keys = -(units @ units[row]).astype(np.float64)
     order = np.argsort(np.where(usable, keys, np.inf), kind="stable")

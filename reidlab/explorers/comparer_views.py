@@ -112,7 +112,8 @@ def difference_figure(duel: Duel, names: tuple[str, str], query: int | None = No
     at = np.arange(1, len(points) + 1)
     figure = new_figure(4.6, 2.8)
     ax: Any = figure.add_subplot(axes_class=ChartAxes)
-    for winner, side, colour, hatch in ((0, points < 0, PALETTE[0], "//"), (1, points > 0, PALETTE[1], "")):
+    sides = gap[order] < -EVEN, gap[order] > EVEN
+    for winner, side, colour, hatch in ((0, sides[0], PALETTE[0], "//"), (1, sides[1], PALETTE[1], "")):
         label = f"{plain(names[winner], 24)} wins {side.sum():,}"
         ax.bar(at[side], points[side], width=1, color=colour, hatch=hatch, edgecolor="white", linewidth=0, label=label)
     ax.axhline(0, color="#4D4D4D", linewidth=0.8)
@@ -123,6 +124,6 @@ def difference_figure(duel: Duel, names: tuple[str, str], query: int | None = No
     ax.margins(y=0.08)
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2)  # above: bars may fill the whole plot
     even = int((np.abs(gap) <= EVEN).sum())
-    words = [f"{name} wins {side:,}" for name, side in zip(names, (int((points < 0).sum()), int((points > 0).sum())))]
+    words = [f"{name} wins {side:,}" for name, side in zip(names, (int(side.sum()) for side in sides))]
     set_alt(figure, f"Difference of AP of {len(points):,} queries: {', '.join(words)}, {even:,} are even.")
     return figure

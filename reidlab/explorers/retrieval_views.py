@@ -124,8 +124,8 @@ def _legend(calibration: Calibration | None, prior: float) -> str:
     if calibration is None:
         return f"{signs}The cosine (or distance) below each image is a score, no probability."
     return (
-        f"{signs}Probability that an image of this cosine shows the query's person, where {prior:.3g} of the gallery "
-        f"does: {calibration.sentence()}."
+        f"{signs}Probability that an image of this cosine shows the query's person, assuming that one image in "
+        f"{1 / prior:,.3g} does: {calibration.sentence()}."
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -245,7 +245,7 @@ def _ranked(client: Client, problem: Problem, rule: str, *, direct: bool) -> tup
         for shard, place in zip(cut(problem, scorer, rule, starts), places)
     ]
 
-    def call(method: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
+    def call(method: str, arguments: Iterable[tuple[Any, ...]]) -> list[Any]:
         found: list[Any] = client.gather(
             [
                 client.submit(_call, method, shard, queries, send(_Given(given), place), workers=[place], pure=False)

@@ -61,7 +61,7 @@ class Comparison:
         notes = "".join(f" {note}" for note in self.notes)
         return (
             f"{'; '.join(parts)}. {self.n_query:,} queries of {self.n_identities:,} identities, {self.draws:,} draws. "
-            f"This is chance over the people queried; how much training seeds matter only more runs tell.{notes}"
+            f"Intervals are about other people like these, not about other training seeds.{notes}"
         )
 
     def __repr__(self) -> str:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import struct
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["embed_distributed"]
 
 _DONE, _FILE = "parts.json", "embeddings.safetensors"
+_NOTE = 1.0  # seconds, about, between two notes of which parts are there: thousands of them take milliseconds to list
 _AHEAD = 2  # parts that wait at each worker
 _LOST = "Images may be too large for the memory of one: take a smaller `part`. What was embedded is kept."
 
@@ -94,8 +96,11 @@ def embed_distributed(
     if kept.waiting:
         env = threads_of(max(1, n_threads() // workers))
         with workers_of(scheduler, workers, threads=1, env=env) as client, explained(_LOST):
-            for at, vectors in _embedded(client, model, given, kept, options, progress):
-                kept.put(at, vectors)
+            try:
+                for at, vectors in _embedded(client, model, given, kept, options, progress):
+                    kept.put(at, vectors)
+            finally:
+                kept.note()
     kept.finish()
     return Embeddings.load(home, mmap=True)
 
@@ -140,6 +145,7 @@ class _Kept:
         self.dim: int | None = None if about is None else about.get("dim")
         self.done: set[int] = set() if about is None else set(about.get("done", ()))
         self.vectors: Any = None
+        self.noted = 0.0
         if self.file.exists():
             self.done = set(self.starts)
         elif not self.growing.exists():
@@ -151,16 +157,21 @@ class _Kept:
         return [start for start in self.starts if start not in self.done]
 
     def put(self, start: int, vectors: Float32[np.ndarray, "image dim"]) -> None:
-        """Write a part, then that it is there: killed in between, it is embedded again."""
+        """Write a part; that it is there is noted once a second: killed in between, it is embedded again."""
         if self.vectors is None:
             self.dim = vectors.shape[1]
             self.vectors = _mapped(self.growing, len(self.table), self.dim)
         self.vectors[start : start + len(vectors)] = vectors
-        self.vectors.flush()
         self.done.add(start)
-        self._note()
+        if time.monotonic() - self.noted >= _NOTE:
+            self.note()
 
-    def _note(self) -> None:
+    def note(self) -> None:
+        """Write to the disk what came since, then that it is there."""
+        if self.vectors is None:
+            return
+        self.vectors.flush()
+        self.noted = time.monotonic()
         beside = self.folder / f"{_DONE}.new"
         beside.write_text(json.dumps({"digest": self.digest, "dim": self.dim, "done": sorted(self.done)}))
         beside.replace(self.folder / _DONE)

@@ -7,7 +7,7 @@ every match. Products are made in the tiles that `ranking` makes too, and equal 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -25,7 +25,7 @@ __all__ = ["Call", "cut", "rank_in_panels", "rank_sharded", "shard_starts"]
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[Any]
 # call(method of Shard, what it is called with at each shard) gives what it returned at each, in their order
-Call = Callable[[str, Sequence[tuple[Any, ...]]], list[Any]]
+Call = Callable[[str, Iterable[tuple[Any, ...]]], list[Any]]
 
 
 class _Plan(NamedTuple):
@@ -108,14 +108,15 @@ def rank_sharded(
         score[pairs] = values
 
     cams = problem.query_cams[lines.order] if _drops(problem, rule) else np.zeros(0, np.int64)  # type: ignore[index]
-    asked = []
-    for shard, columns in enumerate(plan.held):
-        here = home == shard
-        ends, sought = np.searchsorted(row[here], edges), np.searchsorted(row[at], edges)
-        place = np.searchsorted(columns, column[at])
-        listed = Listed(line, ends, plan.local[column[here]], cams, sought, score[at], place)
-        asked.append((listed, threads[shard]))
-    counts = call("count", asked)
+    sought = np.searchsorted(row[at], edges)
+
+    def asked() -> Iterator[tuple[Listed, int]]:  # one at a time: each has a place for every match
+        for shard, columns in enumerate(plan.held):
+            here = home == shard
+            ends, place = np.searchsorted(row[here], edges), np.searchsorted(columns, column[at])
+            yield Listed(line, ends, plan.local[column[here]], cams, sought, score[at], place), threads[shard]
+
+    counts = call("count", asked())
     nearer = np.sum([each for each, _ in counts], axis=0)
     wrong = np.max([each for _, each in counts], axis=0)
     n_ignored = np.bincount(row[ignored], minlength=len(line))
@@ -137,7 +138,7 @@ def rank_in_panels(problem: Problem, scorer: Scorer, rule: str, panel: int, thre
     shards = list(cut(problem, scorer, rule, starts))
     lines = problem.query[np.unique(scorer.query_first)]
 
-    def call(method: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
+    def call(method: str, arguments: Iterable[tuple[Any, ...]]) -> list[Any]:
         return [getattr(shard, method)(lines, *given) for shard, given in zip(shards, arguments)]
 
     return rank_sharded(problem, scorer, rule, starts, call, [threads] * len(shards))

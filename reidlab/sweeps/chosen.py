@@ -21,4 +21,4 @@ def sweep_for(p: Ablation) -> SweepTable:
     Raises:
         UserError: there is no such sweep.
     """
-    return read_sweep(p.sweep) if p.sweep else run_sweep(plan_sweep(load_sweep(EXAMPLE)), keep_failed=True)
+    return read_sweep(p.sweep) if p.sweep else run_sweep(plan_sweep(load_sweep(EXAMPLE)))

@@ -143,6 +143,7 @@ class _Model:
         inside = np.stack([_at(frame, factors, cell) for cell in self.combinations], axis=1)
         self.counts = inside.sum(axis=0)
         y = frame[measure].to_numpy(np.float64)
+        self.constant = sum(len(part := y[here]) > 1 and np.ptp(part) == 0 for here in inside.T)
         seeds = frame["seed"].to_numpy() if "seed" in frame else np.zeros(len(frame))
         # offsets that add up to nothing: means are those over all seeds
         known = sorted(set(seeds))
@@ -223,9 +224,14 @@ def _notes(table: SweepTable, frame: pd.DataFrame, model: _Model) -> tuple[str, 
         notes.append("Nothing is repeated: no interval is known. Give the sweep several seeds.")
     elif model.degrees < _FEW:
         notes.append(f"Only {model.degrees} degrees of freedom: intervals are wide. More seeds narrow them.")
-    commits = sorted({str(commit) for commit in frame["commit"] if commit})
-    if len(commits) > 1:
-        notes.append(f"Its runs are of {len(commits)} states of the code; `reidlab sweep FILE --again` makes one.")
+    codes = len(set(frame["code"]))
+    if codes > 1:
+        notes.append(f"Its runs were made by {codes} states of the code; `reidlab sweep FILE` makes them by one.")
+    if model.degrees and model.constant:
+        notes.append(
+            f"{model.constant} of {len(model.combinations)} combinations gave one value in all runs. Intervals take "
+            "the spread to be equal everywhere: they are too wide for these and too narrow for the others."
+        )
     if len(model.main()) + len(model.pairs()) > 1:
         notes.append("p values are not adjusted for how many there are.")
     return tuple(notes)

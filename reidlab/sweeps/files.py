@@ -6,7 +6,16 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from reidlab.documents import as_mapping, read_yaml
 from reidlab.errors import UserError, nearest, shown
@@ -25,6 +34,8 @@ DISTRIBUTIONS = {
 _LABEL = re.compile(r"[\w.+-]{1,60}")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(k|m|g|t)(i?)b?", re.IGNORECASE)
 _SEED = 2**32 - 1
+_LARGEST = 10**15  # bytes
+_FAR = 1e300  # what is drawn between two numbers: their difference must be a number as well
 
 
 def _listed(given: Any) -> Any:
@@ -33,7 +44,16 @@ def _listed(given: Any) -> Any:
     return [str(part) if isinstance(part, int) and not isinstance(part, bool) else part for part in parts]
 
 
+def _words(tags: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse tags that a list of them, with blanks between, would not give back."""
+    bad = next((tag for tag in tags if not tag or re.search(r"\s", tag)), None)
+    if bad is not None:
+        raise ValueError(f"{bad!r} is no tag: write one word for each")
+    return tags
+
+
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Tags = Annotated[Names, AfterValidator(_words)]
 
 
 class Strict(BaseModel):
@@ -46,7 +66,7 @@ class Setting(Strict):
     """One entry of `list`: parameters that belong together."""
 
     name: str = Field(default="", description="in the names of its runs; empty: its parameters stand there")
-    tags: Names = ()
+    tags: Tags = ()
     params: dict[str, Any] = {}
 
 
@@ -95,7 +115,7 @@ class Sweep(Strict):
     settings: tuple[Setting, ...] = Field(default=(), alias="list", description="parameters that belong together")
     random: Draws | None = None
     seeds: tuple[int, ...] = Field(default=(), description="values of the parameter `seed`; 3 means 0, 1, 2")
-    tags: Names = ()
+    tags: Tags = ()
     limits: Limits = Limits()
     tracking: Names = Field(default=(), description="mlflow: a parent run for the sweep, a child run for each run")
     workers: int | None = Field(default=None, ge=1, le=256, description="runs at the same time")
@@ -122,7 +142,8 @@ class Sweep(Strict):
     def _count_is_a_range(cls, given: Any) -> Any:
         if isinstance(given, int) and not isinstance(given, bool):
             if not 1 <= given <= MOST_RUNS:
-                raise ValueError(f"a number of seeds must be from 1 to {MOST_RUNS:,}; write [{given}] for that seed")
+                single = f"; write [{given}] for that seed" if 0 <= given <= _SEED else ""
+                raise ValueError(f"a number of seeds must be from 1 to {MOST_RUNS:,}{single}")
             return tuple(range(given))
         return given
 
@@ -159,14 +180,14 @@ def size_of(text: str) -> int:
     """Return the bytes that a text such as "4 GB" or "512MiB" means.
 
     Raises:
-        ValueError: it is no such text, or less than a megabyte.
+        ValueError: it is no such text, less than a megabyte or more than a petabyte.
     """
     found = _SIZE.fullmatch(text.strip())
     power = "kmgt".index(found[2].lower()) + 1 if found else 0
-    size = int(float(found[1]) * (1024 if found[3] else 1000) ** power) if found else 0
-    if size < 1_000_000:
-        raise ValueError("must be a size from a megabyte on with its unit, such as 500 MB or 4 GB")
-    return size
+    size = float(found[1]) * (1024 if found[3] else 1000) ** power if found else 0
+    if not 1_000_000 <= size <= _LARGEST:
+        raise ValueError("must be a size from a megabyte to a petabyte with its unit, such as 500 MB or 4 GB")
+    return int(size)
 
 
 def load_sweep(file: str | Path) -> Sweep:
@@ -221,7 +242,7 @@ def _check_distribution(name: str, said: dict[str, Any]) -> None:
     if kind == "choice":
         return
     numbers = [value for value in values if isinstance(value, (int, float)) and not isinstance(value, bool)]
-    fits = len(numbers) == len(values) == 2 and numbers[0] < numbers[1]
+    fits = len(numbers) == len(values) == 2 and -_FAR <= numbers[0] < numbers[1] <= _FAR
     if kind == "whole":
         fits = fits and all(isinstance(value, int) and abs(value) < 2**62 for value in numbers)
     if not fits or (kind == "log" and numbers[0] <= 0):

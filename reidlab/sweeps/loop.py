@@ -11,7 +11,7 @@ from reidlab.errors import UserError
 from reidlab.sweeps.package import package_code, package_files
 from reidlab.sweeps.planning import Plan, Planned
 from reidlab.sweeps.progress import State, View
-from reidlab.sweeps.rows import Row, keep_row
+from reidlab.sweeps.rows import Row, keep_row, row_file
 from reidlab.sweeps.table import write_table
 from reidlab.sweeps.task import Job, carry_out
 
@@ -22,7 +22,8 @@ __all__ = ["Sweeping"]
 
 GRACE = 10.0  # seconds that kernels have to end
 _LOOK = 0.2  # seconds between two looks at what has ended
-_WRITE = 5.0  # seconds between two tables while runs go on
+_WRITE = 5.0  # seconds between two tables while runs go on, at least
+_SHARE = 50  # times as long as it takes to write one
 
 
 class Sweeping:
@@ -31,7 +32,7 @@ class Sweeping:
     def __init__(self, client: Client, plan: Plan, folder: Path, state: State, view: View, most: int | None) -> None:
         self.client, self.plan, self.folder, self.state, self.view, self.most = client, plan, folder, state, view, most
         self.flying: dict[Planned, Future] = {}
-        self.since, self.written = time.time(), time.monotonic()
+        self.since, self.write_at = time.time(), time.monotonic() + _WRITE
         self.code, self.files = package_code(), package_files()
 
     def run(self, runs: Sequence[Planned]) -> None:
@@ -76,9 +77,11 @@ class Sweeping:
             del self.flying[run], self.state.running[run]
             self.state.ended.append((run, row))
             self.view.ended(self.state, run, row)
-            if time.monotonic() - self.written > _WRITE:
+            began = time.monotonic()
+            if began >= self.write_at:
                 write_table(self.plan, self.folder)
-                self.written = time.monotonic()
+                took = time.monotonic() - began
+                self.write_at = began + max(_WRITE, _SHARE * took)  # a table of thousands of runs takes its time
 
     def _row(self, run: Planned, future: Future) -> Row:
         """Return the row of a run that has ended; one whose workers died again and again has failed."""
@@ -89,6 +92,8 @@ class Sweeping:
         error = future.exception()
         if error is None:
             row: Row = future.result()
+            if row.status != "interrupted" and not row_file(self.folder, row.digest).is_file():
+                keep_row(self.folder, row)  # a worker that came later and does not see the folder
             return row
         first = (str(error).splitlines() or [""])[0]
         seconds = round(time.monotonic() - self.state.running[run], 2)

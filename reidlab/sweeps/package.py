@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import reidlab
@@ -41,7 +42,8 @@ def package_code() -> str:
     except (UserError, KeyError, TypeError):  # there is none yet, or it is of another version
         pass
     code = _digest(lambda file: read_module(*stamp(file))[0].encode() if file.suffix == ".py" else file.read_bytes())
-    keep(cache, json.dumps({"files": files, "code": code}) + "\n")
+    with suppress(UserError):  # without the note it is computed again
+        keep(cache, json.dumps({"files": files, "code": code}) + "\n")
     return code
 
 
@@ -55,5 +57,7 @@ def _digest(content: Callable[[Path], bytes]) -> str:
 def _files(top: Path) -> Iterator[Path]:
     for pattern in ("*.py", "recipes/*.yaml", "models/shipped/*/*"):
         for file in top.rglob(pattern) if pattern == "*.py" else top.glob(pattern):
-            if file.is_file() and file.relative_to(top).parts[0] not in LEFT_OUT:
+            parts = file.relative_to(top).parts
+            hidden = any(part.startswith((".", "__pycache__")) for part in parts)  # JupyterLab's checkpoints
+            if file.is_file() and not hidden and parts[0] not in LEFT_OUT:
                 yield file

@@ -1,7 +1,8 @@
 """From a sweep to its runs: every combination, checked before anything runs, each with the digest that it is known by.
 
-A run is known by the code of its notebook and by its parameters, defaults included; of a parameter that names a small
-text file (a recipe of one's own) the content counts. Results are found again by that digest, in any sweep.
+A run is known by the code of its notebook and by its parameters, defaults included; of a parameter that names a recipe
+of one's own or a small text file the content counts, of data it does not. Results are found again by that digest, in
+any sweep.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import math
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,9 @@ from reidlab.documents import MAX_BYTES
 from reidlab.errors import UserError
 from reidlab.params import NotebookParams
 from reidlab.paths import find, root
+from reidlab.store.sources import texts_of
 from reidlab.sweeps.files import MOST_RUNS, Draws, Setting, Sweep
+from reidlab.training.recipes import load_recipe
 from reidlab.workbook.cells import find_notebook, parameter_model, read_notebook
 from reidlab.workbook.names import check_names, shares
 from reidlab.workbook.runner import check_kernel
@@ -69,7 +73,8 @@ class Planned:
     @property
     def file(self) -> str:
         """The name of its executed notebook."""
-        label = re.sub(r"[^\w.=+-]+", "-", self.name).strip("-.")[:80]
+        label = re.sub(r"[^\w.=+-]+", "-", self.name).strip("-.")
+        label = label.encode()[:80].decode(errors="ignore")  # file systems count bytes
         return f"{self.number:03d}-{label}.ipynb"
 
 
@@ -214,15 +219,20 @@ def _check_new_names(params: NotebookParams, given: Mapping[str, Any], checked: 
 
 def _digest(path: Path, source: str, params: NotebookParams, kernel: str) -> str:
     values = {name: _plain(value) for name, value in params}
-    texts = {name: content for name, value in values.items() if (content := _content(value))}
+    texts = {text: content for text in sorted(texts_of(values)) if (content := _content(text))}
     key = {"schema": _SCHEMA, "notebook": path.stem, "source": source, "parameters": values, "kernel": kernel}
     return hashlib.sha256(json.dumps({**key, "texts": texts}, sort_keys=True).encode()).hexdigest()
 
 
-def _content(value: Any) -> str:
-    """Return the digest of the small text file that a parameter names; "" where it names none."""
-    if not isinstance(value, str) or not value.endswith(_TEXTS):
+def _content(value: str) -> str:
+    """Return the digest of the recipe or small text file that a parameter names; "" where it names none.
+
+    Of a recipe its meaning counts, with the recipes that it begins from; comments do not.
+    """
+    if not value.endswith(_TEXTS):
         return ""
+    with suppress(UserError):
+        return hashlib.sha256(load_recipe(value).model_dump_json().encode()).hexdigest()
     try:
         path = find(value)
         if not path.is_file() or path.stat().st_size > MAX_BYTES:

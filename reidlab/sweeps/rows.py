@@ -18,7 +18,7 @@ from reidlab.errors import UserError
 from reidlab.failures import explained
 from reidlab.paths import reports_root
 
-__all__ = ["FINISHED", "Row", "finished_rows", "keep", "keep_row", "read_row", "row_file", "sweeps_root"]
+__all__ = ["FINISHED", "Row", "finished_rows", "keep", "keep_row", "read_row", "row_file", "set_aside", "sweeps_root"]
 
 FINISHED = ("done", "stopped")
 _NAME = 16  # digits of a digest in a file's name
@@ -84,22 +84,42 @@ def read_row(file: Path) -> Row | None:
     return row if row.digest[:_NAME] == file.stem else None
 
 
-def finished_rows(digests: Iterable[str], code: str = "") -> dict[str, tuple[Row, Path]]:
+def finished_rows(digests: Iterable[str], code: str = "", own: Path | None = None) -> dict[str, tuple[Row, Path]]:
     """Find runs that came to their end, in any sweep: the row, and the folder of that sweep.
+
+    Of several rows of a run that of the folder `own` comes first, then the newest.
 
     Args:
         digests: of the runs.
         code: only those that were made by this code; "": by any.
+        own: the folder of a sweep.
     """
     wanted = {digest[:_NAME]: digest for digest in digests}
     found: dict[str, tuple[Row, Path]] = {}
     for file in sorted(sweeps_root().glob("*/rows/*.json")):
-        digest = wanted.get(file.stem)
-        if digest and digest not in found:
-            row = read_row(file)
-            if row is not None and row.ok and row.digest == digest and (not code or row.code == code):
-                found[digest] = row, file.parents[1]
+        digest, home = wanted.get(file.stem), file.parents[1]
+        row = read_row(file) if digest else None
+        if digest is None or row is None or not row.ok or row.digest != digest or (code and row.code != code):
+            continue
+        before = found.get(digest)
+        if before is None or (home == own, row.began) > (before[1] == own, before[0].began):
+            found[digest] = row, home
     return found
+
+
+def set_aside(folder: Path, digest: str) -> None:
+    """Move the row of a run to `rows/outdated`, where no table sees it, until the run is done anew.
+
+    Raises:
+        UserError: it cannot be moved.
+    """
+    file = row_file(folder, digest)
+    aside = file.parent / "outdated" / file.name
+    try:
+        aside.parent.mkdir(exist_ok=True)
+        file.replace(aside)
+    except OSError as error:
+        raise UserError(f"{file} cannot be moved to {aside.parent.name}/: {explained(error)}") from error
 
 
 def keep_row(folder: Path, row: Row) -> None:

@@ -6,22 +6,25 @@ killed, workers, kernels and all that they started end too; the same command goe
 
 from __future__ import annotations
 
+import json
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import reidlab
+from reidlab.documents import read_json
 from reidlab.errors import UserError
-from reidlab.retrieval.cluster import threads_of, workers_of
+from reidlab.retrieval.cluster import explained, threads_of, workers_of
 from reidlab.retrieval.ranking import n_threads
 from reidlab.space import check_space
 from reidlab.sweeps.loop import GRACE, Sweeping
 from reidlab.sweeps.package import package_code, package_files
 from reidlab.sweeps.planning import Plan, Planned
 from reidlab.sweeps.progress import State, view_of
-from reidlab.sweeps.rows import Row, finished_rows, keep_row, read_row, row_file, sweeps_root
+from reidlab.sweeps.rows import Row, finished_rows, keep, keep_row, read_row, row_file, set_aside, sweeps_root
 from reidlab.sweeps.table import SweepTable, list_sweeps, read_sweep, write_table
 from reidlab.sweeps.task import sight
 from reidlab.sweeps.tracked import log_sweep
@@ -31,8 +34,9 @@ if TYPE_CHECKING:
 
 __all__ = ["default_workers", "folder_of", "outdated", "run_sweep", "running_sweeps"]
 
+_LOST = "What has ended is kept; the same command goes on."
 USUAL_MEMORY = 2 * 10**9  # bytes that a run without a limit is thought to need: torch, a small model and its batches
-LOCK = ".lock"
+LOCK, TODO = ".lock", ".todo.json"
 
 
 def folder_of(plan: Plan) -> Path:
@@ -86,12 +90,13 @@ def run_sweep(
     check_space(folder, 0, f"Sweep {plan.sweep.name}")
     with _alone(folder, plan):
         open_runs = list(plan.runs) if again else _open(plan, folder, keep_failed, any_code)
+        keep(folder / TODO, json.dumps({"since": time.time(), "open": [run.digest for run in open_runs]}))
         write_table(plan, folder)
         if open_runs:
             count = workers or plan.sweep.workers
             most = count if scheduler else min(count or default_workers(plan, len(open_runs)), len(open_runs))
             state = State(len(plan.runs), len(plan.runs) - len(open_runs), most or len(open_runs))
-            with _cluster(scheduler, most or 1) as client, view_of(view) as shown:
+            with _cluster(scheduler, most or 1) as client, view_of(view) as shown, explained(_LOST):
                 _check_workers(client, folder)
                 Sweeping(client, plan, folder, state, shown, most).run(open_runs)
         table = write_table(plan, folder)
@@ -105,12 +110,23 @@ def running_sweeps() -> list[dict[str, Any]]:
     found = []
     for folder in list_sweeps():
         if _is_locked(folder):
-            table = read_sweep(folder)
-            rows = [read_row(row_file(folder, digest)) for digest in table.frame["digest"]]
-            ended = [row for row in rows if row is not None]
+            try:
+                digests = read_sweep(folder).frame["digest"]
+            except UserError:  # it is damaged; the sweep that runs writes it anew
+                continue
+            ended = [row for digest in digests if (row := read_row(row_file(folder, digest))) and _is_new(folder, row)]
             failed = sum(not row.ok for row in ended)
-            found.append({"sweep": folder.name, "runs": len(rows), "ended": len(ended), "failed": failed})
+            found.append({"sweep": folder.name, "runs": len(digests), "ended": len(ended), "failed": failed})
     return found
+
+
+def _is_new(folder: Path, row: Row) -> bool:
+    """Return whether a row is no longer to be made: one of a run that is done again is old until that has ended."""
+    try:
+        todo = read_json(folder / TODO, TODO)
+        return row.digest not in todo["open"] or row_file(folder, row.digest).stat().st_mtime >= todo["since"]
+    except (UserError, OSError, KeyError, TypeError):  # none was written yet
+        return True
 
 
 def _is_locked(folder: Path) -> bool:
@@ -151,8 +167,11 @@ def outdated(plan: Plan) -> set[str]:
 
 def _open(plan: Plan, folder: Path, keep_failed: bool, any_code: bool) -> list[Planned]:
     """Return the runs that are to be done; those finished in another sweep are copied from there."""
-    found = finished_rows((run.digest for run in plan.runs), "" if any_code else package_code())
+    code = "" if any_code else package_code()
+    found = finished_rows((run.digest for run in plan.runs), code, folder)
     for run in plan.runs:
+        if run.digest not in found and (own := read_row(row_file(folder, run.digest))) and own.ok:
+            set_aside(folder, run.digest)  # of other code: a table must not have two
         row, home = found.get(run.digest, (None, folder))
         if row is not None and home != folder:
             _copy(row, home, folder, run)
@@ -206,7 +225,8 @@ def _is_ours(process: Any) -> bool:
 def _check_workers(client: Client, folder: Path) -> None:
     """Refuse workers that would compute something else, or keep it elsewhere."""
     files = package_files()
-    for place, (version, code, sees) in client.run(sight, folder).items():
+    for place, answer in client.run(sight, folder).items():
+        version, code, sees = answer if len(answer) == 3 else (answer[0], "", True)  # code of before it was told
         if version != reidlab.__version__:
             raise UserError(f"the Dask worker {place} has reidlab {version}, this is {reidlab.__version__}.")
         if code != files:

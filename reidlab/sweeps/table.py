@@ -124,8 +124,9 @@ def read_sweep(which: str | Path) -> SweepTable:
         if content["schema"] != _SCHEMA:
             raise UserError(f"{what} has version {content['schema']!r}; this reidlab reads {_SCHEMA}. Run it again.")
         return _table(content["name"], folder, tuple(content["axes"]), content["runs"])
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{what} is damaged: {RESULTS} has no {error}. Run the sweep again: it is made anew.") from None
+    except (KeyError, TypeError, AttributeError) as error:
+        lacks = f"has no {error}" if isinstance(error, KeyError) else "is no table of runs"
+        raise UserError(f"{what} is damaged: {RESULTS} {lacks}. Run the sweep again: it is made anew.") from None
 
 
 def list_sweeps() -> list[Path]:

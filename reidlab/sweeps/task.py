@@ -18,7 +18,7 @@ from reidlab.errors import UserError
 from reidlab.failures import explained
 from reidlab.store.provenance import git_state
 from reidlab.store.runs import locked
-from reidlab.sweeps.package import package_files
+from reidlab.sweeps.package import package_code, package_files
 from reidlab.sweeps.planning import Planned, source_digest
 from reidlab.sweeps.rows import Row, keep_row, read_row, row_file
 from reidlab.workbook.cells import read_notebook, result_of
@@ -66,6 +66,8 @@ def carry_out(job: Job) -> Row:
     A run that is cancelled, or whose worker is closed, stops with its kernel and keeps nothing.
     """
     stop = _cancelled()
+    if not job.folder.is_dir():
+        return Row(job.run.digest, "failed", error="UserError", message=f"this Dask worker does not see {job.folder}")
     while not stop():
         with locked(job.run.digest, wait=False) as ours:
             if ours:
@@ -86,8 +88,7 @@ def _carried_out(job: Job, stop: Callable[[], bool]) -> Row:
     try:
         if source_digest(read_notebook(job.run.notebook)) != job.run.source:
             raise UserError(f"{job.run.notebook.name} has changed since the sweep began; run the sweep again.")
-        if package_files() != job.files:
-            raise UserError("the code of reidlab has changed since the sweep began; run the sweep again.")
+        _check_code(job)
         outcome = run_notebook(
             job.run.notebook,
             job.run.given,
@@ -99,11 +100,18 @@ def _carried_out(job: Job, stop: Callable[[], bool]) -> Row:
             called_from=job.called_from,
         )
         row = _row(job, outcome, began)
+        _check_code(job)  # while it ran
     except Exception as error:
         row = _failed(job.run, error, began)
     if row.status != "interrupted":
         keep_row(job.folder, row)
     return row
+
+
+def _check_code(job: Job) -> None:
+    """Refuse to make a row by code of which a part is not the sweep's; another comment is no other code."""
+    if package_files() != job.files and package_code() != job.code:
+        raise UserError("the code of reidlab has changed since the sweep began; run the sweep again.")
 
 
 def _row(job: Job, outcome: Outcome, began: float) -> Row:

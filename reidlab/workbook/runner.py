@@ -191,7 +191,7 @@ def _supervise(request: dict[str, Any], folder: Path, outcome: Outcome, limits: 
         finally:
             with contextlib.suppress(BrokenPipeError):
                 child.stdin.close()
-        outcome = replace(outcome, memory_mb=round(watched.peak / 2**20, 1) if watched.peak else None)
+        outcome = replace(outcome, memory_mb=round(watched.peak / 10**6, 1) if watched.peak else None)
         if watched.ended:
             return replace(outcome, status=watched.ended, failure=_reached(watched, limits, _running_cell(outcome)))
         if answer.is_file():
@@ -210,7 +210,7 @@ def _reached(watched: Watched, limits: Limits, cell: str) -> Failure:
     if watched.ended == "timeout":
         return Failure("Timeout", f"stopped after the time limit of {limits.seconds:g} s", cell)
     if watched.ended == "memory":
-        held, limit = watched.peak / 2**20, (limits.memory or 0) / 2**20
+        held, limit = watched.peak / 10**6, (limits.memory or 0) / 10**6
         return Failure("MemoryLimit", f"stopped at {held:,.0f} MB, above the limit of {limit:,.0f} MB", cell)
     return Failure("Interrupted", "stopped from outside", cell)
 

@@ -96,7 +96,8 @@ class Visit:
 
 def chromium() -> str | None:
     """Return the path of Chromium, or None where it is missing."""
-    return shutil.which("chromium") or shutil.which("chromium-browser")
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+    return next((found for name in names if (found := shutil.which(name))), None)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from pathlib import Path
@@ -119,11 +120,13 @@ def explored(line: str, home: Path) -> None:
         ["bash", "-c", f"exec {command(line)}"], cwd=home, env=env, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
-        address = ""
+        address, late = "", threading.Timer(300, process.kill)
+        late.start()
         for said in process.stdout:
             if found := re.search(r"http://127\.0\.0\.1:\S+", said):
                 address = found[0]
                 break
+        late.cancel()
         try:
             assert address, "it said no address"
             with urllib.request.urlopen(address, timeout=300) as answer:

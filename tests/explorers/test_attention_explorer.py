@@ -21,6 +21,7 @@ from reidlab import explain
 from reidlab.data.transforms import Preprocess
 from reidlab.errors import UserError
 from reidlab.explorers import AttentionExplorer
+from reidlab.explorers.attention_views import compared_item, sign_of
 from reidlab.explorers.beside import partners, vectors_beside
 from reidlab.explorers.heat import SIGNED, STRENGTH, coloured, scale_html
 from reidlab.explorers.pictures import Thumbnails
@@ -268,3 +269,14 @@ def test_colours_of_a_map() -> None:
     np.testing.assert_array_equal(beyond[0, 0], drawn[-1, 0])
     bar = scale_html(-0.5, 0.5, SIGNED, "<b>what</b>")
     assert "<b>" not in bar and ">-0.5<" in bar and ">0<" in bar and ">0.5<" in bar
+
+
+def test_nothing_is_right_beside_junk_or_a_distractor() -> None:
+    pids = ["0001", "0001", "0001", "0002", "-1", "-1", "0000", "0000"]
+    known = {"camid": [1, 1, 2, 1, 1, 2, 1, 2], "split": "gallery", "distractor": [*[False] * 6, True, True]}
+    table = pd.DataFrame({"pid": pids, **known})
+    signs = [[sign_of(table, row, base) for row in range(8) if row != base] for base in (0, 4, 6)]
+    assert signs[0] == ["ignored", "right", *["wrong"] * 5]
+    assert signs[1] == signs[2] == ["wrong"] * 7
+    assert compared_item(table, None, 5, 4)["sign"] == "wrong"
+    assert partners(table, 4, None)[:2] == [0, 1], "junk has no others of its identity"

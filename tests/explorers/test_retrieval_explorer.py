@@ -236,7 +236,7 @@ def test_probabilities_come_from_a_calibration_alone(data: Any) -> None:
     position = rank_gallery(*data, queries=[0], k=1)
     expected = calibration.probability(position["similarity"].iloc[0], prior=0.1)
     assert made.grid.items[1]["detail"].startswith(f"{expected:.0%} same\ncosine")
-    assert "where 0.1 of the gallery does" in made.controls.legend.value
+    assert "assuming that one image in 10 does" in made.controls.legend.value
     usual = RetrievalExplorer(*data, calibration=calibration)  # one image of the gallery, as `reidlab search` assumes
     expected = calibration.probability(position["similarity"].iloc[0], prior=1 / len(data[1]))
     assert usual.grid.items[1]["detail"].startswith(f"{expected:.0%} same\ncosine")

@@ -92,7 +92,9 @@ def test_without_repeats_there_are_no_intervals() -> None:
 
 
 def test_failed_runs_are_left_out_and_told() -> None:
-    found = effects_of(table(noisy(), run1={"status": "failed", "result": {}}, run2={"commit": "d"}))
+    found = effects_of(
+        table(noisy(), run1={"status": "failed", "result": {}}, run2={"code": "d"}, run3={"commit": "e"})
+    )
     assert found.cells["n"].tolist() == [3, 4, 4, 4, 4, 4] and found.degrees == 23 - 6 - 3
     assert "1 runs that did not finish are left out." in found.notes
     assert any("2 states of the code" in note for note in found.notes)
@@ -112,3 +114,10 @@ def test_what_has_no_effects() -> None:
         effects_of(table(noisy(), **{f"run{n}": {"result": {"name": "x"}} for n in range(1, 25)}))
     with pytest.raises(UserError, match="notebook='tox': no run of it has score"):
         effects_of(table(noisy()), notebook="tox")
+
+
+def test_combinations_of_one_value_are_told() -> None:
+    assert not any("gave one value" in note for note in effects_of(table(noisy())).notes)
+    noise = noisy()
+    found = effects_of(table(lambda lr, loss, seed: 1.0 if loss == "b" else noise(lr, loss, seed)))
+    assert any(note.startswith("2 of 6 combinations gave one value in all runs.") for note in found.notes)

@@ -80,11 +80,18 @@ def gone(pid: int) -> bool:
     return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
+def _is_kernel(process: psutil.Process) -> bool:
+    try:
+        return "ipykernel" in " ".join(process.cmdline())
+    except psutil.Error:  # it has ended: Dask's own process is still to be waited for
+        return False
+
+
 @pytest.fixture
 def place(tmp_path: Path, make_notebook: Make) -> Iterator[Callable[[int], Place]]:
     notebook = make_notebook("gates", *CELLS, parameters="a: int = 1  # which\nplace: str = ''  # of its gates")
     yield lambda runs: Place(tmp_path, notebook, runs)
-    assert not [p for p in psutil.Process().children(recursive=True) if "ipykernel" in " ".join(p.cmdline())]
+    assert not [child for child in psutil.Process().children(recursive=True) if _is_kernel(child)]
 
 
 def done(place: Place, **more: object) -> SweepTable:

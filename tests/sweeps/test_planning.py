@@ -84,6 +84,19 @@ def test_the_digest_follows_code_parameters_kernel_and_named_files(
     before = digest(params={"who": "mine.yaml"})
     Path("mine.yaml").write_text("epochs: 2")
     assert digest(params={"who": "mine.yaml"}) != before
+    # of a recipe what it means counts, with the one that it begins from
+    Path("parent.yaml").write_text("base: demo\nepochs: 3")
+    Path("mine.yaml").write_text("base: parent.yaml")
+    before = digest(params={"who": "mine.yaml"})
+    Path("mine.yaml").write_text("# a comment\nbase: parent.yaml")
+    assert digest(params={"who": "mine.yaml"}) == before
+    Path("parent.yaml").write_text("base: demo\nepochs: 4")
+    assert digest(params={"who": "mine.yaml"}) != before
+
+
+def test_a_long_name_in_many_bytes_is_a_file_name_all_the_same(toy: Path) -> None:
+    (run,) = planned(toy, list=[{"name": "寒" * 80}]).runs
+    assert len(run.file.encode()) <= 100 and run.file.startswith("001-寒")
 
 
 def test_each_notebook_takes_what_it_knows(make_notebook: Make, toy: Path) -> None:

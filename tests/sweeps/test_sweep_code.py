@@ -52,6 +52,22 @@ def test_a_module_more_or_less_counts_and_the_commands_do_not(package: Path) -> 
     assert package_code() != code
 
 
+def test_checkpoints_of_jupyterlab_do_not_count(package: Path) -> None:
+    files, code = package_files(), package_code()
+    for name in (".ipynb_checkpoints/errors-checkpoint.py", "__pycache__/x.py", "recipes/.ipynb_checkpoints/a.yaml"):
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text("half of a li(")
+    assert (package_files(), package_code()) == (files, code)
+
+
+def test_without_a_place_for_the_note_it_is_computed(package: Path) -> None:
+    code = package_code()
+    note = sweeps_root() / "code.json"
+    note.unlink()
+    note.mkdir()
+    assert package_code() == code
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"files": 1}', '{"files": "x", "code": "y"}'])
 def test_a_damaged_or_old_note_is_written_anew(package: Path, content: str) -> None:
     code = package_code()

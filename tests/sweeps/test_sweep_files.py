@@ -36,7 +36,7 @@ def test_sizes(text: str, size: int) -> None:
     assert size_of(text) == size
 
 
-@pytest.mark.parametrize("text", ["4", "4 XB", "-1 GB", "", "GB", "900 kB", "1e3 GB"])
+@pytest.mark.parametrize("text", ["4", "4 XB", "-1 GB", "", "GB", "900 kB", "1e3 GB", "9" * 400 + " GB", "2000 TB"])
 def test_sizes_that_are_none(text: str) -> None:
     with pytest.raises(ValueError, match="500 MB or 4 GB"):
         size_of(text)
@@ -81,6 +81,7 @@ def test_what_is_refused(tmp_path: Path, content: dict[str, Any], said: str) -> 
         {"uniform": [0, 1], "log": [1, 2]},
         {"uniform": [1, 0]},
         {"uniform": [0]},
+        {"uniform": [-1e308, 1e308]},
         {"uniform": ["a", "b"]},
         {"log": [0, 1]},
         {"whole": [0.5, 2]},
@@ -97,3 +98,16 @@ def test_what_cannot_be_drawn_from(tmp_path: Path, distribution: dict[str, Any])
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"there\.yaml': there is no such file"):
         load_sweep(tmp_path / "there.yaml")
+
+
+@pytest.mark.parametrize("tags", ["two words", ["a", ""], ["a\tb"]])
+def test_tags_are_words(tmp_path: Path, tags: Any) -> None:
+    with pytest.raises(UserError, match="is no tag: write one word for each"):
+        load_sweep(written(tmp_path, notebooks="03", tags=tags))
+    with pytest.raises(UserError, match="is no tag: write one word for each"):
+        load_sweep(written(tmp_path, notebooks="03", list=[{"tags": tags}]))
+
+
+def test_a_negative_number_of_seeds_gets_no_impossible_advice(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"from 1 to 10,000, given -1\."):
+        load_sweep(written(tmp_path, notebooks="03", seeds=-1))

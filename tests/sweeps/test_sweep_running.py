@@ -25,6 +25,7 @@ from reidlab.sweeps import running as sweeping
 from reidlab.sweeps.package import package_code, package_files
 from reidlab.sweeps.rows import row_file
 from reidlab.sweeps.running import default_workers, folder_of, outdated, running_sweeps
+from reidlab.sweeps.task import Job, carry_out
 from reidlab.workbook import Result
 from reidlab.workbook.runner import Failure, Outcome
 
@@ -179,6 +180,63 @@ def test_only_what_is_not_finished_is_run(
     assert [each["a"] for each in pretended.ran] == [1, 3, 3, 1, 3, 1]
 
 
+def test_of_several_rows_the_own_and_then_the_newest_counts(
+    written: Callable[..., Path], scheduler: LocalCluster, pretended: Pretended
+) -> None:
+    first, last = written([1], name="alpha"), written([1, 2], name="zeta")
+    old = done(first, scheduler)
+    row_of_old = row_file(old.folder, old.frame["digest"][0])
+    changed = json.loads(row_of_old.read_text()) | {"seconds": 77.0, "began": "2020-01-01T00:00:00Z"}
+    row_of_old.write_text(json.dumps(changed))
+    assert done(last, scheduler).frame["seconds"][0] == 77  # found there
+    own = done(last, scheduler, again=True)
+    assert own.frame["seconds"][0] == 0.5
+    assert done(last, scheduler).frame["seconds"][0] == 0.5, "its own row is not replaced by another sweep's"
+    third = done(written([1, 3], name="middle"), scheduler)
+    assert third.frame["seconds"][0] == 0.5, "of two others the newest"
+
+
+def test_status_counts_what_has_ended_since_the_sweep_began(
+    written: Callable[..., Path], scheduler: LocalCluster, pretended: Pretended, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, seen = written([1, 2, 3]), []
+    done(file, scheduler)
+    monkeypatch.setattr("reidlab.sweeps.progress.Lines.refresh", lambda *_: seen.append(running_sweeps()[0]))
+    done(file, scheduler, again=True)
+    assert seen[0] == {"sweep": seen[0]["sweep"], "runs": 3, "ended": 0, "failed": 0}
+    seen.clear()
+    done(file, scheduler)  # the failed one alone
+    assert (seen[0]["ended"], seen[0]["failed"]) == (2, 0)
+
+
+def test_a_worker_that_does_not_see_the_folder_loses_no_row(
+    written: Callable[..., Path], scheduler: LocalCluster, pretended: Pretended, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reidlab.sweeps.task.keep_row", lambda *_: None)  # it kept it somewhere else
+    table = done(written([1]), scheduler)
+    assert table.counts == {"done": 1}
+    job = Job(
+        plan_sweep(load_sweep(written([1]))).runs[0], Path("/not/there"), "python3", None, None, Path(), 0, "", ""
+    )
+    monkeypatch.setattr("reidlab.sweeps.task._cancelled", lambda: lambda: False)
+    row = carry_out(job)
+    assert row.status == "failed" and "does not see" in row.message and not job.folder.exists()
+
+
+def test_workers_without_reidlab_or_of_before_are_told(
+    written: Callable[..., Path], scheduler: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(folder: Path) -> None:
+        raise ModuleNotFoundError("No module named 'reidlab'")
+
+    monkeypatch.setattr(sweeping, "sight", none)
+    with pytest.raises(UserError, match=r"cannot import what it needs .*install the same reidlab"):
+        done(written([1]), scheduler)
+    monkeypatch.setattr(sweeping, "sight", lambda folder: (reidlab.__version__, True))
+    with pytest.raises(UserError, match="has other code of reidlab"):
+        done(written([1]), scheduler)
+
+
 def test_runs_that_other_code_made_are_run_again_and_no_table_has_two_codes(
     written: Callable[..., Path],
     scheduler: LocalCluster,
@@ -199,7 +257,11 @@ def test_runs_that_other_code_made_are_run_again_and_no_table_has_two_codes(
     assert [each["status"] for each in shown] == ["done, by other code", "done, by other code", "failed"]
     kept = done(file, scheduler, any_code=True, keep_failed=True)
     assert len(pretended.ran) == 3 and set(kept.frame["code"][:2]) == {code}
+    seen = []
+    monkeypatch.setattr("reidlab.sweeps.progress.Lines.refresh", lambda *_: seen.append(read_sweep("toys").counts))
     again = done(file, scheduler, keep_failed=True)
+    assert seen[0] == {"open": 2, "failed": 1}, "at no time a table has two codes"
+    assert len(list((again.folder / "rows" / "outdated").glob("*.json"))) == 2
     assert [each["a"] for each in pretended.ran[3:]] == [1, 2]
     assert set(again.frame["code"][:2]) == {"another code"}
     # and a row of before the code was noted counts as made by other code
@@ -211,11 +273,21 @@ def test_runs_that_other_code_made_are_run_again_and_no_table_has_two_codes(
 def test_code_that_changes_meanwhile_makes_no_row_of_both(
     written: Callable[..., Path], scheduler: LocalCluster, pretended: Pretended, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reidlab.sweeps.task.package_files", lambda: "edited")
-    monkeypatch.setattr(sweeping, "package_files", lambda: "edited")  # as the worker sees it
-    table = done(written([1]), scheduler)
-    assert table.counts == {"failed": 1} and not pretended.ran
-    assert "the code of reidlab has changed since the sweep began" in table.frame["message"][0]
+    files, meaning = iter(["comment", "comment", "comment"]), {"code": package_code()}
+
+    def seen() -> str:
+        name = next(files, "edited")
+        meaning["code"] = package_code() if name == "comment" else "other"
+        return name
+
+    monkeypatch.setattr("reidlab.sweeps.task.package_files", seen)
+    monkeypatch.setattr("reidlab.sweeps.task.package_code", lambda: meaning["code"])
+    monkeypatch.setattr(sweeping, "sight", lambda folder: (reidlab.__version__, package_files(), True))
+    table = done(written([1, 2, 4]), scheduler)
+    # another comment before and after the first; an edit while the second ran; before the third
+    assert [each["a"] for each in pretended.ran] == [1, 2]
+    assert list(table.frame["status"]) == ["done", "failed", "failed"]
+    assert all("the code of reidlab has changed since the sweep began" in text for text in table.frame["message"][1:])
 
 
 def test_tables_of_before_the_code_was_noted_are_read(

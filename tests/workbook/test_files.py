@@ -41,7 +41,7 @@ SHOWN = {"output_type": "display_data", "data": {"text/plain": "x"}}
         (b"[]", "not made as notebooks are"),
         (b"3", "not made as notebooks are"),
         (b"{}", "cells"),
-        (b"[" * 5000, "nested too deeply"),
+        (b"[" * 5000, "nested too deeply|not appear to be JSON"),  # 3.13 reads on
         (book(metadata={"a": json.loads("[" * 150 + "]" * 150)}), "nested too deeply"),
         (book(nbformat=9), "version 9"),
         (book(nbformat="x"), "version x"),
