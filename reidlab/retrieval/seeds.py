@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from jaxtyping import Float64, Int64
 
 from reidlab.errors import UserError, shown
 from reidlab.retrieval.alike import alike, html_table, measures, remarks
@@ -15,7 +16,7 @@ from reidlab.retrieval.checks import check_seed, check_whole
 from reidlab.retrieval.confidence import MOST_DRAWS, share_intervals
 from reidlab.retrieval.outcome import RetrievalResult
 
-__all__ = ["SeedSummary", "mean_interval", "over_seeds"]
+__all__ = ["SeedSummary", "half_width", "mean_interval", "over_seeds"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,13 +112,24 @@ def mean_interval(scores: npt.ArrayLike) -> tuple[float, float]:
     Args:
         scores: one for each seed [seed].
     """
-    from scipy import stats
-
     values = np.asarray(scores, np.float64)
     if len(values) < 2:
         return float("nan"), float("nan")
-    spread = float(values.std(ddof=1))
-    return spread, spread * float(stats.t.ppf(0.975, len(values) - 1)) / float(np.sqrt(len(values)))
+    spread = values.std(ddof=1, keepdims=True)
+    return float(spread[0]), float(half_width(spread, np.array([len(values)]))[0])
+
+
+def half_width(spread: Float64[np.ndarray, " mean"], n: Int64[np.ndarray, " mean"]) -> Float64[np.ndarray, " mean"]:
+    """Return half the width of the 95 % interval of means, by Student's t; NaN for a mean of one score.
+
+    Args:
+        spread: standard deviation of the scores of each mean (n - 1 in its denominator).
+        n: how many scores each has.
+    """
+    from scipy import stats
+
+    freedom = np.where(n > 1, n - 1, 1)
+    return np.where(n > 1, spread * stats.t.ppf(0.975, freedom) / np.sqrt(np.maximum(n, 1)), np.nan)
 
 
 def _percent(value: float) -> str:

@@ -147,24 +147,26 @@ def seed_summary(frame: pd.DataFrame, axes: Sequence[str], results: Sequence[str
         A row for each setting and key figure: notebook, the parameters, measure, n (runs), mean, std (n - 1 in the
         denominator), low and high (95 % interval of the mean, Student's t; missing for one run).
     """
-    from reidlab.retrieval.seeds import mean_interval
+    from reidlab.retrieval.seeds import half_width
 
     settings = ["notebook", *(name for name in axes if name != "seed")]
     measures = [name for name in results if is_number(frame[name])]
     columns = [*settings, "measure", "n", "mean", "std", "low", "high"]
     done = frame[frame["status"].isin(FINISHED)]
-    keys = done[settings].map(_written).apply(tuple, axis=1) if len(done) else pd.Series(dtype=object)
-    rows = []
-    for key in dict.fromkeys(keys):
-        part = done[keys == key]
-        for name in measures:
-            values = part[name].dropna().astype(float).to_numpy()
-            if len(values):
-                spread, reach = mean_interval(values)
-                mean = float(values.mean())
-                numbers = [name, len(values), mean, spread, mean - reach, mean + reach]
-                rows.append(dict(zip(columns, [*part.iloc[0][settings], *numbers])))
-    return pd.DataFrame(rows, columns=columns)
+    if not len(done):
+        return pd.DataFrame(columns=columns)
+    key = done.groupby([done[name].map(_written) for name in settings], sort=False).ngroup()
+    parts = []
+    for name in measures:
+        values = done[name].astype(float).groupby(key)
+        part = done.loc[~key.duplicated(), settings].reset_index(drop=True)  # groups are numbered as they come
+        part["measure"], part["n"], part["mean"], part["std"] = name, values.count(), values.mean(), values.std()
+        reach = half_width(part["std"].to_numpy(), part["n"].to_numpy())
+        parts.append(part.assign(low=part["mean"] - reach, high=part["mean"] + reach))
+    if not parts:
+        return pd.DataFrame(columns=columns)
+    found = pd.concat(parts).sort_index(kind="stable")  # the measures of a setting stand together
+    return found[found["n"] > 0].reset_index(drop=True)
 
 
 def _table(name: str, folder: Path, axes: tuple[str, ...], records: Sequence[Mapping[str, Any]]) -> SweepTable:

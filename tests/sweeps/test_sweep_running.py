@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -20,11 +21,13 @@ import reidlab
 from reidlab.cli import main
 from reidlab.errors import UserError
 from reidlab.paths import mlflow_uri
+from reidlab.retrieval.seeds import mean_interval
 from reidlab.sweeps import SweepTable, list_sweeps, load_sweep, plan_sweep, read_sweep, run_sweep
 from reidlab.sweeps import running as sweeping
 from reidlab.sweeps.package import package_code, package_files
 from reidlab.sweeps.rows import row_file
 from reidlab.sweeps.running import default_workers, folder_of, outdated, running_sweeps
+from reidlab.sweeps.table import seed_summary
 from reidlab.sweeps.task import Job, carry_out
 from reidlab.workbook import Result
 from reidlab.workbook.runner import Failure, Outcome
@@ -410,3 +413,24 @@ def test_as_many_workers_as_cores_and_memory_allow(
     large = plan_sweep(load_sweep(written([1], limits={"memory": "100 GB"})))
     small = plan_sweep(load_sweep(written([1], limits={"memory": "1 GB"})))
     assert default_workers(large, 16) == 1 and default_workers(small, 16) == 4
+
+
+def test_means_over_seeds_are_those_of_each_setting_by_itself() -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"notebook": "toy", "a": rng.choice([1, 2, None], 60), "b": rng.choice(["x", "y"], 60)})
+    frame["seed"], frame["status"] = range(60), rng.choice(["done", "stopped", "failed"], 60)
+    frame["score"], frame["rare"] = rng.random(60), np.where(frame["b"] == "x", rng.random(60), np.nan)
+    found = seed_summary(frame, ("a", "b", "seed"), ("score", "rare")).to_dict("records")
+    wanted = []
+    done = frame[frame["status"] != "failed"]
+    for a, b in dict.fromkeys((a, b) for a, b in zip(done["a"], done["b"])):
+        part = done[[(x is a or x == a) and y == b for x, y in zip(done["a"], done["b"])]]
+        for name in ("score", "rare"):
+            values = part[name].dropna().to_numpy()
+            if len(values):
+                spread, reach = mean_interval(values)
+                mean = values.mean()
+                wanted.append([a, b, name, len(values), mean, spread, mean - reach, mean + reach])
+    assert [[row["a"], row["b"], row["measure"], row["n"]] for row in found] == [row[:4] for row in wanted]
+    got = [[row[name] for name in ("mean", "std", "low", "high")] for row in found]
+    np.testing.assert_allclose(got, [row[4:] for row in wanted], rtol=1e-12)
