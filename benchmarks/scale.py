@@ -5,7 +5,7 @@
 Embedding: `embed_distributed` by the shipped model from the files of a folder, or of the built-in data set; every
 number of workers embeds the same files anew, with one thread each, and starting the workers is not in it; once more in
 parts of 16 images, for what a part costs. A sweep: runs of a notebook that computes nothing, of which most is a kernel
-that starts and imports. "Here" are the processor seconds of the process that hands out the work, Dask's scheduler
+that starts and imports. "Calling process" are the processor seconds of the one that hands out the work, Dask's scheduler
 included, for each part or run: what more workers cannot take from it, and so what ends scaling.
 """
 
@@ -41,7 +41,7 @@ def main() -> None:
     args = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     print(
-        "| what | workers | seconds | images or runs per second | of one worker | here, ms each |\n" + 6 * "|---" + "|"
+        "| what | workers | seconds | images or runs per second | of one worker | calling process, ms each |\n" + 6 * "|---" + "|"
     )
     with tempfile.TemporaryDirectory() as folder:
         os.environ["REIDLAB_REPORTS"] = folder
