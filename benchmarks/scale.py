@@ -5,8 +5,8 @@
 Embedding: `embed_distributed` by the shipped model from the files of a folder, or of the built-in data set; every
 number of workers embeds the same files anew, with one thread each, and starting the workers is not in it; once more in
 parts of 16 images, for what a part costs. A sweep: runs of a notebook that computes nothing, of which most is a kernel
-that starts and imports. "Calling process" are the processor seconds of the one that hands out the work, Dask's scheduler
-included, for each part or run: what more workers cannot take from it, and so what ends scaling.
+that starts and imports. "Calling process" is the processor time, for each part or run, of the process that hands out
+the work, Dask's scheduler included: what more workers cannot take from it, and so what ends scaling.
 """
 
 from __future__ import annotations
@@ -40,9 +40,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="JPEG files of your own, at their own size")
     args = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
-    print(
-        "| what | workers | seconds | images or runs per second | of one worker | calling process, ms each |\n" + 6 * "|---" + "|"
-    )
+    print("| what | workers | seconds | per second | of one worker | calling process, ms each |")
+    print("|---|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["REIDLAB_REPORTS"] = folder
         _embedding(Path(folder), _table(args.folder, args.images), args.workers)
