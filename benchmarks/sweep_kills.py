@@ -144,7 +144,7 @@ def campaign(folder: Path, kills: int, draws: random.Random) -> list[str]:
 def compare(folder: Path, kept: dict[str, int]) -> list[str]:
     """Return how the disturbed sweep differs from the other, and which kept rows were written again."""
     calm, killed = table(folder, "calm"), table(folder, "killed")
-    wrong = [] if calm.equals(killed) else [f"the tables differ:\n{calm.compare(killed)}"]
+    wrong = [] if calm.equals(killed) else [f"the tables differ:\n{calm}\n{killed}"]
     now = rows(folder, "killed")
     wrong += [f"run again though it was kept: {name}" for name, written in kept.items() if now.get(name) != written]
     print(f"table: {killed['status'].value_counts().to_dict()}, {len(wrong)} complaints", flush=True)

@@ -10,7 +10,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["default_workers", "folder_of", "outdated", "run_sweep", "running_sweeps"]
 
 _LOST = "What has ended is kept; the same command goes on."
+_TRIES = 10  # a second apart
 USUAL_MEMORY = 2 * 10**9  # bytes that a run without a limit is thought to need: torch, a small model and its batches
 LOCK, TODO = ".lock", ".todo.json"
 
@@ -97,7 +98,8 @@ def run_sweep(
             most = count if scheduler else min(count or default_workers(plan, len(open_runs)), len(open_runs))
             state = State(len(plan.runs), len(plan.runs) - len(open_runs), most or len(open_runs))
             with _cluster(scheduler, most or 1) as client, view_of(view) as shown, explained(_LOST):
-                _check_workers(client, folder)
+                if scheduler:
+                    _check_workers(client, folder)
                 Sweeping(client, plan, folder, state, shown, most).run(open_runs)
         table = write_table(plan, folder)
         if "mlflow" in plan.sweep.tracking:
@@ -222,10 +224,23 @@ def _is_ours(process: Any) -> bool:
         return False
 
 
+def _asked(client: Client, folder: Path) -> dict[str, Any]:
+    """Ask all workers what they see; one that is lost meanwhile is not asked again."""
+    for _ in range(_TRIES):
+        with suppress(OSError):
+            answers: dict[str, Any] = client.run(sight, folder, on_error="return")
+            if not any(isinstance(answer, OSError) for answer in answers.values()):
+                return answers
+        time.sleep(1)
+    raise UserError("the Dask workers come and go: none of them could be asked what it sees.")
+
+
 def _check_workers(client: Client, folder: Path) -> None:
     """Refuse workers that would compute something else, or keep it elsewhere."""
     files = package_files()
-    for place, answer in client.run(sight, folder).items():
+    for place, answer in _asked(client, folder).items():
+        if isinstance(answer, BaseException):
+            raise answer
         version, code, sees = answer if len(answer) == 3 else (answer[0], "", True)  # code of before it was told
         if version != reidlab.__version__:
             raise UserError(f"the Dask worker {place} has reidlab {version}, this is {reidlab.__version__}.")

@@ -240,6 +240,26 @@ def test_workers_without_reidlab_or_of_before_are_told(
         done(written([1]), scheduler)
 
 
+def test_a_worker_that_is_lost_while_it_is_asked_is_no_reason_to_stop(
+    written: Callable[..., Path], scheduler: LocalCluster, pretended: Pretended, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version, files = reidlab.__version__, package_files()
+
+    def sees(folder: Path) -> tuple[str, str, bool]:  # sent as it is: it must not name this module's things
+        with (folder / "asked").open("a") as file:
+            file.write("x")
+        if len((folder / "asked").read_text()) < 3:
+            raise ConnectionResetError("closed")
+        return version, files, True
+
+    monkeypatch.setattr(sweeping, "sight", sees)
+    table = done(written([1]), scheduler)
+    assert table.counts == {"done": 1} and (table.folder / "asked").read_text() == "xxx"
+    monkeypatch.setattr(sweeping, "_TRIES", 0)
+    with pytest.raises(UserError, match="come and go"):
+        done(written([2]), scheduler)
+
+
 def test_runs_that_other_code_made_are_run_again_and_no_table_has_two_codes(
     written: Callable[..., Path],
     scheduler: LocalCluster,
