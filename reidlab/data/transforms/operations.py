@@ -57,12 +57,16 @@ def portions(members: list[int], device: torch.device) -> Iterator[slice | list[
 
 def _move(images: Tensor, magnitude: float, name: str, mode: str = "bilinear") -> Tensor:
     """Shear about the upper left corner (magnitude: tangent) or rotate about the centre (degrees); black outside."""
+    # torchvision 0.26 takes no names here
+    from torchvision.transforms import InterpolationMode
+
+    interpolation = InterpolationMode(mode)
     if name == "Rotate":
-        return functional().rotate(images, magnitude, interpolation=mode)
+        return functional().rotate(images, magnitude, interpolation=interpolation)
     angle = math.degrees(math.atan(magnitude))
     shear = [angle, 0] if name == "ShearX" else [0, angle]
     return functional().affine(
-        images, angle=0, translate=[0, 0], scale=1, shear=shear, interpolation=mode, center=[0, 0]
+        images, angle=0, translate=[0, 0], scale=1, shear=shear, interpolation=interpolation, center=[0, 0]
     )
 
 
