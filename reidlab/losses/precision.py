@@ -50,11 +50,18 @@ def in_full_precision(forward: Callable[P, Tensor]) -> Callable[P, Tensor]:
             )
         if {"features", "labels"} <= usable.keys():
             check_batch(usable["features"], usable["labels"])
-        given.update(usable)
+        given.update(_of_one_type(usable))
         with outside_autocast(devices.pop().type):
             return forward(**given)  # type: ignore[call-arg]
 
     return inside
+
+
+def _of_one_type(values: dict[str, Any]) -> dict[str, Any]:
+    """Widen floating tensors to the widest type among them: torch 2.11 has no gradient of two."""
+    floats = {name: value for name, value in values.items() if isinstance(value, Tensor) and value.is_floating_point()}
+    wide = functools.reduce(torch.promote_types, (value.dtype for value in floats.values()), torch.float32)
+    return values | {name: value.to(wide) for name, value in floats.items()}
 
 
 def _usable(name: str, value: Any) -> Any:

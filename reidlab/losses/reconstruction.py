@@ -52,5 +52,4 @@ class ReconstructionLoss(Loss):
                 psnr=-10 * apart.square().mean().clamp(min=1e-10).log10(),
                 active_share=(apart > 1 / 255).float().mean(),
             )
-        kind = torch.promote_types(reconstruction.dtype, pixels.dtype)  # torch 2.11 has no gradient of two types
-        return (F.mse_loss if self.form == "mse" else F.l1_loss)(reconstruction.to(kind), pixels.to(kind))
+        return (F.mse_loss if self.form == "mse" else F.l1_loss)(reconstruction, pixels)

@@ -70,3 +70,25 @@ def test_full_precision() -> None:
             assert product(X.to(dtype), b=X.T.to(dtype)).dtype == wide
     assert product.__name__ == "product"
     assert torch.equal(product(Y[None].float(), b=Y[:, None].float()), torch.tensor([[28.0]]))
+
+
+def test_two_types_of_numbers_are_widened() -> None:
+    """torch 2.11 has no gradient of a float32 and a float64 tensor together."""
+    seen: list[torch.dtype] = []
+
+    class Apart:
+        @in_full_precision
+        def forward(self, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+            seen.extend((student.dtype, teacher.dtype))
+            return torch.nn.functional.mse_loss(student, teacher)
+
+    for first, second, wide in (
+        (torch.float32, torch.float64, torch.float64),
+        (torch.float64, torch.bfloat16, torch.float64),
+        (torch.bfloat16, torch.float32, torch.float32),
+        (torch.float16, torch.float16, torch.float32),
+    ):
+        seen.clear()
+        student = torch.ones(3, 2, dtype=first, requires_grad=True)
+        Apart().forward(student, torch.zeros(3, 2, dtype=second)).backward()
+        assert seen == [wide, wide] and student.grad is not None and student.grad.dtype == first
