@@ -95,13 +95,10 @@ class EmbeddingExplorer(Explorer):
         self.owns(self.view)
         self.state.observe(lambda change: self.view.lasso(change["new"]), "lasso")
         self.legend, self.chosen = ipywidgets.HTML(), ipywidgets.HTML()
-        self.detail = ipywidgets.HTML(layout={"flex": "0 0 180px"})
-        self.detail.add_class("reid-detail-panel")
+        self.detail, beside = _with_detail(self.view.widget)
         scroll = ipywidgets.Layout(max_height="470px", overflow="auto")
         self.grid = Grid(self._picture, label="Chosen images", size=112, layout=scroll)
         self.grid.on_choose(lambda key: self.hover(int(key)))
-        beside = row(self.view.widget, self.detail)
-        beside.layout.align_items, beside.layout.max_width = "flex-start", "1100px"
         self.fill(row(*controls.values(), clear), self.legend, beside, self.chosen, self.grid)
 
     def _begin(self) -> None:
@@ -191,14 +188,18 @@ class EmbeddingExplorer(Explorer):
 
     def twin(self) -> str:
         """Return the map as a picture and the first of the chosen images."""
-        chosen = list(self.state.chosen)
-        words = f"<p>{chosen_sentence(self.table, self.outcome, chosen, MOST)}</p>"
-        pictures = gallery([self._item(row) for row in chosen], self._picture, limit=16)
-        return (
-            map_html(self.points, self.groups, self._title(), self._points_of_choice())
-            + words
-            + (pictures if chosen else "")
-        )
+        items = [self._item(row) for row in self.state.chosen]
+        drawn = map_html(self.points, self.groups, self._title(), self._points_of_choice())
+        return drawn + self.chosen.value + (gallery(items, self._picture, limit=16) if items else "")
+
+
+def _with_detail(view: ipywidgets.DOMWidget) -> tuple[ipywidgets.HTML, ipywidgets.DOMWidget]:
+    """Return a place for one image, and the map with that place beside it."""
+    detail = ipywidgets.HTML(layout={"flex": "0 0 180px"})
+    detail.add_class("reid-detail-panel")
+    beside = row(view, detail)
+    beside.layout.align_items, beside.layout.max_width = "flex-start", "1100px"
+    return detail, beside
 
 
 def _choices(colours: list[str]) -> dict[str, ipywidgets.DOMWidget]:

@@ -98,6 +98,7 @@ def test_it_fits(page: Any, width: int) -> None:
     for title in TABS:
         turn(page.page, title)
         assert page.widest() <= width, title
+        page.page.evaluate("document.querySelector('.reid-tabs').scrollIntoView()")
         page.shot(f"explorer-{title.split()[-1].lower()}-{width}", whole=False)
 
 
