@@ -227,7 +227,9 @@ def _notes(table: SweepTable, frame: pd.DataFrame, model: _Model) -> tuple[str, 
     codes = len(set(frame["code"]))
     if codes > 1:
         notes.append(f"Its runs were made by {codes} states of the code; `reidlab sweep FILE` makes them by one.")
-    if model.degrees and model.constant:
+    if model.degrees and model.constant == len(model.combinations):
+        notes.append("Every combination gave one value in all runs: chance plays no part, and intervals say nothing.")
+    elif model.degrees and model.constant:
         notes.append(
             f"{model.constant} of {len(model.combinations)} combinations gave one value in all runs. Intervals take "
             "the spread to be equal everywhere: they are too wide for these and too narrow for the others."

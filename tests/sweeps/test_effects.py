@@ -121,3 +121,4 @@ def test_combinations_of_one_value_are_told() -> None:
     noise = noisy()
     found = effects_of(table(lambda lr, loss, seed: 1.0 if loss == "b" else noise(lr, loss, seed)))
     assert any(note.startswith("2 of 6 combinations gave one value in all runs.") for note in found.notes)
+    assert any("chance plays no part" in note for note in effects_of(table(lambda lr, loss, seed: lr)).notes)
