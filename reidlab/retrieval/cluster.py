@@ -20,11 +20,12 @@ from reidlab.errors import UserError, shown
 from reidlab.retrieval import deaf
 from reidlab.retrieval.checks import check_whole
 from reidlab.retrieval.inputs import Problem, problem_of
+from reidlab.retrieval.matching import Matches
 from reidlab.retrieval.metrics import check_options, per_query_frame, summarize
 from reidlab.retrieval.outcome import RetrievalResult
 from reidlab.retrieval.placed import place_of
 from reidlab.retrieval.precision import in_precision
-from reidlab.retrieval.ranking import Matches, n_threads
+from reidlab.retrieval.ranking import n_threads
 from reidlab.retrieval.scoring import Scorer
 from reidlab.retrieval.sharded import cut, rank_sharded, shard_starts
 from reidlab.retrieval.shards import Shard

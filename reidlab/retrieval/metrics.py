@@ -19,9 +19,10 @@ from reidlab.ids import as_ids
 from reidlab.retrieval.checks import check_choice, check_real, check_seed, check_whole
 from reidlab.retrieval.confidence import MOST_DRAWS, share_intervals
 from reidlab.retrieval.inputs import Problem, problem_of
+from reidlab.retrieval.matching import RULES, Matches
 from reidlab.retrieval.outcome import AP_FORMS, RetrievalResult
 from reidlab.retrieval.precision import in_precision
-from reidlab.retrieval.ranking import BLOCK_MIB, RULES, Matches, rank_matches
+from reidlab.retrieval.ranking import BLOCK_MIB, rank_matches
 from reidlab.retrieval.reranked import Rerank, scorer_of
 from reidlab.retrieval.vectors import Embeddings, Labels
 

@@ -12,8 +12,9 @@ from jaxtyping import Float, Int
 from reidlab.errors import UserError
 from reidlab.ids import as_ids, codes
 from reidlab.retrieval.inputs import Problem, as_vectors, problem_of
+from reidlab.retrieval.matching import Matches
 from reidlab.retrieval.metrics import per_query_frame
-from reidlab.retrieval.ranking import Matches, rank_matches
+from reidlab.retrieval.ranking import rank_matches
 from reidlab.retrieval.vectors import Embeddings, Labels
 
 __all__ = ["PROTOCOLS", "pool_multi_query", "protocol_audit"]

@@ -28,13 +28,13 @@ import numpy.typing as npt
 from reidlab.retrieval.blas import one_blas_thread
 from reidlab.retrieval.counting import LARGE, compiled_counter
 from reidlab.retrieval.inputs import Problem
-from reidlab.retrieval.matching import RULES, Matches, Ranker, gather
+from reidlab.retrieval.matching import Matches, Ranker, gather
 from reidlab.retrieval.scoring import COLUMNS, ROWS, Scorer
 from reidlab.retrieval.sharded import rank_in_panels
 from reidlab.retrieval.shards import CACHE
 from reidlab.retrieval.spans import Lines
 
-__all__ = ["BLOCK_MIB", "RULES", "Matches", "Ranker", "gather", "n_threads", "rank_matches"]
+__all__ = ["BLOCK_MIB", "n_threads", "rank_matches"]
 
 BLOCK_MIB = 512  # four threads with a gallery of half a million; smaller galleries need next to nothing of it
 CHUNK = 8  # rows sorted at a time: they stay in the second-level cache

@@ -172,10 +172,13 @@ def _open(plan: Plan, folder: Path, keep_failed: bool, any_code: bool) -> list[P
     code = "" if any_code else package_code()
     found = finished_rows((run.digest for run in plan.runs), code, folder)
     for run in plan.runs:
-        if run.digest not in found and (own := read_row(row_file(folder, run.digest))) and own.ok:
+        row, home = found.get(run.digest, (None, None))
+        if home == folder:
+            continue
+        own = read_row(row_file(folder, run.digest))
+        if own is not None and own.ok:
             set_aside(folder, run.digest)  # of other code: a table must not have two
-        row, home = found.get(run.digest, (None, folder))
-        if row is not None and home != folder:
+        if row is not None and home is not None:
             _copy(row, home, folder, run)
     waiting = [run for run in plan.runs if run.digest not in found]
     return [run for run in waiting if not (keep_failed and _has_failed(read_row(row_file(folder, run.digest))))]

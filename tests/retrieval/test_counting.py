@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reidlab.retrieval import counting, evaluate, ranking
+from reidlab.retrieval import counting, evaluate, matching, ranking
 
 
 def problem(dtype: type, *, ties: bool, seed: int = 0) -> dict[str, np.ndarray]:
@@ -24,7 +24,7 @@ def problem(dtype: type, *, ties: bool, seed: int = 0) -> dict[str, np.ndarray]:
     }
 
 
-@pytest.mark.parametrize("rule", ranking.RULES)
+@pytest.mark.parametrize("rule", matching.RULES)
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 @pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from retrieval_cases import random_data
 
-from reidlab.retrieval import counting, equal, evaluate, rank_gallery, ranking, scoring
+from reidlab.retrieval import counting, equal, evaluate, matching, rank_gallery, ranking, scoring
 from reidlab.retrieval.equal import first_equal
 
 EPS = 2.0**-50
@@ -112,7 +112,7 @@ def test_queries_in_any_order_and_camera() -> None:
     twice["query_pids"][17:] = np.roll(data["query_pids"], 3)
     order = np.random.default_rng(0).permutation(34)
     mixed = evaluate(**(data | {name: value[order] for name, value in twice.items()})).per_query
-    for rule in ranking.RULES:
+    for rule in matching.RULES:
         plain = [evaluate(**(data | {name: value[part] for name, value in twice.items()}), rule=rule).per_query
                  for part in (slice(17), slice(17, None))]  # fmt: skip
         whole = pd.concat(plain, ignore_index=True).iloc[order].reset_index(drop=True)

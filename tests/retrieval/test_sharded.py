@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from reidlab.retrieval import counting, ranking, scoring, shards
 from reidlab.retrieval.inputs import problem_of
-from reidlab.retrieval.ranking import RULES, Matches, rank_matches
+from reidlab.retrieval.matching import RULES, Matches
+from reidlab.retrieval.ranking import rank_matches
 from reidlab.retrieval.scoring import Scorer
 from reidlab.retrieval.sharded import cut, rank_sharded, shard_starts
 from reidlab.retrieval.vectors import Labels

@@ -287,6 +287,14 @@ def test_runs_that_other_code_made_are_run_again_and_no_table_has_two_codes(
     assert len(list((again.folder / "rows" / "outdated").glob("*.json"))) == 2
     assert [each["a"] for each in pretended.ran[3:]] == [1, 2]
     assert set(again.frame["code"][:2]) == {"another code"}
+    # where another sweep has the run by this code, its row is taken, and the old one is kept aside too
+    other = done(written([1], name="other"), scheduler)
+    mine = row_file(again.folder, again.frame["digest"][0])
+    mine.write_text(json.dumps(json.loads(mine.read_text()) | {"code": "older"}))
+    taken = done(file, scheduler, keep_failed=True)
+    assert len(pretended.ran) == 5 and other.frame["code"][0] == taken.frame["code"][0] == "another code"
+    assert json.loads((mine.parent / "outdated" / mine.name).read_text())["code"] == "older"
+    row_file(other.folder, other.frame["digest"][0]).unlink()
     # and a row of before the code was noted counts as made by other code
     row = row_file(again.folder, again.frame["digest"][0])
     row.write_text(json.dumps({key: value for key, value in json.loads(row.read_text()).items() if key != "code"}))

@@ -12,7 +12,7 @@ from reranking_cases import k_reciprocal, units
 from retrieval_cases import golden, random_data
 
 from reidlab.errors import UserError
-from reidlab.retrieval import evaluate, ranking, rerank
+from reidlab.retrieval import evaluate, matching, ranking, rerank
 from reidlab.retrieval.reranking import k_reciprocal as k_reciprocal_module
 from reidlab.retrieval.reranking import neighbours
 
@@ -123,7 +123,7 @@ def test_rows_in_any_order(at: Any) -> None:
     np.testing.assert_allclose(found[at], found.dense()[at], atol=1e-12)
 
 
-@pytest.mark.parametrize("rule", ranking.RULES)
+@pytest.mark.parametrize("rule", matching.RULES)
 def test_compiled_counting_and_sorting_agree(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
     data = random_data(7, grid=True, dim=6)
     data["query"] += 0.5
